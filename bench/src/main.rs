@@ -1,0 +1,3 @@
+//! Measures: in-memory suites and network-namespace suites, with the peers beside us.
+
+fn main() {}

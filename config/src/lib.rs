@@ -1,0 +1,1 @@
+//! Text and JSON to model, model to compiled program, model back to text. Opens no socket.

@@ -1,0 +1,1 @@
+//! The daemon, its control API, the client and the command line. Touches no packet.

@@ -1,0 +1,3 @@
+//! The `sluice` executable.
+
+fn main() {}

@@ -1,0 +1,83 @@
+//! Why a packet ended here: one enumeration for everything that can end a packet.
+//!
+//! Each drop is counted once, in its worker, under one of these reasons. The names are what
+//! metrics, events, traces and `sluice drops` print; they are stable.
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $help:literal;)*) => {
+        /// Why a packet ended here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $help] $(#[$doc])* $variant,)*
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of its number.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant,)*];
+
+            /// The stable name, as metrics and listings print it.
+            pub const fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name,)* }
+            }
+
+            /// One sentence for a person.
+            pub const fn help(self) -> &'static str {
+                match self { $(DropReason::$variant => $help,)* }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    RuleDrop = "rule_drop", "A rule's drop verdict.";
+    PolicyDrop = "policy_drop", "The policy of a base chain.";
+    RuleReject = "rule_reject", "A rule's reject statement; the sender was answered.";
+    RuleStolen = "rule_stolen", "A rule's fwd statement sent the packet elsewhere.";
+    FrameTooShort = "frame_too_short", "Fewer bytes than an Ethernet header.";
+    IpHeaderBad = "ip_header_bad", "A malformed IPv4 or IPv6 header where an IP hook looked at it.";
+    IpChecksumBad = "ip_checksum_bad", "A wrong IPv4 header checksum where an IP hook looked at it.";
+    ExtensionHeaders = "extension_headers", "More IPv6 extension headers than the parser follows.";
+    JumpDepth = "jump_depth", "More nested jumps than the program may have.";
+    NoPeer = "no_peer", "The port has no peer at the moment.";
+    PortDown = "port_down", "The way out is down or gone.";
+    FrameTooLarge = "frame_too_large", "The frame fits neither the way out's MTU nor can be cut.";
+    PoolEmpty = "pool_empty", "The worker's pool of owned frames was empty.";
+    TxFull = "tx_full", "The way out took no more frames.";
+    TxError = "tx_error", "The kernel refused the frame on the way out.";
+    OffloadBad = "offload_bad", "An offload header that does not fit its frame.";
+    WorkerPanic = "worker_panic", "The worker failed while it held the packet and was restarted.";
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// The reason of this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+impl std::fmt::Display for DropReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_are_one_to_one() {
+        for (number, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(DropReason::from_number(number as u8), Some(*reason));
+        }
+        let mut names: Vec<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::COUNT);
+        assert_eq!(DropReason::from_number(DropReason::COUNT as u8), None);
+    }
+}

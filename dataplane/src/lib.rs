@@ -1,0 +1,11 @@
+//! The packet path of sluice: ports, packets, the rule program, sets and workers.
+//!
+//! A packet's way is one straight line: port rx -> parse -> hooks in netfilter's order -> peer ->
+//! port tx. This crate knows packets only: no text formats, no async runtime, no file access, no
+//! clock and no random source (time and chance are handed in by the caller).
+
+pub mod drop_reason;
+pub mod packet;
+pub mod port;
+
+pub use drop_reason::DropReason;

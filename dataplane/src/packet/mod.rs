@@ -1,0 +1,7 @@
+//! The frame and its dissected headers.
+
+pub mod frame;
+pub mod vnet;
+
+pub use frame::{BATCH, Burst, Frame};
+pub use vnet::VnetHeader;
