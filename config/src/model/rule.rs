@@ -1,0 +1,166 @@
+//! A rule, the place in which it stands, and the names that it may use.
+
+use super::expr::{DataType, SetType};
+use super::stmt::Stmt;
+
+/// A checked rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// Statements in order.
+    pub stmts: Vec<Stmt>,
+    /// `comment`.
+    pub comment: Option<String>,
+}
+
+/// Family of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Family {
+    Ip,
+    Ip6,
+    Inet,
+    Arp,
+    Bridge,
+    Netdev,
+}
+
+/// Point of the path at which a base chain runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Hook {
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+    Ingress,
+    Egress,
+}
+
+/// Type of a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum ChainType {
+    Filter,
+    Nat,
+    Route,
+}
+
+/// Type, hook and priority of the base chain that a rule stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainInfo {
+    /// Its type.
+    pub kind: ChainType,
+    /// Its hook.
+    pub hook: Hook,
+    /// Its priority.
+    pub priority: i32,
+}
+
+/// Kinds of named stateful objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum ObjectKind {
+    Counter,
+    Quota,
+    Limit,
+    CtHelper,
+    CtTimeout,
+    CtExpectation,
+    Synproxy,
+    Secmark,
+    Tunnel,
+    Nat64,
+    Siit,
+}
+
+/// What a set or map of the table is, for a rule that refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetInfo {
+    /// Its name.
+    pub name: String,
+    /// Type of its keys.
+    pub key: SetType,
+    /// Type of a map's data.
+    pub data: Option<DataType>,
+    /// `flags interval`.
+    pub interval: bool,
+    /// `flags dynamic` (or a timeout): the packet path may change it.
+    pub dynamic: bool,
+    /// `flags constant`.
+    pub constant: bool,
+    /// Has a `timeout` or `flags timeout`.
+    pub timeout: bool,
+    /// `auto-merge`.
+    pub auto_merge: bool,
+    /// Statements that each element has (`counter` in the declaration).
+    pub stmts: Vec<Stmt>,
+}
+
+/// The names that a rule may use; the store answers.
+pub trait Scope {
+    /// A set or map of the rule's table.
+    fn set(&self, name: &str) -> Option<SetInfo>;
+    /// Whether the table has this object.
+    fn object(&self, kind: ObjectKind, name: &str) -> bool;
+    /// Whether the table has this chain.
+    fn chain(&self, name: &str) -> bool;
+    /// Whether the table has this flowtable.
+    fn flowtable(&self, name: &str) -> bool;
+    /// Names that are near to one that was not found ("did you mean"), best first.
+    fn similar_sets(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy)]
+pub struct RuleContext<'a> {
+    /// The table's family.
+    pub family: Family,
+    /// The table's name.
+    pub table: &'a str,
+    /// The chain's hook; None for a chain without one.
+    pub chain: Option<ChainInfo>,
+    /// What names mean.
+    pub scope: &'a dyn Scope,
+}
+
+/// Options of a listing; the default is `nft list ruleset` without any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrintOptions {
+    /// `-a`: handles.
+    pub handle: bool,
+    /// `-s`: no counters, no quota use, no elements' state.
+    pub stateless: bool,
+    /// `-t`: no contents of sets.
+    pub terse: bool,
+    /// `-S`: service names.
+    pub service: bool,
+    /// `-N`: host names (accepted; addresses are printed as numbers, no resolver is asked).
+    pub reverse_dns: bool,
+    /// `-u`: user names.
+    pub guid: bool,
+    /// `-n`, `-y`: priorities as numbers.
+    pub numeric_priority: bool,
+    /// `-n`, `-p`: protocols as numbers.
+    pub numeric_protocol: bool,
+    /// `-n`, `-T`: times as numbers.
+    pub numeric_time: bool,
+    /// `-n`: symbols as numbers.
+    pub numeric_symbol: bool,
+}
+
+impl Family {
+    /// nft's keyword.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Ip => "ip",
+            Family::Ip6 => "ip6",
+            Family::Inet => "inet",
+            Family::Arp => "arp",
+            Family::Bridge => "bridge",
+            Family::Netdev => "netdev",
+        }
+    }
+}
