@@ -188,7 +188,9 @@ impl TypeId {
 
     /// The type that `type NAME` means in a set's declaration.
     pub fn by_name(name: &str) -> Option<TypeId> {
-        let found = TYPES.iter().find(|t| t.name == name && t.id != TypeId::Concat)?;
+        let found = TYPES
+            .iter()
+            .find(|t| t.name == name && t.id != TypeId::Concat)?;
         // "time" names two types; sets and rules that spell it mean a point in time or a duration
         // by where it stands. nft finds the duration first.
         Some(found.id)

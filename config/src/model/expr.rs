@@ -7,6 +7,10 @@
 use super::datatype::{ByteOrder, TypeId};
 use super::rule::Rule;
 use super::stmt::Stmt;
+pub use crate::syntax::ast::{
+    BinaryOp as BinOp, Ct, CtDir, CtKey, HeaderField, MetaKey, PayloadBase,
+};
+use crate::syntax::ast::{DccpOption, ExtHeader, IpOption, SctpChunk, TcpOption};
 
 /// A typed expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,21 +93,6 @@ pub enum ExprKind {
     },
 }
 
-/// Operators on bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BinOp {
-    /// `&`
-    And,
-    /// `|`
-    Or,
-    /// `^`
-    Xor,
-    /// `<<`
-    Shl,
-    /// `>>`
-    Shr,
-}
-
 /// Where a verdict sends the packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -130,19 +119,6 @@ pub enum ChainRef {
     Anonymous(Vec<Rule>),
 }
 
-/// From where an offset counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PayloadBase {
-    /// The link layer header (`@ll`).
-    Link,
-    /// The network header (`@nh`).
-    Network,
-    /// The transport header (`@th`).
-    Transport,
-    /// What follows the transport header (`@ih`).
-    Inner,
-}
-
 /// Bits of the packet, first bit of the header is 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -152,8 +128,8 @@ pub struct Payload {
     pub offset: u16,
     /// Number of bits, 1 to 128.
     pub bits: u16,
-    /// Protocol and field by nft's names (`tcp`, `dport`), or None for `@base,offset,bits`.
-    pub field: Option<&'static super::protocol::Field>,
+    /// The header's field, or None for `@base,offset,bits`.
+    pub field: Option<HeaderField>,
     /// What must hold for the bits to mean the field; empty for a raw load. All must hold. The
     /// checker also puts a match for each before the statement, unless the rule has one already.
     pub requires: Vec<Requirement>,
@@ -179,128 +155,33 @@ pub enum Requirement {
 /// What of an option or extension header is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exthdr {
-    /// Where headers of this kind are.
-    pub class: ExthdrClass,
+    /// nft's words for it; they also say where headers of this kind are.
+    pub name: ExthdrName,
     /// Next-header number, option kind or chunk type.
     pub kind: u8,
-    /// nft's name (`frag`, `maxseg`, `lsrr`, `data`); None: raw `@kind,offset,bits`.
-    pub name: Option<&'static str>,
-    /// nft's name of the field; None with `present` or raw.
-    pub field: Option<&'static str>,
     /// First bit within the header or option.
     pub offset: u16,
-    /// Number of bits.
+    /// Number of bits; 8 with `present`.
     pub bits: u16,
     /// Only whether it is there (1 or 0).
     pub present: bool,
-    /// Which one of several equal ones (sack blocks are offsets, so 0 everywhere today).
-    pub instance: u8,
-    /// What must hold (`L4Proto(tcp)` for TCP options ...).
+    /// What must hold (`L4Proto(6)` for TCP options ...).
     pub requires: Vec<Requirement>,
 }
 
-/// The kinds of [`Exthdr`].
+/// The kinds of [`Exthdr`] with nft's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExthdrClass {
+pub enum ExthdrName {
     /// IPv6 extension headers; `kind` is the next-header number.
-    Ip6,
+    Ip6(ExtHeader),
     /// TCP options.
-    TcpOption,
+    Tcp(TcpOption),
     /// IPv4 options.
-    IpOption,
+    Ip(IpOption),
     /// SCTP chunks.
-    SctpChunk,
-}
-
-/// `meta` keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum MetaKey {
-    Length,
-    Protocol,
-    Priority,
-    Random,
-    Mark,
-    Iif,
-    IifName,
-    IifType,
-    Oif,
-    OifName,
-    OifType,
-    SkUid,
-    SkGid,
-    NfTrace,
-    RtClassId,
-    SecMark,
-    NfProto,
-    L4Proto,
-    IbrName,
-    ObrName,
-    IbrPvid,
-    IbrVproto,
-    IbrHwAddr,
-    PktType,
-    Cpu,
-    IifGroup,
-    OifGroup,
-    Cgroup,
-    Ipsec,
-    IifKind,
-    OifKind,
-    Sdif,
-    SdifName,
-    Time,
-    Day,
-    Hour,
-    Broute,
-}
-
-/// `ct` selectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ct {
-    /// What is read.
-    pub key: CtKey,
-    /// `original` or `reply`, where given.
-    pub dir: Option<CtDir>,
-}
-
-/// A direction of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CtDir {
-    /// As the first packet went.
-    Original,
-    /// The other way.
-    Reply,
-}
-
-/// `ct` keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum CtKey {
-    State,
-    Direction,
-    Status,
-    Mark,
-    SecMark,
-    Expiration,
-    Helper,
-    L3Proto,
-    Saddr,
-    Daddr,
-    SaddrIp,
-    DaddrIp,
-    SaddrIp6,
-    DaddrIp6,
-    Protocol,
-    ProtoSrc,
-    ProtoDst,
-    Label,
-    Packets,
-    Bytes,
-    AvgPkt,
-    Zone,
-    Event,
-    Id,
+    Sctp(SctpChunk),
+    /// DCCP options.
+    Dccp(DccpOption),
 }
 
 /// `rt` keys.

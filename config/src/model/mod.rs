@@ -15,5 +15,7 @@ pub mod symbols;
 
 pub use datatype::{ByteOrder, TypeId};
 pub use expr::{Element, Expr, ExprKind, SetExpr};
-pub use rule::{ChainInfo, ChainType, Family, Hook, ObjectKind, PrintOptions, Rule, RuleContext, Scope};
+pub use rule::{
+    ChainInfo, ChainType, Family, Hook, ObjectKind, PrintOptions, Rule, RuleContext, Scope,
+};
 pub use stmt::Stmt;

@@ -2,6 +2,7 @@
 
 use super::expr::{DataType, SetType};
 use super::stmt::Stmt;
+pub use crate::syntax::ast::{ChainType, Family, HookPoint as Hook, ObjectKind};
 
 /// A checked rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,40 +11,6 @@ pub struct Rule {
     pub stmts: Vec<Stmt>,
     /// `comment`.
     pub comment: Option<String>,
-}
-
-/// Family of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Family {
-    Ip,
-    Ip6,
-    Inet,
-    Arp,
-    Bridge,
-    Netdev,
-}
-
-/// Point of the path at which a base chain runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Hook {
-    Prerouting,
-    Input,
-    Forward,
-    Output,
-    Postrouting,
-    Ingress,
-    Egress,
-}
-
-/// Type of a base chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum ChainType {
-    Filter,
-    Nat,
-    Route,
 }
 
 /// Type, hook and priority of the base chain that a rule stands in.
@@ -55,23 +22,6 @@ pub struct ChainInfo {
     pub hook: Hook,
     /// Its priority.
     pub priority: i32,
-}
-
-/// Kinds of named stateful objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum ObjectKind {
-    Counter,
-    Quota,
-    Limit,
-    CtHelper,
-    CtTimeout,
-    CtExpectation,
-    Synproxy,
-    Secmark,
-    Tunnel,
-    Nat64,
-    Siit,
 }
 
 /// What a set or map of the table is, for a rule that refers to it.
@@ -149,18 +99,4 @@ pub struct PrintOptions {
     pub numeric_time: bool,
     /// `-n`: symbols as numbers.
     pub numeric_symbol: bool,
-}
-
-impl Family {
-    /// nft's keyword.
-    pub fn name(self) -> &'static str {
-        match self {
-            Family::Ip => "ip",
-            Family::Ip6 => "ip6",
-            Family::Inet => "inet",
-            Family::Arp => "arp",
-            Family::Bridge => "bridge",
-            Family::Netdev => "netdev",
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Typed statements, in the canonical form in which the kernel would hold them.
 
-use super::expr::{ChainRef, Ct, Element, Expr, MetaKey, Verdict};
+use super::expr::{Ct, Element, Expr, MetaKey, Verdict};
 use super::rule::ObjectKind;
+pub use crate::syntax::ast::{NatFilter, NatKind, SetOp};
 
 /// A statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -240,19 +241,6 @@ pub enum NatFamily {
     Ip6,
 }
 
-/// The translations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NatKind {
-    /// `snat to`
-    Snat,
-    /// `dnat to`
-    Dnat,
-    /// `masquerade`
-    Masquerade,
-    /// `redirect`
-    Redirect,
-}
-
 /// A translation statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nat {
@@ -272,19 +260,8 @@ pub struct Nat {
     pub persistent: bool,
     /// `prefix`: the host bits stay (netmap).
     pub prefix: bool,
-    /// Extension: `endpoint-independent`.
-    pub endpoint_independent: bool,
-    /// Extension: the filtering behind an endpoint-independent mapping.
-    pub filter: Option<NatFilter>,
-}
-
-/// Filtering of an endpoint-independent mapping (RFC 4787, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NatFilter {
-    /// Address-dependent.
-    Address,
-    /// Address and port-dependent.
-    AddressPort,
+    /// Extension: `endpoint-independent` mapping, and what is let in behind it.
+    pub endpoint_independent: Option<NatFilter>,
 }
 
 /// `synproxy`.
@@ -298,17 +275,6 @@ pub struct Synproxy {
     pub timestamp: bool,
     /// `sack-perm`.
     pub sack_perm: bool,
-}
-
-/// What an update does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetOp {
-    /// `add`: kept as it is if there.
-    Add,
-    /// `update`: its time is renewed.
-    Update,
-    /// `delete`.
-    Delete,
 }
 
 /// `add @set { key timeout 5s stmt : data }`.
@@ -332,6 +298,3 @@ pub struct Meter {
     /// Key, timeout and statement.
     pub element: Box<Element>,
 }
-
-/// A jump or goto to rules in place.
-pub type AnonymousChain = ChainRef;

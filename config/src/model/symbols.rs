@@ -12,17 +12,11 @@ pub fn value_of(table: &[Symbol], name: &str) -> Option<u64> {
 
 /// The name that is printed for a value.
 pub fn name_of(table: &[Symbol], value: u128) -> Option<&'static str> {
-    table
-        .iter()
-        .find(|s| u128::from(s.1) == value)
-        .map(|s| s.0)
+    table.iter().find(|s| u128::from(s.1) == value).map(|s| s.0)
 }
 
 /// Network families of `meta nfproto`.
-pub static NF_PROTO: &[Symbol] = &[
-    ("ipv4", 2),
-    ("ipv6", 10),
-];
+pub static NF_PROTO: &[Symbol] = &[("ipv4", 2), ("ipv6", 10)];
 
 /// EtherTypes.
 pub static ETHER_TYPE: &[Symbol] = &[
@@ -46,14 +40,10 @@ pub static ARP_OP: &[Symbol] = &[
 ];
 
 /// Routing realms of a system without /etc/iproute2/rt_realms.
-pub static REALM: &[Symbol] = &[
-    ("cosmos", 0),
-];
+pub static REALM: &[Symbol] = &[("cosmos", 0)];
 
 /// Interface groups of a system without /etc/iproute2/group.
-pub static DEVGROUP: &[Symbol] = &[
-    ("default", 0),
-];
+pub static DEVGROUP: &[Symbol] = &[("default", 0)];
 
 /// Event bits.
 pub static CT_EVENT: &[Symbol] = &[
@@ -71,12 +61,7 @@ pub static CT_EVENT: &[Symbol] = &[
 ];
 
 /// Congestion notification.
-pub static ECN: &[Symbol] = &[
-    ("not-ect", 0),
-    ("ect1", 1),
-    ("ect0", 2),
-    ("ce", 3),
-];
+pub static ECN: &[Symbol] = &[("not-ect", 0), ("ect1", 1), ("ect0", 2), ("ce", 3)];
 
 /// Names of `icmp_type`.
 pub static ICMP_TYPE: &[Symbol] = &[
@@ -161,10 +146,7 @@ pub static CT_STATE: &[Symbol] = &[
 ];
 
 /// Names of `ct_dir`.
-pub static CT_DIR: &[Symbol] = &[
-    ("original", 0),
-    ("reply", 1),
-];
+pub static CT_DIR: &[Symbol] = &[("original", 0), ("reply", 1)];
 
 /// Names of `ct_status`.
 pub static CT_STATUS: &[Symbol] = &[
@@ -282,10 +264,7 @@ pub static FIB_ADDRTYPE: &[Symbol] = &[
 ];
 
 /// Names of `boolean`.
-pub static BOOLEAN: &[Symbol] = &[
-    ("exists", 1),
-    ("missing", 0),
-];
+pub static BOOLEAN: &[Symbol] = &[("exists", 1), ("missing", 0)];
 
 /// Names of `igmp_type`.
 pub static IGMP_TYPE: &[Symbol] = &[
