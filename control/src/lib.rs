@@ -1,1 +1,3 @@
 //! The daemon, its control API, the client and the command line. Touches no packet.
+
+pub mod netns;
