@@ -1,0 +1,13 @@
+//! Workers: what carries a batch from port to port.
+//!
+//! Control starts a [`Workers`] group, hands it ports at run time and publishes generations; each
+//! worker thread owns its queue of every port. Between two batches a worker picks up the newest
+//! generation and its orders; nothing else is shared with it but relaxed counters.
+
+pub mod clock;
+pub mod disposition;
+pub mod stages;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use disposition::{Disposition, Fate, NO_RULE};
+pub use stages::{Context, Stages};
