@@ -18,6 +18,8 @@ pub mod vm;
 pub mod walk;
 
 mod builder;
+#[cfg(test)]
+pub(crate) mod testing;
 mod load;
 mod statement;
 mod write;
