@@ -16,7 +16,7 @@ use sluice_dataplane::worker::generation::Generation;
 use crate::model::{Family, Hook};
 use crate::store::exec::{Surroundings, Transaction};
 use crate::store::{ObjectBody, Ruleset, SlotAllocator};
-use crate::syntax::parser::{self, Input, MAX_ERRORS, Parsed};
+use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
 use crate::syntax::{Bundle, Severity, SourceMap, render_all};
 
 /// What the daemon is, as far as rulesets are concerned.
@@ -330,12 +330,12 @@ impl Engine {
         if request.expected_generation.is_some_and(|expected| expected != self.generation) {
             return Err(Refusal { conflict: true, ..Refusal::default() });
         }
-        let options = parser::Options {
+        let options = syntax::Options {
             include_paths: request.include_paths.clone(),
             defines: request.defines.clone(),
         };
         let mut files = request.files.clone();
-        let parsed = parser::parse(&request.input, &options, &mut files);
+        let parsed = syntax::parse(&request.input, &options, &mut files);
         let surroundings = Surroundings {
             sources: &parsed.sources,
             profile: &self.profile,
