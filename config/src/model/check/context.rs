@@ -95,10 +95,6 @@ impl Context {
         context
     }
 
-    /// The lowest layer that the family sees.
-    pub(crate) fn starts_at_network(&self) -> bool {
-        matches!(self.family, Family::Ip | Family::Ip6 | Family::Arp)
-    }
 
     /// What is known about a layer.
     pub(crate) fn at(&self, base: PayloadBase) -> Option<Proto> {
@@ -123,6 +119,11 @@ impl Context {
     /// Whether a link header lies below the innermost one.
     pub(crate) fn is_stacked(&self, header: Header) -> bool {
         self.stacked.contains(&header)
+    }
+
+    /// How many VLAN tags lie before the innermost link header that is known.
+    pub(crate) fn tags_below(&self) -> u16 {
+        self.stacked.iter().filter(|h| **h == Header::Vlan).count() as u16
     }
 
     /// Whether the layer has only what a family says.

@@ -555,9 +555,9 @@ impl Checker<'_> {
     /// `osf`.
     pub(crate) fn osf(&mut self, osf: ast::Osf) -> Expr {
         let ttl = match osf.ttl {
-            None => 0,
-            Some(ast::OsfTtl::Loose) => 1,
-            Some(ast::OsfTtl::Skip) => 2,
+            ast::OsfTtl::Strict => 0,
+            ast::OsfTtl::Loose => 1,
+            ast::OsfTtl::Skip => 2,
         };
         expr(
             TypeId::String,

@@ -27,7 +27,8 @@ use crate::syntax::ast;
 use crate::syntax::{Diagnostic, Span};
 use context::Context;
 
-pub(crate) use constant::string_value;
+pub(crate) use expression::{all_ones, prefix_mask};
+pub use statement::{check_limit, check_quota, check_synproxy};
 
 /// Result of a check; the error is what nft would say.
 pub type Checked<T> = Result<T, Box<Diagnostic>>;
