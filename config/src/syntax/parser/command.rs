@@ -1,5 +1,6 @@
 //! Commands: the verb, the kind of object, which one.
 
+use super::object::object_scope;
 use super::{Parse, Parser};
 use crate::syntax::ast::{
     Command, Family, ItemRef, Markup, MonitorObject, Name, Object, ObjectKind, Op, RulePosition,
@@ -7,6 +8,46 @@ use crate::syntax::ast::{
 };
 use crate::syntax::keyword::{Kw, Scope};
 use crate::syntax::lexer::Tok;
+
+/// Keywords with which a command can begin.
+fn begins_command(kw: Kw) -> bool {
+    matches!(
+        kw,
+        Kw::Add
+            | Kw::Create
+            | Kw::Insert
+            | Kw::Replace
+            | Kw::Delete
+            | Kw::Get
+            | Kw::List
+            | Kw::Reset
+            | Kw::Flush
+            | Kw::Rename
+            | Kw::Describe
+            | Kw::Import
+            | Kw::Export
+            | Kw::Monitor
+            | Kw::Table
+            | Kw::Chain
+            | Kw::Rule
+            | Kw::Set
+            | Kw::Map
+            | Kw::Element
+            | Kw::Flowtable
+            | Kw::Counter
+            | Kw::Quota
+            | Kw::Ct
+            | Kw::Limit
+            | Kw::Secmark
+            | Kw::Synproxy
+            | Kw::Ip
+            | Kw::Ip6
+            | Kw::Inet
+            | Kw::Arp
+            | Kw::Bridge
+            | Kw::Netdev
+    )
+}
 
 impl Parser<'_> {
     /// Everything up to the end of the input.
@@ -128,7 +169,7 @@ impl Parser<'_> {
                 self.next();
                 let table = self.table(false)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.table_block()?))
+                    Some(Box::new(self.table_block(false)?))
                 } else {
                     None
                 };
@@ -138,7 +179,7 @@ impl Parser<'_> {
                 self.next();
                 let chain = self.item(false)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.chain_block()?))
+                    Some(Box::new(self.chain_block(false)?))
                 } else {
                     None
                 };
@@ -159,7 +200,7 @@ impl Parser<'_> {
                 Ok(Object::Set {
                     keyword,
                     set,
-                    body: Some(Box::new(self.set_block(keyword)?)),
+                    body: Some(Box::new(self.set_block(keyword, false)?)),
                 })
             }
             Some(Kw::Element) => {
@@ -171,7 +212,7 @@ impl Parser<'_> {
                 let flowtable = self.item(false)?;
                 Ok(Object::Flowtable {
                     flowtable,
-                    body: Some(Box::new(self.flowtable_block()?)),
+                    body: Some(Box::new(self.flowtable_block(false)?)),
                 })
             }
             _ => self.add_stateful(or_rule),
@@ -183,7 +224,7 @@ impl Parser<'_> {
         let plain_name =
             matches!(self.peek_kw(), Some(Kw::Nat64 | Kw::Siit)) && !self.extension_object();
         if !plain_name && let Some(kind) = self.object_kind()? {
-            let object = self.item(false)?;
+            let object = self.within(object_scope(kind), |this| this.item(false))?;
             let body = self.object_line(kind)?.map(Box::new);
             return Ok(Object::Stateful { kind, object, body });
         }
@@ -220,8 +261,7 @@ impl Parser<'_> {
 
     /// `[family] name` or, where allowed, `[family] handle N`.
     fn table(&mut self, handle: bool) -> Parse<TableRef> {
-        let explicit = self.family();
-        let family = explicit.unwrap_or(Family::Ip);
+        let family = self.family().unwrap_or(Family::Ip);
         if handle && self.at(Kw::Handle) {
             self.next();
             return Ok(TableRef {
@@ -325,7 +365,7 @@ impl Parser<'_> {
                 let chain = self.item(true)?;
                 // Later versions delete devices of a base chain like this.
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.chain_block()?))
+                    Some(Box::new(self.chain_block(false)?))
                 } else {
                     None
                 };
@@ -361,7 +401,7 @@ impl Parser<'_> {
                 self.next();
                 let flowtable = self.item(true)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.flowtable_block()?))
+                    Some(Box::new(self.flowtable_block(false)?))
                 } else {
                     None
                 };
