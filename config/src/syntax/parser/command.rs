@@ -87,6 +87,10 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Parse<(Op, Object)> {
+        // Without a verb, what begins nothing is not said to be a name in the wrong place.
+        if !self.at_name() && self.peek_kw().is_none_or(|kw| !begins_command(kw)) {
+            return self.fail(&[]);
+        }
         let Some(kw) = self.peek_kw() else {
             return Ok((Op::Add, self.add(true)?));
         };
@@ -269,11 +273,8 @@ impl Parser<'_> {
                 which: Which::Handle(self.number()?),
             });
         }
-        let name = match (explicit, handle) {
-            (Some(_), false) => self.name()?,
-            (Some(_), true) => self.name_or(&[Tok::Str, Tok::Word(Kw::Handle)])?,
-            (None, _) => self.name_or(&[])?,
-        };
+        let wanted = [Tok::Str, Tok::Word(Kw::Handle)];
+        let name = self.name_or(if handle { &wanted } else { &wanted[..1] })?;
         Ok(TableRef {
             family,
             which: Which::Name(name),
@@ -281,13 +282,8 @@ impl Parser<'_> {
     }
 
     fn family_and_table(&mut self) -> Parse<(Family, Name)> {
-        let explicit = self.family();
-        let name = if explicit.is_some() {
-            self.name()?
-        } else {
-            self.name_or(&[])?
-        };
-        Ok((explicit.unwrap_or(Family::Ip), name))
+        let family = self.family().unwrap_or(Family::Ip);
+        Ok((family, self.name()?))
     }
 
     /// `[family] table name` or, where allowed, `[family] table handle N`.
@@ -312,9 +308,7 @@ impl Parser<'_> {
 
     /// Chain, place and rule.
     fn rule_at(&mut self) -> Parse<Object> {
-        let explicit = self.family();
-        let family = explicit.unwrap_or(Family::Ip);
-        let table = self.name()?;
+        let (family, table) = self.family_and_table()?;
         let chain = ItemRef {
             family,
             table,
@@ -408,11 +402,14 @@ impl Parser<'_> {
                 Ok(Object::Flowtable { flowtable, body })
             }
             _ => match self.object_kind()? {
-                Some(kind) => Ok(Object::Stateful {
-                    kind,
-                    object: self.item(true)?,
-                    body: None,
-                }),
+                Some(kind) => {
+                    let object = self.within(object_scope(kind), |this| this.item(true))?;
+                    Ok(Object::Stateful {
+                        kind,
+                        object,
+                        body: None,
+                    })
+                }
                 None => self.fail(&[]),
             },
         }
@@ -558,11 +555,14 @@ impl Parser<'_> {
 
     fn one_stateful(&mut self) -> Parse<Object> {
         match self.object_kind()? {
-            Some(kind) => Ok(Object::Stateful {
-                kind,
-                object: self.item(false)?,
-                body: None,
-            }),
+            Some(kind) => {
+                let object = self.within(object_scope(kind), |this| this.item(false))?;
+                Ok(Object::Stateful {
+                    kind,
+                    object,
+                    body: None,
+                })
+            }
             None => self.fail(&[]),
         }
     }
