@@ -1,0 +1,3 @@
+//! Workers: what carries a batch from port to port.
+
+pub mod generation;
