@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::syntax::Bundle;
-use sluice_dataplane::worker::Generation;
+use crate::syntax::SourceMap;
+
 
 /// What the daemon is, as far as rulesets are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub struct Origin {
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The texts, found with the client's rights.
-    pub bundle: Bundle,
+    pub bundle: SourceMap,
     /// `-D name=value`.
     pub defines: Vec<(String, String)>,
     /// How to print.
@@ -113,7 +113,7 @@ pub struct Request {
 
 impl Request {
     /// A request for one text, with defaults for everything else.
-    pub fn new(bundle: Bundle) -> Self {
+    pub fn new(bundle: SourceMap) -> Self {
         Self {
             bundle,
             defines: Vec::new(),
@@ -189,7 +189,7 @@ pub struct Diagnostic {
 /// Takes a finished generation to the workers.
 pub trait Publisher: Send {
     /// Swaps the generation in; returns when every packet that starts from now on sees it.
-    fn publish(&mut self, generation: Arc<Generation>);
+    fn publish(&mut self, generation: Arc<()>);
 }
 
 /// A publisher for a workbench and for tests: nobody is there.
@@ -197,5 +197,5 @@ pub trait Publisher: Send {
 pub struct NoWorkers;
 
 impl Publisher for NoWorkers {
-    fn publish(&mut self, _generation: Arc<Generation>) {}
+    fn publish(&mut self, _generation: Arc<()>) {}
 }

@@ -28,18 +28,14 @@ pub struct BaseChain {
 pub struct Chain {
     /// Never reused; stays when rules change.
     pub id: Id,
-    /// Its name; anonymous chains have one that no user can write.
+    /// Its name.
     pub name: Name,
     /// Its handle.
     pub handle: u64,
-    /// Belongs to the one rule that jumps to it, printed inside that rule.
-    pub anonymous: bool,
     /// Set if it is attached to a hook.
     pub base: Option<BaseChain>,
     /// Its comment.
     pub comment: Option<Name>,
-    /// How many rules and map elements jump or go to it.
-    pub uses: u32,
     /// Its rules.
     pub rules: Chunks,
 }

@@ -11,7 +11,11 @@
 //! path (counters, limits, quotas, dynamic elements) is keyed by that id.
 
 pub mod chain;
+pub mod errno;
+pub mod misspell;
 pub mod object;
+pub mod references;
+pub mod identity;
 pub mod ruleset;
 pub mod set;
 pub mod slots;

@@ -18,8 +18,6 @@ pub struct Object {
     pub body: ObjectBody,
     /// Its comment.
     pub comment: Option<Name>,
-    /// How many rules and map elements use it.
-    pub uses: u32,
 }
 
 /// What is particular to a kind of object.
@@ -97,6 +95,4 @@ pub struct Flowtable {
     pub offload: bool,
     /// `counter`.
     pub counter: bool,
-    /// How many rules use it.
-    pub uses: u32,
 }

@@ -30,8 +30,6 @@ pub struct Set {
     pub spec: Arc<SetSpec>,
     /// Elements from commands.
     pub elements: Elements,
-    /// How many rules use it.
-    pub uses: u32,
 }
 
 /// The declaration of a set.
