@@ -11,11 +11,17 @@
 //! path (counters, limits, quotas, dynamic elements) is keyed by that id.
 
 pub mod chain;
+pub mod elements;
 pub mod errno;
+mod checker;
+pub mod exec;
+pub mod identity;
+pub mod list;
+pub mod place;
 pub mod misspell;
 pub mod object;
 pub mod references;
-pub mod identity;
+
 pub mod ruleset;
 pub mod set;
 pub mod slots;
@@ -24,8 +30,9 @@ pub mod table;
 pub use chain::{BaseChain, Chain, Chunk, Chunks, StoredRule};
 pub use object::{Flowtable, Object, ObjectBody};
 pub use ruleset::Ruleset;
-pub use set::{ElementData, ElementExtra, Elements, Set, SetSpec, StoredElement, Words};
-pub use slots::{CellKey, CounterKey, RuleSlots, SlotAllocator};
+pub use elements::{ElementData, ElementExtra, Elements, StoredElement, Words};
+pub use set::{Set, SetSpec};
+pub use slots::{CellSlot, RuleSlots, SlotAllocator};
 pub use table::Table;
 
 /// Names are shared, never copied.

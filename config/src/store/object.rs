@@ -1,6 +1,8 @@
 //! Named stateful objects and flowtables.
 
-use super::{CellKey, CounterKey, Id, Name};
+use sluice_dataplane::program::CounterSlot;
+
+use super::{CellSlot, Id, Name};
 use crate::model::ObjectKind;
 use crate::model::stmt::{Limit, Quota, Synproxy};
 use crate::syntax::ast;
@@ -30,21 +32,21 @@ pub enum ObjectBody {
         /// Bytes at the start.
         bytes: u64,
         /// Where it counts.
-        slot: CounterKey,
+        slot: CounterSlot,
     },
     /// A quota.
     Quota {
         /// Size, use at the start, direction.
         quota: Quota,
         /// Where it counts.
-        cell: CellKey,
+        cell: CellSlot,
     },
     /// A limit.
     Limit {
         /// Its rate.
         limit: Limit,
         /// Where it counts.
-        cell: CellKey,
+        cell: CellSlot,
     },
     /// A synproxy.
     Synproxy(Synproxy),

@@ -1,21 +1,12 @@
-//! Named sets and maps and their elements.
-//!
-//! Elements are kept compactly, by their smallest key, in a persistent ordered map: an edit of one
-//! costs the same among ten and among a million, and a clone costs nothing. What the packet path
-//! added or what expired is not here but in the runtime set; listings ask it.
+//! Named sets and maps: what was declared. Elements are in [`super::elements`].
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use smallvec::SmallVec;
-
+use super::elements::Elements;
 use super::{Id, Name};
-use crate::model::expr::{DataType, SetType, Verdict};
+use crate::model::expr::{DataType, SetType};
+use crate::model::rule::SetInfo;
 use crate::model::stmt::Stmt;
-
-/// The words of a key: each part takes `ceil(bits / 32)`, most significant first, parts side by
-/// side. Exactly the columns that the packet path compares.
-pub type Words = SmallVec<[u32; 4]>;
 
 /// A named set or map.
 #[derive(Clone, Debug)]
@@ -65,67 +56,49 @@ pub struct SetSpec {
     pub comment: Option<Name>,
 }
 
-/// Elements by smallest key.
-#[derive(Clone, Debug, Default)]
-pub struct Elements {
-    /// All but the catch-all.
-    pub map: OrdMap<Words, StoredElement>,
-    /// `*`.
-    pub catch_all: Option<StoredElement>,
-    /// Changes with every edit: same number, same elements.
-    pub version: u64,
-}
-
-/// An element without its smallest key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredElement {
-    /// Largest key, where it is not the smallest: ranges and prefixes, word by word of the parts.
-    pub high: Option<Box<Words>>,
-    /// What a map yields.
-    pub data: Option<Arc<ElementData>>,
-    /// What few elements have.
-    pub extra: Option<Arc<ElementExtra>>,
-}
-
-/// What an element maps to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ElementData {
-    /// A value, and the largest one of a range.
-    Value(Words, Option<Words>),
-    /// A verdict.
-    Verdict(Verdict),
-    /// An object's name.
-    Object(Name),
-}
-
-/// What few elements have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ElementExtra {
-    /// `timeout`, in milliseconds.
-    pub timeout_ms: Option<u64>,
-    /// `expires`, in milliseconds, as it was written.
-    pub expires_ms: Option<u64>,
-    /// Its comment.
-    pub comment: Option<Name>,
-    /// Its statements.
-    pub stmts: Vec<Stmt>,
-}
-
 impl Set {
     /// Whether it maps.
     pub fn is_map(&self) -> bool {
         self.spec.data.is_some()
     }
+
+    /// What the checker needs to know.
+    pub fn info(&self) -> SetInfo {
+        SetInfo {
+            name: self.name.to_string(),
+            key: self.spec.key.clone(),
+            data: self.spec.data.clone(),
+            interval: self.spec.interval,
+            dynamic: self.spec.dynamic || self.spec.timeout,
+            constant: self.spec.constant,
+            timeout: self.spec.timeout,
+            auto_merge: self.spec.auto_merge,
+            stmts: self.spec.stmts.clone(),
+        }
+    }
 }
 
-impl Elements {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.map.len() + usize::from(self.catch_all.is_some())
+impl SetSpec {
+    /// Whether the kernel takes another declaration for the same set.
+    pub fn fits(&self, other: &SetSpec) -> bool {
+        let flags = |spec: &SetSpec| (spec.constant, spec.interval, spec.timeout, spec.dynamic, spec.meter);
+        let shape = |ty: &SetType| ty.parts.iter().map(|part| (part.ty, part.bits)).collect::<Vec<_>>();
+        let data = |spec: &SetSpec| match &spec.data {
+            Some(DataType::Value(ty)) => Some((false, None, shape(ty))),
+            Some(DataType::Interval(ty)) => Some((true, None, shape(ty))),
+            Some(DataType::Object(kind)) => Some((false, Some(*kind), Vec::new())),
+            Some(DataType::Verdict) => Some((false, None, Vec::new())),
+            None => None,
+        };
+        let stmts = |spec: &SetSpec| spec.stmts.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        flags(self) == flags(other)
+            && shape(&self.key) == shape(&other.key)
+            && data(self) == data(other)
+            && stmts(self) == stmts(other)
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Whether keys are concatenations with ranges.
+    pub fn concat_interval(&self) -> bool {
+        self.interval && self.key.parts.len() > 1
     }
 }

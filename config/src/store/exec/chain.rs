@@ -252,7 +252,7 @@ fn check_base(family: Family, base: &BaseChain, span: Span) -> Done {
     if fits { Ok(()) } else { refuse(span, Errno::NotSupported) }
 }
 
-fn priority_number(family: Family, hook: Hook, priority: &ast::Priority) -> Done<i32> {
+pub(super) fn priority_number(family: Family, hook: Hook, priority: &ast::Priority) -> Done<i32> {
     let invalid =
         || Fail::from(Diagnostic::error(priority.span, "invalid priority expression value in this context."));
     let number = match &priority.value {

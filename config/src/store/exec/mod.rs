@@ -15,13 +15,17 @@ mod set;
 mod suggest;
 mod table;
 
+pub(crate) use chain::rename_verdict;
+pub(crate) use priority::print as print_priority;
+pub(crate) use suggest::{Listed, unknown_item};
+
 use super::errno::Errno;
 use super::identity::Removed;
-use super::list::{Live, Printer};
+use super::list::Printer;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
-use crate::engine::{Change, ListOptions, Profile};
+use crate::engine::{Change, ChangeAction, ListOptions, Profile};
 use crate::model::Family;
 use crate::syntax::ast::{self, Command, ItemRef, Object, Op, Which};
 use crate::syntax::{Diagnostic, SourceMap, Span};
@@ -46,6 +50,16 @@ impl From<Diagnostic> for Fail {
 
 /// What a command yields.
 pub type Done<T = ()> = Result<T, Fail>;
+
+impl Transaction<'_> {
+    fn note_new(&mut self, object: &'static str, text: String) {
+        self.changes.push(Change { action: ChangeAction::New, object, text });
+    }
+
+    fn note_deleted(&mut self, object: &'static str, text: String) {
+        self.changes.push(Change { action: ChangeAction::Deleted, object, text });
+    }
+}
 
 /// A refusal in the kernel's words.
 pub(super) fn refuse<T>(span: Span, errno: Errno) -> Done<T> {
@@ -72,37 +86,35 @@ pub struct Transaction<'a> {
     pub kernel_errors: Vec<Diagnostic>,
     /// Beside the errors.
     pub warnings: Vec<Diagnostic>,
-    /// What is to be set to zero when the request is accepted.
-    pub resets: Resets,
     sources: &'a SourceMap,
     profile: &'a Profile,
     options: ListOptions,
     session: u64,
-    live: &'a dyn Live,
+    now_ns: u64,
+    check_only: bool,
     lines: LineIndex,
 }
 
-/// What an accepted request sets to zero.
-#[derive(Debug, Default)]
-pub struct Resets {
-    /// Cells of quotas.
-    pub cells: Vec<super::CellKey>,
-    /// Counters, with what was shown.
-    pub counters: Vec<super::CounterKey>,
+/// What a request brings beside its commands.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// What spans count in.
+    pub sources: &'a SourceMap,
+    /// The daemon.
+    pub profile: &'a Profile,
+    /// How to print.
+    pub options: ListOptions,
+    /// Who asks.
+    pub session: u64,
+    /// Monotonic time.
+    pub now_ns: u64,
+    /// Nothing may be set to zero.
+    pub check_only: bool,
 }
 
 impl<'a> Transaction<'a> {
     /// Begins on a clone.
-    #[allow(clippy::too_many_arguments)]
-    pub fn new(
-        ruleset: Ruleset,
-        slots: SlotAllocator,
-        sources: &'a SourceMap,
-        profile: &'a Profile,
-        options: ListOptions,
-        session: u64,
-        live: &'a dyn Live,
-    ) -> Self {
+    pub fn new(ruleset: Ruleset, slots: SlotAllocator, request: Surroundings<'a>) -> Self {
         Self {
             ruleset,
             slots,
@@ -113,12 +125,12 @@ impl<'a> Transaction<'a> {
             check_errors: Vec::new(),
             kernel_errors: Vec::new(),
             warnings: Vec::new(),
-            resets: Resets::default(),
-            sources,
-            profile,
-            options,
-            session,
-            live,
+            sources: request.sources,
+            profile: request.profile,
+            options: request.options,
+            session: request.session,
+            now_ns: request.now_ns,
+            check_only: request.check_only,
             lines: LineIndex::default(),
         }
     }
@@ -209,7 +221,6 @@ impl<'a> Transaction<'a> {
     }
 
     fn show(&mut self, command: &Command) -> Done {
-        let mut printer = Printer::new(&self.ruleset, self.live, &self.slots, self.options);
         if command.op == Op::Get
             && let Object::Elements { set, elements } = &command.object
         {
@@ -217,17 +228,11 @@ impl<'a> Transaction<'a> {
             self.output.push_str(&text);
             return Ok(());
         }
+        // As nft, which lists and resets before its batch is sent.
+        let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
+        let printer = Printer::new(&self.ruleset, self.slots.counters(), self.options, self.now_ns, reset);
         let text = printer.command(command, self.profile)?;
         self.output.push_str(&text);
-        if command.op == Op::Reset {
-            let resets = printer.into_shown();
-            self.changed |= !resets.counters.is_empty() || !resets.cells.is_empty();
-            for slot in &resets.counters {
-                self.slots.zero(*slot, self.live.counter(*slot));
-            }
-            self.resets.counters.extend(resets.counters);
-            self.resets.cells.extend(resets.cells);
-        }
         Ok(())
     }
 

@@ -8,7 +8,6 @@ use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
 use crate::store::references::{self, Node};
-use crate::store::slots::RuleSlots;
 use crate::store::{Chunk, Id, StoredRule, Table, checker, place};
 use crate::syntax::Span;
 use crate::syntax::ast::{self, ItemRef, RulePosition};
@@ -163,18 +162,14 @@ impl Transaction<'_> {
         table.last_handle += anonymous_handles(&body) - meters.len() as u64;
         let handle = table.give_handle();
         let continued = self.removed.take_rule(family, &table_name, &chain_name, &body);
-        let stored = match continued {
-            Some(old) => {
-                // Counters go on, unless the text says where they shall begin.
-                self.slots.restart(&old, &body, self.live);
-                StoredRule { id: old.id, handle, slots: old.slots.clone(), body, line }
-            }
-            None => {
-                let slots = self.slots.rule(&body, self.live);
-                StoredRule { id: Id::fresh(), handle, slots, body, line }
-            }
+        let (id, slots) = match &continued {
+            Some(old) => (old.id, self.slots.continue_rule(old, &body)),
+            None => (Id::fresh(), self.slots.rule(&body)),
         };
-        Ok(stored)
+        match slots {
+            Some(slots) => Ok(StoredRule { id, handle, slots, body, line }),
+            None => refuse(span, Errno::TableFull),
+        }
     }
 
     fn release(&mut self, index: usize, chain: &str, old: &Arc<StoredRule>) {
@@ -291,9 +286,4 @@ fn anonymous_handles(rule: &Rule) -> u64 {
         _ => {}
     });
     count
-}
-
-/// How many slots of each sort a rule needs.
-pub(crate) fn empty_slots() -> RuleSlots {
-    RuleSlots::default()
 }
