@@ -7,8 +7,10 @@
 //! in a block is an address: chains, sets, counters and cells stand by index.
 
 use super::encoding::{Field, Malformed, Words};
-use super::key::{Slot, Source, reads};
-use super::op::{ChainId, CounterSlot, Op, Relation, RuleRef, SetId, Slots, Value, Verdict, engines};
+use super::key::{Exthdr, Slot, Source, reads};
+use super::op::{
+    ChainId, CounterSlot, Op, Relation, RuleRef, SetId, Slots, Value, Verdict, engines,
+};
 use super::tables::{CellKind, SetData, Tables};
 
 /// About how many words a block has when it is full (4 KiB).
@@ -53,7 +55,11 @@ impl Block {
     /// When anything in them is not as it must be.
     pub fn from_words(words: Box<[u32]>, tables: &Tables) -> Result<Self, Malformed> {
         let uses = verify(&words, tables)?;
-        Ok(Self { words, uses, lineage: tables.lineage() })
+        Ok(Self {
+            words,
+            uses,
+            lineage: tables.lineage(),
+        })
     }
 
     /// The encoded rules.
@@ -124,7 +130,10 @@ impl BlockBuilder {
         }
         words[0] = words.len() as u32;
         self.words += words.len();
-        self.rules.push(EncodedRule { words, equality: ops.first().and_then(equality) });
+        self.rules.push(EncodedRule {
+            words,
+            equality: ops.first().and_then(equality),
+        });
     }
 
     /// Whether the next rule should go to another block.
@@ -151,13 +160,21 @@ impl BlockBuilder {
                 }
                 _ => false,
             };
-            let scannable = first.equality.is_some_and(|(slot, ..)| may_scan(slot, tables));
-            let run = if scannable { rest.iter().take_while(same).count() } else { 0 };
+            let scannable = first
+                .equality
+                .is_some_and(|(slot, ..)| may_scan(slot, tables));
+            let run = if scannable {
+                rest.iter().take_while(same).count()
+            } else {
+                0
+            };
             let (taken, left) = rest.split_at(run.max(1));
             if run >= SHORTEST_SCAN {
                 put_scan(&mut words, taken);
             }
-            taken.iter().for_each(|rule| words.extend_from_slice(&rule.words));
+            taken
+                .iter()
+                .for_each(|rule| words.extend_from_slice(&rule.words));
             rest = left;
         }
         Block::from_words(words.into(), tables)
@@ -176,16 +193,23 @@ fn may_scan(slot: Slot, tables: &Tables) -> bool {
 /// The equality with which a rule begins, if a scan can take it over.
 fn equality(op: &Op) -> Option<(Slot, u32, u32)> {
     match op {
-        Op::Compare { key, relation: Relation::Eq, value } => match value[..] {
+        Op::Compare {
+            key,
+            relation: Relation::Eq,
+            value,
+        } => match value[..] {
             [value] => Some((*key, u32::MAX, value)),
             _ => None,
         },
-        Op::CompareMasked { key, mask, relation: Relation::Eq, value } => {
-            match (&mask[..], &value[..]) {
-                (&[mask], &[value]) => Some((*key, mask, value)),
-                _ => None,
-            }
-        }
+        Op::CompareMasked {
+            key,
+            mask,
+            relation: Relation::Eq,
+            value,
+        } => match (&mask[..], &value[..]) {
+            (&[mask], &[value]) => Some((*key, mask, value)),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -194,7 +218,13 @@ fn put_scan(out: &mut Vec<u32>, rules: &[EncodedRule]) {
     let (slot, mask, _) = rules[0].equality.unwrap_or_default();
     let len = SCAN_HEADER + 2 * rules.len();
     let run: usize = rules.iter().map(|rule| rule.words.len()).sum();
-    out.extend([len as u32 | SCAN, u32::from(slot.0), mask, rules.len() as u32, run as u32]);
+    out.extend([
+        len as u32 | SCAN,
+        u32::from(slot.0),
+        mask,
+        rules.len() as u32,
+        run as u32,
+    ]);
     out.extend(rules.iter().map(|rule| rule.equality.unwrap_or_default().2));
     let mut offset = 0;
     for rule in rules {
@@ -210,7 +240,9 @@ fn verify(words: &[u32], tables: &Tables) -> Result<Uses, Malformed> {
     while at < words.len() {
         let len = (words[at] & !SCAN) as usize;
         let end = at.checked_add(len).filter(|end| *end <= words.len());
-        let record = end.and_then(|end| words.get(at..end)).ok_or(Malformed::Truncated { at })?;
+        let record = end
+            .and_then(|end| words.get(at..end))
+            .ok_or(Malformed::Truncated { at })?;
         if words[at] & SCAN == 0 {
             verify_rule(record, tables, &mut uses)?;
         } else {
@@ -226,16 +258,27 @@ fn verify(words: &[u32], tables: &Tables) -> Result<Uses, Malformed> {
 }
 
 fn verify_rule(record: &[u32], tables: &Tables, uses: &mut Uses) -> Result<(), Malformed> {
-    let mut words = Words::new(record.get(RULE_HEADER..).ok_or(Malformed::Truncated { at: 0 })?);
+    let mut words = Words::new(
+        record
+            .get(RULE_HEADER..)
+            .ok_or(Malformed::Truncated { at: 0 })?,
+    );
     uses.rules += 1;
+    let mut checker = Checker {
+        tables,
+        uses,
+        written: Vec::new(),
+    };
     while !words.is_empty() {
         let at = words.at();
         let declared = (record[RULE_HEADER + at] >> 16) as usize;
         let op = Op::get(&mut words)?;
         if words.at() - at != declared {
-            return Err(Malformed::Invalid("an instruction's length is not that of its fields"));
+            return Err(Malformed::Invalid(
+                "an instruction's length is not that of its fields",
+            ));
         }
-        Checker { tables, uses }.op(&op)?;
+        checker.op(&op)?;
     }
     Ok(())
 }
@@ -267,6 +310,8 @@ fn verify_scan(record: &[u32], behind: &[u32], tables: &Tables) -> Result<(), Ma
 struct Checker<'a> {
     tables: &'a Tables,
     uses: &'a mut Uses,
+    /// Work slots that the rule has written so far.
+    written: Vec<Slot>,
 }
 
 impl Checker<'_> {
@@ -274,7 +319,9 @@ impl Checker<'_> {
         self.uses.engines |= op.engines();
         match op {
             Op::Compare { key, value, .. } => self.constant(*key, value),
-            Op::CompareMasked { key, mask, value, .. } => {
+            Op::CompareMasked {
+                key, mask, value, ..
+            } => {
                 self.constant(*key, mask)?;
                 self.constant(*key, value)
             }
@@ -298,18 +345,28 @@ impl Checker<'_> {
                 self.columns(*from)?;
                 self.work(*into)
             }
-            Op::Bitwise { into, from, mask, xor } => {
+            Op::Bitwise {
+                into,
+                from,
+                mask,
+                xor,
+            } => {
+                self.constant(*from, mask)?;
+                self.constant(*from, xor)?;
                 self.work(*into)?;
-                self.constant(*into, mask)?;
-                self.constant(*into, xor)?;
                 self.same(*into, *from)
             }
-            Op::Combine { into, left, right, .. } => {
+            Op::Combine {
+                into, left, right, ..
+            } => {
+                self.same(*left, *right)?;
                 self.work(*into)?;
-                self.same(*into, *left)?;
-                self.same(*into, *right)
+                self.same(*into, *left)
             }
-            Op::Shift { into, from, bits, .. } => {
+            Op::Shift {
+                into, from, bits, ..
+            } => {
+                self.columns(*from)?;
                 self.work(*into)?;
                 self.same(*into, *from)?;
                 let width = self.tables.keys()[usize::from(into.0)].bits;
@@ -319,7 +376,12 @@ impl Checker<'_> {
                     Err(Malformed::Invalid("a shift by the whole width or more"))
                 }
             }
-            Op::Jhash { into, from, modulus, .. } => {
+            Op::Jhash {
+                into,
+                from,
+                modulus,
+                ..
+            } => {
                 self.slots(from)?;
                 self.scaled(*into, *modulus)
             }
@@ -327,8 +389,8 @@ impl Checker<'_> {
                 self.scaled(*into, *modulus)
             }
             Op::NumgenInc { into, cell } => {
-                self.scaled(*into, 1)?;
-                self.cell(cell.0, |kind| kind == CellKind::Numgen)
+                self.cell(cell.0, |kind| kind == CellKind::Numgen)?;
+                self.scaled(*into, 1)
             }
             Op::Verdict { verdict } => {
                 if let Verdict::Jump { chain } | Verdict::Goto { chain } = verdict {
@@ -338,7 +400,9 @@ impl Checker<'_> {
             }
             Op::VerdictMap { set, keys } => {
                 if self.set_key(*set, keys)? != SetData::Verdict {
-                    return Err(Malformed::Invalid("a verdict look-up in what is not a verdict map"));
+                    return Err(Malformed::Invalid(
+                        "a verdict look-up in what is not a verdict map",
+                    ));
                 }
                 self.uses.verdict_maps.push(*set);
                 Ok(())
@@ -353,16 +417,22 @@ impl Checker<'_> {
                 self.counter(*counter);
                 Ok(())
             }
-            Op::Cell { cell } => self.cell(cell.0, |kind| kind != CellKind::Numgen),
-            Op::ObjectMap { set, keys, kind } => {
-                if self.set_key(*set, keys)? != (SetData::Object { kind: *kind }) {
-                    return Err(Malformed::Invalid("an object look-up in what has no such objects"));
+            Op::Cell { cell } => {
+                self.cell(cell.0, |kind| kind != CellKind::Numgen)?;
+                if self.tables.cells()[cell.0 as usize] == CellKind::ConnLimit {
+                    self.uses.engines |= engines::TRACK;
                 }
                 Ok(())
             }
-            Op::Log { log } => {
-                in_table("log", log.0, self.tables.logs().len())
+            Op::ObjectMap { set, keys, kind } => {
+                if self.set_key(*set, keys)? != (SetData::Object { kind: *kind }) {
+                    return Err(Malformed::Invalid(
+                        "an object look-up in what has no such objects",
+                    ));
+                }
+                Ok(())
             }
+            Op::Log { log } => in_table("log", log.0, self.tables.logs().len()),
             Op::Dup { device, address } => {
                 self.optional(*device, 1)?;
                 self.address(*address)
@@ -377,15 +447,25 @@ impl Checker<'_> {
                 }
                 self.width("a payload write", *from, usize::from(*bits).div_ceil(32))
             }
-            Op::ExthdrWrite { len, from, .. } => {
-                if !matches!(len, 1 | 2 | 4) {
-                    return Err(Malformed::Invalid("a header write of a length other than 1, 2, 4"));
+            Op::ExthdrWrite {
+                kind, len, from, ..
+            } => {
+                if *kind != Exthdr::Tcp || !matches!(len, 2 | 4) {
+                    return Err(Malformed::Invalid(
+                        "a header write other than 2 or 4 bytes of a TCP option",
+                    ));
                 }
                 self.width("a header write", *from, 1)
             }
             Op::MetaSet { from, .. } => self.width("a meta value", *from, 1),
             Op::CtSet { from, .. } => self.columns(*from).map(|_| ()),
-            Op::Nat { address_min, address_max, port_min, port_max, .. } => {
+            Op::Nat {
+                address_min,
+                address_max,
+                port_min,
+                port_max,
+                ..
+            } => {
                 self.address(*address_min)?;
                 self.address(*address_max)?;
                 self.optional(*port_min, 1)?;
@@ -396,11 +476,17 @@ impl Checker<'_> {
                 self.optional(*port, 1)
             }
             Op::Queue { from, .. } => self.optional(*from, 1),
-            Op::DynSet { set, keys, data, .. } => {
+            Op::DynSet {
+                set, keys, data, ..
+            } => {
                 let expected = match self.set_key(*set, keys)? {
                     SetData::Nothing => 0,
                     SetData::Columns { count } => usize::from(count),
-                    _ => return Err(Malformed::Invalid("a dynamic element of a verdict or object map")),
+                    _ => {
+                        return Err(Malformed::Invalid(
+                            "a dynamic element of a verdict or object map",
+                        ));
+                    }
                 };
                 let found = self.slots(data)?;
                 // Deleting an element of a map names its key only.
@@ -426,7 +512,9 @@ impl Checker<'_> {
         if fits(self.tables.cells()[index as usize]) {
             return Ok(());
         }
-        Err(Malformed::Invalid("a cell of another kind than its instruction takes"))
+        Err(Malformed::Invalid(
+            "a cell of another kind than its instruction takes",
+        ))
     }
 
     /// Columns of a slot; notes the engines that its key needs.
@@ -434,6 +522,11 @@ impl Checker<'_> {
         in_table("slot", u32::from(slot.0), self.tables.keys().len())?;
         let key = &self.tables.keys()[usize::from(slot.0)];
         self.uses.engines |= match key.source {
+            Source::Work { .. } if !self.written.contains(&slot) => {
+                return Err(Malformed::Invalid(
+                    "a work slot is read before its rule writes it",
+                ));
+            }
             Source::Ct { .. } => engines::TRACK,
             Source::Rt { .. } => engines::ROUTES,
             Source::Fib { result, .. } if result != super::key::FibResult::Type => engines::ROUTES,
@@ -447,7 +540,11 @@ impl Checker<'_> {
         if found == expected {
             return Ok(());
         }
-        Err(Malformed::Width { what, found: found as u32, expected: expected as u32 })
+        Err(Malformed::Width {
+            what,
+            found: found as u32,
+            expected: expected as u32,
+        })
     }
 
     fn constant(&mut self, slot: Slot, value: &Value) -> Result<(), Malformed> {
@@ -467,14 +564,22 @@ impl Checker<'_> {
         let Some(slot) = slot else { return Ok(()) };
         match self.columns(slot)? {
             1 | 4 => Ok(()),
-            found => Err(Malformed::Width { what: "an address", found: found as u32, expected: 4 }),
+            found => Err(Malformed::Width {
+                what: "an address",
+                found: found as u32,
+                expected: 4,
+            }),
         }
     }
 
+    /// Notes a slot as written; only work slots may be.
     fn work(&mut self, slot: Slot) -> Result<(), Malformed> {
-        self.columns(slot)?;
+        in_table("slot", u32::from(slot.0), self.tables.keys().len())?;
         match self.tables.keys()[usize::from(slot.0)].source {
-            Source::Work { .. } => Ok(()),
+            Source::Work { .. } => {
+                self.written.push(slot);
+                Ok(())
+            }
             _ => Err(Malformed::NotWork { slot: slot.0 }),
         }
     }
@@ -495,7 +600,11 @@ impl Checker<'_> {
         }
         let limit = super::op::MAX_COLUMNS;
         if sum > limit {
-            return Err(Malformed::TooLarge { what: "a concatenation", size: sum, limit });
+            return Err(Malformed::TooLarge {
+                what: "a concatenation",
+                size: sum,
+                limit,
+            });
         }
         Ok(sum)
     }
@@ -507,7 +616,11 @@ impl Checker<'_> {
         if found == expected {
             return Ok(desc.data);
         }
-        Err(Malformed::Width { what: "a set's key", found: found as u32, expected: expected as u32 })
+        Err(Malformed::Width {
+            what: "a set's key",
+            found: found as u32,
+            expected: expected as u32,
+        })
     }
 }
 
@@ -515,5 +628,9 @@ fn in_table(what: &'static str, index: u32, count: usize) -> Result<(), Malforme
     if (index as usize) < count {
         return Ok(());
     }
-    Err(Malformed::OutOfRange { what, index, count: count as u32 })
+    Err(Malformed::OutOfRange {
+        what,
+        index,
+        count: count as u32,
+    })
 }

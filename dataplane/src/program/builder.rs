@@ -134,7 +134,10 @@ impl Program {
         let (pieces, []) = bytes.as_chunks::<4>() else {
             return Err(Malformed::NotAProgram);
         };
-        let all: Vec<u32> = pieces.iter().map(|piece| u32::from_le_bytes(*piece)).collect();
+        let all: Vec<u32> = pieces
+            .iter()
+            .map(|piece| u32::from_le_bytes(*piece))
+            .collect();
         let mut words = Words::new(&all);
         if words.word()? != MAGIC || words.word()? != VERSION {
             return Err(Malformed::NotAProgram);
@@ -152,7 +155,10 @@ impl Program {
             builder.chain(blocks);
         }
         for _ in 0..words.word()? {
-            let mut targets = MapTargets { set: Field::get(&mut words)?, chains: Vec::new() };
+            let mut targets = MapTargets {
+                set: Field::get(&mut words)?,
+                chains: Vec::new(),
+            };
             for _ in 0..words.word()? {
                 targets.chains.push(ChainId::get(&mut words)?);
             }
@@ -232,7 +238,9 @@ impl ProgramBuilder {
         }
         for walk in &self.walks {
             if walk.iter().filter(|entry| **entry == Entry::Peer).count() != 1 {
-                return Err(Malformed::Invalid("a walk that does not look the way out up once"));
+                return Err(Malformed::Invalid(
+                    "a walk that does not look the way out up once",
+                ));
             }
             for entry in walk {
                 if let Entry::Chain { chain, .. } = entry {
@@ -257,7 +265,11 @@ impl ProgramBuilder {
         if index < count {
             return Ok(index as usize);
         }
-        Err(Malformed::OutOfRange { what: "chain", index, count })
+        Err(Malformed::OutOfRange {
+            what: "chain",
+            index,
+            count,
+        })
     }
 
     /// Gives every chain the length of the longest way to it, in the order in which no jump
@@ -266,7 +278,9 @@ impl ProgramBuilder {
         let jumps = self.jumps()?;
         let mut incoming = vec![0u32; jumps.len()];
         jumps.iter().flatten().for_each(|to| incoming[*to] += 1);
-        let mut ready: Vec<usize> = (0..jumps.len()).filter(|chain| incoming[*chain] == 0).collect();
+        let mut ready: Vec<usize> = (0..jumps.len())
+            .filter(|chain| incoming[*chain] == 0)
+            .collect();
         let mut done = 0;
         while let Some(from) = ready.pop() {
             done += 1;
@@ -287,7 +301,10 @@ impl ProgramBuilder {
         }
         let from = incoming.iter().position(|count| *count > 0).unwrap_or(0);
         let to = jumps[from].first().copied().unwrap_or(from);
-        Err(Malformed::Loop { from: from as u32, to: to as u32 })
+        Err(Malformed::Loop {
+            from: from as u32,
+            to: to as u32,
+        })
     }
 
     /// For every chain, where it jumps to (each once).

@@ -30,7 +30,11 @@ impl Limit {
     /// A full bucket: `rate` packets or bytes in `period_ns`, and `burst` beyond it (packets: 0
     /// means [`DEFAULT_PACKET_BURST`]). A rate of 0 lets nothing through.
     pub fn new(rate: u64, period_ns: u64, burst: u32, bytes: bool, over: bool) -> Self {
-        let burst = if burst == 0 && !bytes { DEFAULT_PACKET_BURST } else { burst };
+        let burst = if burst == 0 && !bytes {
+            DEFAULT_PACKET_BURST
+        } else {
+            burst
+        };
         let divisor = rate.max(1);
         let full = if bytes {
             let all = u128::from(period_ns) * (u128::from(rate) + u128::from(burst));
@@ -40,7 +44,15 @@ impl Limit {
         };
         let full = full.min(i64::MAX as u64 / 2);
         let empty_at_ns = AtomicI64::new(i64::MIN / 2);
-        Self { rate, period_ns, burst, bytes, over, full, empty_at_ns }
+        Self {
+            rate,
+            period_ns,
+            burst,
+            bytes,
+            over,
+            full,
+            empty_at_ns,
+        }
     }
 
     /// Packets or bytes a period.
@@ -73,9 +85,15 @@ impl Limit {
             // A clock that went back in another worker yields no tokens.
             let earned = now.saturating_sub(empty_at).max(0);
             let tokens = earned.min(self.full as i64);
-            if tokens < cost { None } else { Some(now.max(empty_at) - (tokens - cost)) }
+            if tokens < cost {
+                None
+            } else {
+                Some(now.max(empty_at) - (tokens - cost))
+            }
         };
-        self.empty_at_ns.fetch_update(Relaxed, Relaxed, step).is_ok()
+        self.empty_at_ns
+            .fetch_update(Relaxed, Relaxed, step)
+            .is_ok()
     }
 }
 
@@ -90,12 +108,19 @@ pub struct Quota {
 impl Quota {
     /// A quota of which `used` bytes are gone.
     pub fn new(bytes: u64, over: bool, used: u64) -> Self {
-        Self { bytes: AtomicU64::new(bytes), over, used: AtomicU64::new(used) }
+        Self {
+            bytes: AtomicU64::new(bytes),
+            over,
+            used: AtomicU64::new(used),
+        }
     }
 
     /// Counts the packet; whether it matches.
     pub fn matches(&self, length: u32) -> bool {
-        let used = self.used.fetch_add(u64::from(length), Relaxed).wrapping_add(u64::from(length));
+        let used = self
+            .used
+            .fetch_add(u64::from(length), Relaxed)
+            .wrapping_add(u64::from(length));
         (used > self.bytes.load(Relaxed)) == self.over
     }
 
@@ -140,13 +165,20 @@ pub struct Numgen {
 impl Numgen {
     /// A sequence `offset, offset + 1, ... offset + modulus - 1`, over and over.
     pub fn new(modulus: u32, offset: u32) -> Self {
-        Self { modulus: modulus.max(1), offset, next: AtomicU32::new(0) }
+        Self {
+            modulus: modulus.max(1),
+            offset,
+            next: AtomicU32::new(0),
+        }
     }
 
     /// The next number.
     pub fn next(&self) -> u32 {
         let step = |now: u32| Some(if now + 1 < self.modulus { now + 1 } else { 0 });
-        let number = self.next.fetch_update(Relaxed, Relaxed, step).unwrap_or_else(|same| same);
+        let number = self
+            .next
+            .fetch_update(Relaxed, Relaxed, step)
+            .unwrap_or_else(|same| same);
         number.wrapping_add(self.offset)
     }
 }

@@ -93,7 +93,12 @@ impl Counters {
 
     /// What has been counted since the slot was handed out, or reset.
     pub fn read(&self, slot: CounterSlot) -> Count {
-        let base = self.lock().base.get(slot.0 as usize).copied().unwrap_or_default();
+        let base = self
+            .lock()
+            .base
+            .get(slot.0 as usize)
+            .copied()
+            .unwrap_or_default();
         subtract(self.sum(slot.0), base)
     }
 
@@ -118,7 +123,10 @@ impl Counters {
 
     /// How many slots have memory; a program that needs more is not published.
     pub fn capacity(&self) -> u32 {
-        let chunks = self.workers[0].iter().take_while(|chunk| chunk.get().is_some()).count();
+        let chunks = self.workers[0]
+            .iter()
+            .take_while(|chunk| chunk.get().is_some())
+            .count();
         (chunks * CHUNK) as u32
     }
 
@@ -133,8 +141,12 @@ impl Counters {
             .and_then(|chunk| chunk.get())
             .and_then(|chunk| chunk.get(index % CHUNK));
         if let Some(tally) = tally {
-            tally.packets.store(tally.packets.load(Relaxed).wrapping_add(packets), Relaxed);
-            tally.bytes.store(tally.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+            tally
+                .packets
+                .store(tally.packets.load(Relaxed).wrapping_add(packets), Relaxed);
+            tally
+                .bytes
+                .store(tally.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
         }
     }
 
@@ -148,7 +160,11 @@ impl Counters {
         let (chunk, index) = (slot as usize / CHUNK, slot as usize % CHUNK);
         let mut sum = Count::default();
         for worker in &self.workers {
-            if let Some(tally) = worker.get(chunk).and_then(OnceLock::get).map(|chunk| &chunk[index]) {
+            if let Some(tally) = worker
+                .get(chunk)
+                .and_then(OnceLock::get)
+                .map(|chunk| &chunk[index])
+            {
                 sum.packets = sum.packets.wrapping_add(tally.packets.load(Relaxed));
                 sum.bytes = sum.bytes.wrapping_add(tally.bytes.load(Relaxed));
             }
@@ -157,7 +173,9 @@ impl Counters {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.slots
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -178,11 +196,35 @@ mod tests {
         let slot = counters.allocate().unwrap();
         counters.count(0, slot, 1, 60);
         counters.count(1, slot, 2, 100);
-        assert_eq!(counters.read(slot), Count { packets: 3, bytes: 160 });
-        assert_eq!(counters.reset(slot), Count { packets: 3, bytes: 160 });
+        assert_eq!(
+            counters.read(slot),
+            Count {
+                packets: 3,
+                bytes: 160
+            }
+        );
+        assert_eq!(
+            counters.reset(slot),
+            Count {
+                packets: 3,
+                bytes: 160
+            }
+        );
         counters.count(1, slot, 1, 10);
-        counters.add(slot, Count { packets: 5, bytes: 50 });
-        assert_eq!(counters.read(slot), Count { packets: 6, bytes: 60 });
+        counters.add(
+            slot,
+            Count {
+                packets: 5,
+                bytes: 50,
+            },
+        );
+        assert_eq!(
+            counters.read(slot),
+            Count {
+                packets: 6,
+                bytes: 60
+            }
+        );
     }
 
     #[test]

@@ -112,7 +112,10 @@ impl<'a> Words<'a> {
     /// When there is none.
     #[inline]
     pub fn word(&mut self) -> Result<u32, Malformed> {
-        let word = *self.words.get(self.at).ok_or(Malformed::Truncated { at: self.at })?;
+        let word = *self
+            .words
+            .get(self.at)
+            .ok_or(Malformed::Truncated { at: self.at })?;
         self.at += 1;
         Ok(word)
     }
@@ -122,8 +125,14 @@ impl<'a> Words<'a> {
     /// # Errors
     /// When there are fewer.
     pub fn take(&mut self, count: usize) -> Result<&'a [u32], Malformed> {
-        let end = self.at.checked_add(count).ok_or(Malformed::Truncated { at: self.at })?;
-        let taken = self.words.get(self.at..end).ok_or(Malformed::Truncated { at: self.at })?;
+        let end = self
+            .at
+            .checked_add(count)
+            .ok_or(Malformed::Truncated { at: self.at })?;
+        let taken = self
+            .words
+            .get(self.at..end)
+            .ok_or(Malformed::Truncated { at: self.at })?;
         self.at = end;
         Ok(taken)
     }
@@ -192,7 +201,11 @@ impl Field for bool {
         match from.word()? {
             0 => Ok(false),
             1 => Ok(true),
-            value => Err(Malformed::Unknown { what: "bool", value, at }),
+            value => Err(Malformed::Unknown {
+                what: "bool",
+                value,
+                at,
+            }),
         }
     }
 }
@@ -205,7 +218,11 @@ impl<T: Field> Field for Option<T> {
         }
     }
     fn get(from: &mut Words<'_>) -> Result<Self, Malformed> {
-        Ok(if bool::get(from)? { Some(T::get(from)?) } else { None })
+        Ok(if bool::get(from)? {
+            Some(T::get(from)?)
+        } else {
+            None
+        })
     }
 }
 
@@ -219,7 +236,11 @@ impl<T: Field, const N: usize> Field for ArrayVec<T, N> {
     fn get(from: &mut Words<'_>) -> Result<Self, Malformed> {
         let count = from.word()? as usize;
         if count > N {
-            return Err(Malformed::TooLarge { what: "a list", size: count, limit: N });
+            return Err(Malformed::TooLarge {
+                what: "a list",
+                size: count,
+                limit: N,
+            });
         }
         let mut list = Self::new();
         for _ in 0..count {

@@ -367,9 +367,7 @@ impl super::encoding::Field for KeyDesc {
         self.requires.put(out);
     }
 
-    fn get(
-        from: &mut super::encoding::Words<'_>,
-    ) -> Result<Self, super::encoding::Malformed> {
+    fn get(from: &mut super::encoding::Words<'_>) -> Result<Self, super::encoding::Malformed> {
         Ok(Self {
             source: super::encoding::Field::get(from)?,
             bits: super::encoding::Field::get(from)?,

@@ -40,13 +40,8 @@ pub trait LaneSet: Send + Sync + std::fmt::Debug {
     /// statements (counter, limit ...) let the packet by. For a map, `data[c][lane]` is set for
     /// those lanes: the columns of the value, [`Verdict::to_word`](super::Verdict::to_word) in one column for a
     /// verdict map, the object's index in one column for an object map. For a set `data` is empty.
-    fn look_up(
-        &self,
-        key: &[&Column],
-        lanes: u64,
-        moment: &Moment<'_>,
-        data: &mut [Column],
-    ) -> u64;
+    fn look_up(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, data: &mut [Column])
+    -> u64;
 
     /// Adds, updates or deletes the elements of `lanes`. Yields the lanes whose rule goes on: not
     /// those for which the set was full, or whose element statements end the rule.

@@ -67,7 +67,8 @@ pub fn equal(column: &Column, mask: u32, value: u32) -> u64 {
             x86::Width::Bits512 => unsafe { x86::equal_512(column, mask, value) },
             // SAFETY: `width` says the processor has AVX2.
             x86::Width::Bits256 => unsafe { x86::equal_256(column, mask, value) },
-            x86::Width::Bits128 => x86::equal_128(column, mask, value),
+            // SAFETY: every x86-64 processor has SSE2.
+            x86::Width::Bits128 => unsafe { x86::equal_128(column, mask, value) },
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -84,7 +85,8 @@ pub fn below(column: &Column, mask: u32, value: u32) -> u64 {
             x86::Width::Bits512 => unsafe { x86::below_512(column, mask, value) },
             // SAFETY: `width` says the processor has AVX2.
             x86::Width::Bits256 => unsafe { x86::below_256(column, mask, value) },
-            x86::Width::Bits128 => x86::below_128(column, mask, value),
+            // SAFETY: every x86-64 processor has SSE2.
+            x86::Width::Bits128 => unsafe { x86::below_128(column, mask, value) },
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -112,7 +114,11 @@ pub fn compare(columns: &[Column], mask: &[u32], relation: Relation, value: &[u3
                 break;
             }
         }
-        return if relation == Relation::Eq { same } else { !same };
+        return if relation == Relation::Eq {
+            same
+        } else {
+            !same
+        };
     }
     let (mut less, mut same) = (0, u64::MAX);
     for (index, (column, value)) in columns.iter().zip(value).enumerate() {
@@ -175,7 +181,10 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn equal_512(column: &Column, mask: u32, value: u32) -> u64 {
-        let (mask, value) = (_mm512_set1_epi32(mask as i32), _mm512_set1_epi32(value as i32));
+        let (mask, value) = (
+            _mm512_set1_epi32(mask as i32),
+            _mm512_set1_epi32(value as i32),
+        );
         let mut found = 0;
         for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
             // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
@@ -188,7 +197,10 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) fn below_512(column: &Column, mask: u32, value: u32) -> u64 {
-        let (mask, value) = (_mm512_set1_epi32(mask as i32), _mm512_set1_epi32(value as i32));
+        let (mask, value) = (
+            _mm512_set1_epi32(mask as i32),
+            _mm512_set1_epi32(value as i32),
+        );
         let mut found = 0;
         for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
             // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
@@ -201,7 +213,10 @@ mod x86 {
 
     #[target_feature(enable = "avx2")]
     pub(super) fn equal_256(column: &Column, mask: u32, value: u32) -> u64 {
-        let (mask, value) = (_mm256_set1_epi32(mask as i32), _mm256_set1_epi32(value as i32));
+        let (mask, value) = (
+            _mm256_set1_epi32(mask as i32),
+            _mm256_set1_epi32(value as i32),
+        );
         let mut found = 0;
         for (part, words) in column.as_chunks::<8>().0.iter().enumerate() {
             // SAFETY: `words` is 8 words, the 32 bytes that the load reads.
@@ -231,6 +246,7 @@ mod x86 {
         found
     }
 
+    #[target_feature(enable = "sse2")]
     pub(super) fn equal_128(column: &Column, mask: u32, value: u32) -> u64 {
         let (mask, value) = (_mm_set1_epi32(mask as i32), _mm_set1_epi32(value as i32));
         let mut found = 0;
@@ -243,6 +259,7 @@ mod x86 {
         found
     }
 
+    #[target_feature(enable = "sse2")]
     pub(super) fn below_128(column: &Column, mask: u32, value: u32) -> u64 {
         let top = _mm_set1_epi32(i32::MIN);
         let mask = _mm_set1_epi32(mask as i32);
@@ -265,7 +282,13 @@ mod tests {
     use super::*;
 
     fn words() -> impl Strategy<Value = u32> {
-        prop_oneof![Just(0), Just(u32::MAX), Just(1 << 31), 0u32..4, any::<u32>()]
+        prop_oneof![
+            Just(0),
+            Just(u32::MAX),
+            Just(1 << 31),
+            0u32..4,
+            any::<u32>()
+        ]
     }
 
     proptest! {
@@ -280,8 +303,11 @@ mod tests {
             prop_assert_eq!(below(&column, mask, value), less);
             #[cfg(target_arch = "x86_64")]
             {
-                prop_assert_eq!(x86::equal_128(&column, mask, value), same);
-                prop_assert_eq!(x86::below_128(&column, mask, value), less);
+                // SAFETY: every x86-64 processor has SSE2.
+                unsafe {
+                    prop_assert_eq!(x86::equal_128(&column, mask, value), same);
+                    prop_assert_eq!(x86::below_128(&column, mask, value), less);
+                }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has AVX2.
                     unsafe {

@@ -461,7 +461,8 @@ tagged_enum! {
             /// The bits are part of the transport's pseudo-header.
             pseudo_header: bool,
         },
-        /// Writes into a TCP option or IPv6 extension header, if it is there, as the kernel does.
+        /// Writes into a TCP option, if it is there, as the kernel does (which writes no other
+        /// kind of header; a larger maximum segment size is not written).
         ExthdrWrite = 41 {
             /// Kind of header.
             kind: Exthdr,
@@ -589,6 +590,34 @@ tagged_enum! {
     }
 }
 
+impl Verdict {
+    /// The verdict as one word: what a verdict map has as its data.
+    pub fn to_word(self) -> u32 {
+        match self {
+            Self::Accept => 0,
+            Self::Drop => 1,
+            Self::Continue => 2,
+            Self::Return => 3,
+            Self::Jump { chain } => 4 | chain.0 << 3,
+            Self::Goto { chain } => 5 | chain.0 << 3,
+        }
+    }
+
+    /// The verdict that a word stands for.
+    pub fn from_word(word: u32) -> Option<Self> {
+        let chain = ChainId(word >> 3);
+        Some(match word & 7 {
+            0 => Self::Accept,
+            1 => Self::Drop,
+            2 => Self::Continue,
+            3 => Self::Return,
+            4 => Self::Jump { chain },
+            5 => Self::Goto { chain },
+            _ => return None,
+        })
+    }
+}
+
 /// What of the dataplane beyond the VM a program needs.
 pub mod engines {
     /// Connection tracking.
@@ -643,15 +672,26 @@ impl Op {
                     engines::TRACK
                 }
             },
-            Self::MetaSet { key: MetaSetKey::Broute, .. } => engines::BROUTE,
+            Self::MetaSet {
+                key: MetaSetKey::Broute,
+                ..
+            } => engines::BROUTE,
             Self::DynSet { statements, .. } => {
-                let connections =
-                    |statement: &ElementStatement| matches!(statement, ElementStatement::ConnLimit { .. });
-                if statements.iter().any(connections) { engines::TRACK } else { 0 }
+                let connections = |statement: &ElementStatement| {
+                    matches!(statement, ElementStatement::ConnLimit { .. })
+                };
+                if statements.iter().any(connections) {
+                    engines::TRACK
+                } else {
+                    0
+                }
             }
-            Self::Dup { address: Some(_), .. } | Self::Fwd { address: Some(_), .. } => {
-                engines::ROUTES
+            Self::Dup {
+                address: Some(_), ..
             }
+            | Self::Fwd {
+                address: Some(_), ..
+            } => engines::ROUTES,
             _ => 0,
         }
     }

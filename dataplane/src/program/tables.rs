@@ -65,7 +65,10 @@ impl Field for SetDesc {
         self.data.put(out);
     }
     fn get(from: &mut Words<'_>) -> Result<Self, Malformed> {
-        Ok(Self { key_columns: Field::get(from)?, data: Field::get(from)? })
+        Ok(Self {
+            key_columns: Field::get(from)?,
+            data: Field::get(from)?,
+        })
     }
 }
 
@@ -152,7 +155,11 @@ impl Tables {
         }
         let columns = key.columns();
         if columns == 0 || columns > MAX_COLUMNS {
-            return Err(Malformed::TooLarge { what: "a key", size: columns, limit: MAX_COLUMNS });
+            return Err(Malformed::TooLarge {
+                what: "a key",
+                size: columns,
+                limit: MAX_COLUMNS,
+            });
         }
         if self.all_columns + columns > MAX_ALL_COLUMNS || self.keys.len() >= MAX_ALL_COLUMNS {
             return Err(Malformed::TooLarge {
@@ -174,7 +181,11 @@ impl Tables {
     /// # Errors
     /// As [`key`](Self::key).
     pub fn work(&mut self, bits: u16, number: u16) -> Result<Slot, Malformed> {
-        self.key(KeyDesc { source: Source::Work { number }, bits, requires: Requires::Nothing })
+        self.key(KeyDesc {
+            source: Source::Work { number },
+            bits,
+            requires: Requires::Nothing,
+        })
     }
 
     /// Adds a set or map; the generation has it at this index.
@@ -189,7 +200,11 @@ impl Tables {
         let key = usize::from(desc.key_columns);
         for size in [key, data] {
             if size == 0 || size > MAX_COLUMNS {
-                return Err(Malformed::TooLarge { what: "a set's field", size, limit: MAX_COLUMNS });
+                return Err(Malformed::TooLarge {
+                    what: "a set's field",
+                    size,
+                    limit: MAX_COLUMNS,
+                });
             }
         }
         self.sets.push(desc);

@@ -24,8 +24,13 @@ impl Class {
     /// How many classes there are.
     pub const COUNT: usize = 5;
     /// All of them, by number.
-    pub const ALL: [Class; Self::COUNT] =
-        [Self::Ip, Self::Ip6, Self::TaggedIp, Self::TaggedIp6, Self::Other];
+    pub const ALL: [Class; Self::COUNT] = [
+        Self::Ip,
+        Self::Ip6,
+        Self::TaggedIp,
+        Self::TaggedIp6,
+        Self::Other,
+    ];
 }
 
 plain_enum! {
@@ -134,6 +139,11 @@ pub fn name_words(name: &str) -> NameWords {
         *to = from;
     }
     std::array::from_fn(|word| {
-        u32::from_be_bytes([bytes[word * 4], bytes[word * 4 + 1], bytes[word * 4 + 2], bytes[word * 4 + 3]])
+        u32::from_be_bytes([
+            bytes[word * 4],
+            bytes[word * 4 + 1],
+            bytes[word * 4 + 2],
+            bytes[word * 4 + 3],
+        ])
     })
 }

@@ -1,3 +1,19 @@
 //! Workers: what carries a batch from port to port.
+//!
+//! Control starts a [`Workers`] group, hands it ports at run time and publishes generations; each
+//! worker thread owns its queue of every port. Between two batches a worker picks up the newest
+//! generation and its orders; nothing else is shared with it but relaxed counters.
 
+pub mod clock;
+pub mod disposition;
+pub mod event;
 pub mod generation;
+pub mod pipeline;
+pub mod stages;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use disposition::{Disposition, Fate, NO_RULE};
+pub use event::{Event, EventKind, EventQueue};
+pub use generation::{Generation, PortInfo, PortTable};
+pub use pipeline::Pipeline;
+pub use stages::{Context, Stages};
