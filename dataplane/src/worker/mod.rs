@@ -6,8 +6,19 @@
 
 pub mod clock;
 pub mod disposition;
+pub mod drop_ring;
+pub mod group;
+pub mod metrics;
 pub mod stages;
+pub mod wait;
+
+mod run;
+mod seat;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use disposition::{Disposition, Fate, NO_RULE};
+pub use drop_ring::DroppedFrame;
+pub use group::{GroupError, Settings, Tell, WorkerEvent, Workers};
+pub use metrics::{BATCH_BOUNDS, QueueMetrics, WorkerMetrics};
 pub use stages::{Context, Stages};
+pub use wait::Wait;
