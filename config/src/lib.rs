@@ -1,1 +1,3 @@
 //! Text and JSON to model, model to compiled program, model back to text. Opens no socket.
+
+pub mod syntax;
