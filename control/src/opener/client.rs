@@ -159,6 +159,13 @@ impl Opener {
         Ok(())
     }
 
+    /// Ends without undoing anything, as if the daemon had died: the devices stay prepared and
+    /// the way around the firewall stays closed, for a successor to take over.
+    pub fn abandon(self) {
+        // The other end reads the end of the conversation and leaves at once.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+
     /// One question, one answer.
     fn ask(&self, order: &Order) -> Result<Reply, OpenError> {
         let replies = locked(&self.replies);
