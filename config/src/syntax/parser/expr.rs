@@ -476,7 +476,8 @@ impl Parser<'_> {
         let start = key.span;
         let map = match self.peek() {
             Tok::LeftBrace => self.set_expr(false)?,
-            _ => self.set_ref_or_variable()?,
+            Tok::At | Tok::Dollar => self.set_ref_or_variable()?,
+            _ => return self.fail(&[Tok::At, Tok::LeftBrace, Tok::Dollar]),
         };
         Ok(Expr {
             kind: ExprKind::Map(Box::new(Map {

@@ -61,13 +61,15 @@ pub(in crate::syntax) const DATA_TYPES: &[&str] = &[
 
 impl Parser<'_> {
     /// `{ ... }` of a set or map.
-    pub(super) fn set_block(&mut self, keyword: SetKeyword) -> Parse<SetBody> {
+    pub(super) fn set_block(&mut self, keyword: SetKeyword, inside: bool) -> Parse<SetBody> {
         let start = self.expect(Tok::LeftBrace)?;
         let mut body = SetBody {
             span: start,
             ..SetBody::default()
         };
-        self.block(|this| this.set_item(&mut body, keyword == SetKeyword::Map))?;
+        self.block(inside, |this| {
+            this.set_item(&mut body, keyword == SetKeyword::Map)
+        })?;
         body.span = self.since(start);
         Ok(body)
     }
@@ -295,13 +297,13 @@ impl Parser<'_> {
     }
 
     /// `{ ... }` of a flowtable.
-    pub(super) fn flowtable_block(&mut self) -> Parse<FlowtableBody> {
+    pub(super) fn flowtable_block(&mut self, inside: bool) -> Parse<FlowtableBody> {
         let start = self.expect(Tok::LeftBrace)?;
         let mut body = FlowtableBody {
             span: start,
             ..FlowtableBody::default()
         };
-        self.block(|this| this.flowtable_item(&mut body))?;
+        self.block(inside, |this| this.flowtable_item(&mut body))?;
         body.span = self.since(start);
         Ok(body)
     }

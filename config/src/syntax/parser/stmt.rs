@@ -136,10 +136,10 @@ impl Parser<'_> {
             }
             Kw::Jump | Kw::Goto => self.jump(),
             Kw::Counter | Kw::Limit | Kw::Quota | Kw::Last => Ok(self.stateful_stmt()?.kind),
-            Kw::Ct => self.within(Scope::CT, |this| this.ct_stmt(start)),
+            Kw::Ct => self.ct_stmt(start),
             Kw::Meter => self.meter(),
             Kw::Flow => self.flow(),
-            Kw::Meta => self.within(Scope::META, |this| this.meta_stmt(start)),
+            Kw::Meta => self.meta_stmt(start),
             Kw::Notrack => {
                 self.next();
                 Ok(StmtKind::Notrack)
@@ -214,7 +214,7 @@ impl Parser<'_> {
 
     fn meta_stmt(&mut self, start: Span) -> Parse<StmtKind> {
         self.next();
-        let key = self.meta_key(start)?;
+        let key = self.within(Scope::META, |this| this.meta_key(start))?;
         if self.eat_kw(Kw::Set) {
             return self.meta_set(key);
         }
@@ -239,7 +239,7 @@ impl Parser<'_> {
     fn ct_stmt(&mut self, start: Span) -> Parse<StmtKind> {
         self.next();
         let object = match self.peek_kw() {
-            Some(Kw::Count) => return self.ct_count(),
+            Some(Kw::Count) => return self.within(Scope::CT, Self::ct_count),
             Some(Kw::Timeout) => Some(ObjectKind::CtTimeout),
             Some(Kw::Expectation) => Some(ObjectKind::CtExpectation),
             _ => None,
@@ -250,7 +250,7 @@ impl Parser<'_> {
             let name = self.argument()?;
             return Ok(StmtKind::ObjectRef(Box::new(ObjectRef { kind, name })));
         }
-        let ct: Ct = self.ct_key()?;
+        let ct: Ct = self.within(Scope::CT, Self::ct_key)?;
         if self.eat_kw(Kw::Set) {
             let value = self.argument()?;
             if ct.key == crate::syntax::ast::CtKey::Helper {
