@@ -57,8 +57,20 @@ pub trait Scope {
     fn chain(&self, name: &str) -> bool;
     /// Whether the table has this flowtable.
     fn flowtable(&self, name: &str) -> bool;
-    /// Names that are near to one that was not found ("did you mean"), best first.
+    /// Index of a port by its name (`iif "x"`).
+    fn port_index(&self, _name: &str) -> Option<u32> {
+        None
+    }
+    /// What nft adds to the complaint about an unknown set ("; did you mean set ...").
     fn similar_sets(&self, _name: &str) -> Option<String> {
+        None
+    }
+    /// The same for a chain.
+    fn similar_chain(&self, _name: &str) -> Option<String> {
+        None
+    }
+    /// The same for an object.
+    fn similar_object(&self, _kind: ObjectKind, _name: &str) -> Option<String> {
         None
     }
 }
@@ -76,9 +88,15 @@ pub struct RuleContext<'a> {
     pub scope: &'a dyn Scope,
 }
 
+/// Names of ports by index, for listings of `iif` and `oif`.
+pub trait PortNames {
+    /// The port's name.
+    fn port_name(&self, index: u32) -> Option<String>;
+}
+
 /// Options of a listing; the default is `nft list ruleset` without any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PrintOptions {
+#[derive(Clone, Copy, Default)]
+pub struct PrintOptions<'a> {
     /// `-a`: handles.
     pub handle: bool,
     /// `-s`: no counters, no quota use, no elements' state.
@@ -99,4 +117,6 @@ pub struct PrintOptions {
     pub numeric_time: bool,
     /// `-n`: symbols as numbers.
     pub numeric_symbol: bool,
+    /// What `iif` and `oif` numbers are called.
+    pub ports: Option<&'a dyn PortNames>,
 }

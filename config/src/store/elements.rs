@@ -151,20 +151,8 @@ pub fn expression(low: &[u32], high: Option<&[u32]>, ty: &SetType) -> Expr {
 }
 
 fn part_expression(part: &KeyPart, lo: u128, hi: u128) -> Expr {
-    let kind = if lo == hi {
-        ExprKind::Value(lo)
-    } else {
-        let span = lo ^ hi;
-        let free = (128 - span.leading_zeros()) as u16;
-        let aligned = span.wrapping_add(1).is_power_of_two() || span == u128::MAX;
-        let is_prefix = aligned && lo & span == 0 && (part.ty.info().prefix || part.ty.is_string());
-        if is_prefix && free <= part.bits {
-            ExprKind::Prefix { value: lo, len: part.bits - free }
-        } else {
-            ExprKind::Range { lo, hi }
-        }
-    };
-    Expr { ty: part.ty, bits: part.bits, order: part.order, kind }
+    let like = Expr { ty: part.ty, bits: part.bits, order: part.order, kind: ExprKind::CatchAll };
+    crate::model::elements::from_bounds(&like, lo, hi)
 }
 
 impl StoredElement {

@@ -19,10 +19,10 @@ pub mod vm;
 pub mod walk;
 
 mod builder;
-#[cfg(test)]
-pub(crate) mod testing;
 mod load;
 mod statement;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 pub use block::{Block, BlockBuilder};

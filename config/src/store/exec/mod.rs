@@ -7,6 +7,7 @@
 //! the same.
 
 mod chain;
+mod echo;
 mod element;
 mod object;
 mod priority;
@@ -144,7 +145,7 @@ impl<'a> Transaction<'a> {
             Op::Flush => self.flush(command),
             Op::Rename => self.rename(command),
             Op::Get | Op::List | Op::Reset => self.show(command),
-            Op::Describe => self.describe(command),
+            Op::Describe => not_supported(command, "describe is not supported here"),
             Op::Import | Op::Export => not_supported(command, "import and export are not supported, use nft -j"),
             Op::Monitor => not_supported(command, "monitor cannot be part of a ruleset"),
         };

@@ -85,7 +85,8 @@ impl Transaction<'_> {
         }
         self.changed = true;
         if self.options.echo {
-            self.note_rule(index, &chain_name.value, handle, insert);
+            let keyword = if insert { "insert" } else { "add" };
+            self.echo_rule(index, &chain_name.value, handle, keyword);
         }
         Ok(())
     }

@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use super::item::handle;
 use crate::model::expr::{DataType, ExprKind, SetType};
-use crate::model::print::{print_element, print_expr, print_stmt, print_time};
+use crate::model::elements::sort;
+use crate::model::print::{print_elements, print_expr, print_stmt};
 use crate::model::{ByteOrder, Element, Expr, PrintOptions, TypeId};
-use crate::store::elements::{expression, values};
+use crate::model::time::print_duration_ms;
+use crate::store::elements::expression;
 use crate::store::{ElementData, Set, StoredElement, Words};
 
 /// A set with its elements.
-pub(super) fn set(set: &Set, print: &PrintOptions, now_ns: u64, out: &mut String) {
+pub(super) fn set(set: &Set, print: &PrintOptions<'_>, now_ns: u64, out: &mut String) {
     let spec = &set.spec;
     let noun = match (spec.meter, set.is_map()) {
         (true, _) => "meter",
@@ -49,10 +51,10 @@ pub(super) fn set(set: &Set, print: &PrintOptions, now_ns: u64, out: &mut String
         out.push_str("\t\tauto-merge\n");
     }
     if let Some(timeout) = spec.timeout_ms {
-        let _ = writeln!(out, "\t\ttimeout {}", print_time(timeout, print));
+        let _ = writeln!(out, "\t\ttimeout {}", time(timeout, print));
     }
     if let Some(interval) = spec.gc_interval_ms {
-        let _ = writeln!(out, "\t\tgc-interval {}", print_time(interval, print));
+        let _ = writeln!(out, "\t\tgc-interval {}", time(interval, print));
     }
     if let Some(comment) = &spec.comment {
         let _ = writeln!(out, "\t\tcomment \"{comment}\"");
@@ -63,7 +65,12 @@ pub(super) fn set(set: &Set, print: &PrintOptions, now_ns: u64, out: &mut String
     out.push_str("\t}\n");
 }
 
-fn types(set: &Set, print: &PrintOptions, out: &mut String) {
+/// A duration in milliseconds.
+pub(super) fn time(ms: u64, print: &PrintOptions<'_>) -> String {
+    if print.numeric_time { format!("{}s", ms / 1000) } else { print_duration_ms(ms) }
+}
+
+fn types(set: &Set, print: &PrintOptions<'_>, out: &mut String) {
     let spec = &set.spec;
     let keyword = if spec.key.type_of.is_some() { "typeof" } else { "type" };
     let _ = write!(out, "\t\t{keyword} {}", type_text(&spec.key, print));
@@ -83,80 +90,29 @@ fn types(set: &Set, print: &PrintOptions, out: &mut String) {
     out.push('\n');
 }
 
-fn type_text(ty: &SetType, print: &PrintOptions) -> String {
+fn type_text(ty: &SetType, print: &PrintOptions<'_>) -> String {
     match &ty.type_of {
         Some(expr) => print_expr(expr, print),
         None => ty.parts.iter().map(|part| part.ty.info().name).collect::<Vec<_>>().join(" . "),
     }
 }
 
-/// What separates two elements: how many stand in a line depends on the type.
-fn per_line(key: &SetType) -> usize {
-    let [part] = key.parts.as_slice() else { return 1 };
-    match part.ty {
-        TypeId::NfProto
-        | TypeId::Integer
-        | TypeId::ArpOp
-        | TypeId::InetProto
-        | TypeId::InetService
-        | TypeId::TcpFlag
-        | TypeId::DccpPktType
-        | TypeId::Mark
-        | TypeId::IfIndex
-        | TypeId::ClassId
-        | TypeId::Uid
-        | TypeId::Gid
-        | TypeId::CtDir => 5,
-        TypeId::Ipv4Addr | TypeId::CtState | TypeId::CtStatus | TypeId::PktType => 2,
-        _ => 1,
-    }
-}
-
-fn elements(set: &Set, print: &PrintOptions, now_ns: u64, out: &mut String) {
+fn elements(set: &Set, print: &PrintOptions<'_>, now_ns: u64, out: &mut String) {
     let mut live: Vec<(&Words, &StoredElement)> =
         set.elements.map.iter().filter(|(_, element)| !element.expired(now_ns)).collect();
-    let parts = &set.spec.key.parts;
     if set.spec.concat_interval() {
         live.sort_by_key(|(_, element)| element.order);
-    } else if parts.len() > 1 {
-        // nft puts a concatenation together with its last part in front.
-        live.sort_by_cached_key(|(low, _)| {
-            let mut keys: Vec<u128> =
-                values(low, parts).into_iter().zip(parts).map(|(value, part)| sort_key(value, part)).collect();
-            keys.reverse();
-            keys
-        });
-    } else if let [part] = parts.as_slice()
-        && part.ty.is_string()
-    {
-        live.sort_by_cached_key(|(low, _)| values(low, parts).first().map(|value| sort_key(*value, part)));
     }
     let catch_all = set.elements.catch_all.as_ref().filter(|element| !element.expired(now_ns));
     if live.is_empty() && catch_all.is_none() {
         return;
     }
-    out.push_str("\t\telements = { ");
-    let limit = per_line(&set.spec.key);
     let all = live.into_iter().map(|(low, element)| (Some(low), element));
-    let mut in_line = 0;
-    for (index, (low, element)) in all.chain(catch_all.map(|element| (None, element))).enumerate() {
-        if index > 0 {
-            if in_line < limit {
-                out.push_str(", ");
-            } else {
-                out.push_str(",\n\t\t\t     ");
-                in_line = 0;
-            }
-        }
-        in_line += 1;
-        out.push_str(&print_element(&model_element(set, low, element, now_ns), print));
-    }
-    out.push_str(" }\n");
-}
-
-/// Text in the machine's order sorts by its last letter first, as nft's numbers do.
-fn sort_key(value: u128, part: &crate::model::expr::KeyPart) -> u128 {
-    if part.ty.is_string() { value.swap_bytes() } else { value }
+    let all = all.chain(catch_all.map(|element| (None, element)));
+    let mut all: Vec<Element> =
+        all.map(|(low, element)| model_element(set, low, element, now_ns)).collect();
+    sort(&mut all, set.spec.interval);
+    let _ = writeln!(out, "\t\telements = {}", print_elements(&set.spec.key.parts, &all, print));
 }
 
 /// The element as the model has it.

@@ -8,7 +8,7 @@ use crate::store::exec::print_priority;
 use crate::store::{Chain, Flowtable, Ruleset, Table};
 
 /// A chain up to its first rule.
-pub(super) fn chain_head(table: &Table, chain: &Chain, print: &PrintOptions, out: &mut String) {
+pub(super) fn chain_head(table: &Table, chain: &Chain, print: &PrintOptions<'_>, out: &mut String) {
     let _ = write!(out, "\tchain {} {{", chain.name);
     handle(chain.handle, print, out);
     if let Some(comment) = &chain.comment {
@@ -31,7 +31,7 @@ pub(super) fn chain_head(table: &Table, chain: &Chain, print: &PrintOptions, out
 }
 
 /// ` # handle N` when asked for, and the end of the line.
-pub(super) fn handle(handle: u64, print: &PrintOptions, out: &mut String) {
+pub(super) fn handle(handle: u64, print: &PrintOptions<'_>, out: &mut String) {
     if print.handle {
         let _ = write!(out, " # handle {handle}");
     }
@@ -39,12 +39,12 @@ pub(super) fn handle(handle: u64, print: &PrintOptions, out: &mut String) {
 }
 
 /// A rule, without its handle.
-pub(super) fn rule(rule: &Rule, family: Family, print: &PrintOptions, out: &mut String) {
+pub(super) fn rule(rule: &Rule, family: Family, print: &PrintOptions<'_>, out: &mut String) {
     out.push_str(&crate::model::print::print_rule(rule, family, print));
 }
 
 /// A flowtable.
-pub(super) fn flowtable(flowtable: &Flowtable, print: &PrintOptions, out: &mut String) {
+pub(super) fn flowtable(flowtable: &Flowtable, print: &PrintOptions<'_>, out: &mut String) {
     let _ = write!(out, "\tflowtable {} {{", flowtable.name);
     handle(flowtable.handle, print, out);
     let priority = print_priority(Family::Netdev, Hook::Ingress, flowtable.priority, print.numeric_priority);

@@ -21,7 +21,7 @@ pub struct Printer<'a> {
     ruleset: &'a Ruleset,
     counters: &'a Counters,
     options: ListOptions,
-    print: PrintOptions,
+    print: PrintOptions<'a>,
     now_ns: u64,
     reset: bool,
 }
@@ -46,6 +46,7 @@ impl<'a> Printer<'a> {
             numeric_protocol: options.numeric > 0 || options.numeric_protocols,
             numeric_time: options.numeric > 0 || options.numeric_times,
             numeric_symbol: options.numeric > 0,
+            ports: None,
         };
         Self { ruleset, counters, options, print, now_ns, reset }
     }
@@ -239,6 +240,13 @@ impl<'a> Printer<'a> {
             }
         }
         out.push_str("\t}\n");
+    }
+
+    /// A rule as it stands now, without its handle.
+    pub fn rule(&self, rule: &super::StoredRule, family: Family) -> String {
+        let mut out = String::new();
+        item::rule(&slots::with_state(rule, self.counters, self.now_ns), family, &self.print, &mut out);
+        out
     }
 
     fn chain_declaration(&self, table: &Table, chain: &Chain, out: &mut String) {

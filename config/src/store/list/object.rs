@@ -6,14 +6,15 @@ use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::counters::Counters;
 
 use super::item::handle;
-use crate::model::print::{print_stmt, print_time};
+use super::element::time;
+use crate::model::print::print_stmt;
 use crate::model::stmt::Quota;
 use crate::model::{PrintOptions, Stmt};
 use crate::store::{Object, ObjectBody};
 use crate::syntax::ast::{self, CtProtocol, Expr, ExprKind};
 
 /// An object.
-pub(super) fn object(object: &Object, counters: &Counters, print: &PrintOptions, out: &mut String) {
+pub(super) fn object(object: &Object, counters: &Counters, print: &PrintOptions<'_>, out: &mut String) {
     let _ = write!(out, "\t{} {} {{", object.body.kind().keyword(), object.name);
     handle(object.handle, print, out);
     if let Some(comment) = &object.comment {
@@ -25,7 +26,7 @@ pub(super) fn object(object: &Object, counters: &Counters, print: &PrintOptions,
     out.push_str("\t}\n");
 }
 
-fn lines(body: &ObjectBody, counters: &Counters, print: &PrintOptions) -> Vec<String> {
+fn lines(body: &ObjectBody, counters: &Counters, print: &PrintOptions<'_>) -> Vec<String> {
     let bare = |stmt: &Stmt, keyword: &str| {
         let text = print_stmt(stmt, print);
         text.strip_prefix(keyword).map(str::to_owned).unwrap_or(text)
@@ -107,12 +108,12 @@ fn ct_timeout(timeout: &ast::CtTimeout) -> Vec<String> {
     lines
 }
 
-fn ct_expectation(expectation: &ast::CtExpectation, print: &PrintOptions) -> Vec<String> {
+fn ct_expectation(expectation: &ast::CtExpectation, print: &PrintOptions<'_>) -> Vec<String> {
     let number = |value: &Option<crate::syntax::Spanned<u64>>| value.as_ref().map_or(0, |value| value.value);
     vec![
         format!("protocol {}", protocol(expectation.protocol)),
         format!("dport {}", number(&expectation.dport)),
-        format!("timeout {}", print_time(expectation.timeout_ms.unwrap_or(0), print)),
+        format!("timeout {}", time(expectation.timeout_ms.unwrap_or(0), print)),
         format!("size {}", number(&expectation.size)),
         l3proto(expectation.l3proto),
     ]
