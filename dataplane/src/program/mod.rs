@@ -13,15 +13,16 @@ pub mod key;
 pub mod lane_set;
 pub mod lanes;
 pub mod op;
+pub mod small_set;
 pub mod tables;
 pub mod vm;
 pub mod walk;
 
 mod builder;
-#[cfg(test)]
-pub(crate) mod testing;
 mod load;
 mod statement;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 pub use block::{Block, BlockBuilder};

@@ -26,7 +26,9 @@ pub(crate) mod frames {
 
     /// An IPv4 frame from 10.0.0.1 to 10.0.0.2; the transport's checksum, at `check`, is set.
     pub(crate) fn ip(protocol: u8, mut payload: Vec<u8>, check: Option<usize>) -> Vec<u8> {
-        let mut header = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        let mut header = vec![
+            0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
         header[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
         let value = checksum(&header);
         header[10..12].copy_from_slice(&value.to_be_bytes());
@@ -84,7 +86,9 @@ pub(crate) mod frames {
 
     pub(crate) fn arp() -> Vec<u8> {
         let mut frame = link(0x0806);
-        frame.extend([0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2]);
+        frame.extend([
+            0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 0, 0, 2,
+        ]);
         frame
     }
 
@@ -148,7 +152,13 @@ impl Bench {
     }
 
     pub(crate) fn key(&mut self, source: Source, bits: u16, requires: Requires) -> Slot {
-        self.tables.key(KeyDesc { source, bits, requires }).unwrap()
+        self.tables
+            .key(KeyDesc {
+                source,
+                bits,
+                requires,
+            })
+            .unwrap()
     }
 
     pub(crate) fn work(&mut self, bits: u16) -> Slot {
@@ -199,7 +209,15 @@ impl Bench {
         let devices = Names(devices.iter().map(|name| name_words(name)).collect());
         let policy_rule = RuleRef(1000 + chain);
         let chain = ChainId(chain);
-        self.walk.push(Entry::Chain { chain, hook, family, priority: 0, policy, policy_rule, devices });
+        self.walk.push(Entry::Chain {
+            chain,
+            hook,
+            family,
+            priority: 0,
+            policy,
+            policy_rule,
+            devices,
+        });
     }
 
     pub(crate) fn check_ip(&mut self) {
@@ -275,8 +293,10 @@ impl Bench {
         self.frames_out.clear();
         let mut fates = Vec::new();
         for batch in frames.chunks(size) {
-            let mut memory: Vec<Vec<u8>> =
-                batch.iter().map(|frame| [vec![0; 64], frame.clone()].concat()).collect();
+            let mut memory: Vec<Vec<u8>> = batch
+                .iter()
+                .map(|frame| [vec![0; 64], frame.clone()].concat())
+                .collect();
             let mut burst = Burst::new();
             for slot in &mut memory {
                 let len = slot.len() - 64;
@@ -286,7 +306,8 @@ impl Bench {
             }
             pipeline.process(&mut burst, &generation, &self.context, &mut self.out);
             fates.extend_from_slice(&self.out.fates()[..batch.len()]);
-            self.frames_out.extend(burst.iter().map(|frame| frame.bytes().to_vec()));
+            self.frames_out
+                .extend(burst.iter().map(|frame| frame.bytes().to_vec()));
         }
         fates
     }
