@@ -339,6 +339,21 @@ impl Elements {
         (known.high.as_deref().unwrap_or(known_low) >= high).then_some((known_low, known))
     }
 
+    /// Bounds of the element of ranges of concatenations that has a key.
+    pub fn concat_covering(&self, low: &Words, parts: &[KeyPart]) -> Option<(Words, Option<Words>)> {
+        if let Some(known) = self.map.get(low) {
+            return Some((low.clone(), known.high.as_deref().cloned()));
+        }
+        let wanted = values(low, parts);
+        let fits = |known_low: &Words, known: &StoredElement| {
+            let lows = values(known_low, parts);
+            let highs = values(known.high.as_deref().unwrap_or(known_low), parts);
+            wanted.iter().zip(lows).zip(highs).all(|((value, low), high)| (low..=high).contains(value))
+        };
+        let (known_low, known) = self.map.iter().find(|(known_low, known)| fits(known_low, known))?;
+        Some((known_low.clone(), known.high.as_deref().cloned()))
+    }
+
     /// Follows the new name of a chain.
     pub fn rename_chain(&mut self, from: &str, to: &str) {
         let rename = |element: &mut StoredElement| {
@@ -376,15 +391,3 @@ pub fn successor(words: &Words) -> Option<Words> {
     None
 }
 
-/// The next smaller key of one part.
-pub fn predecessor(words: &Words) -> Option<Words> {
-    let mut next = words.clone();
-    for word in next.iter_mut().rev() {
-        let (difference, borrow) = word.overflowing_sub(1);
-        *word = difference;
-        if !borrow {
-            return Some(next);
-        }
-    }
-    None
-}

@@ -15,9 +15,11 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
+pub use validate::Demand;
 pub(crate) use suggest::{Listed, unknown_item};
 
 use super::errno::Errno;

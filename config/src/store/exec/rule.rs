@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::suggest::{self, Noun};
+use super::validate;
 use super::{Done, Errno, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
@@ -168,6 +169,8 @@ impl Transaction<'_> {
         for node in &used {
             check_target(table, node, source)?;
         }
+        validate::check_family(&body, family, span)?;
+        let demands = validate::demands(&body);
         let meters = self.make_meters(index, &body, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used.iter().any(|node| matches!(node, Node::Chain(_) | Node::Set(_)));
@@ -175,13 +178,24 @@ impl Transaction<'_> {
         for target in &used {
             table.references.add(&node, target.clone());
         }
-        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+        let table = &self.ruleset.tables[index];
+        let checked = match jumps {
+            true => self.check_jumps(table, &node, span),
+            false => Ok(()),
+        };
+        let checked = checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             used.iter().for_each(|target| table.references.remove(&node, target));
             meters.iter().for_each(|meter| drop(table.take_set(meter)));
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if !demands.is_empty()
+            && let Some(known) = table.chain_mut(&chain_name)
+        {
+            validate::remember(known, &demands);
+        }
         table.last_handle += anonymous_handles(&body) - meters.len() as u64;
         let handle = table.give_handle();
         let continued = self.removed.take_rule(family, &table_name, &chain_name, &body);
