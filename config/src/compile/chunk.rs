@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluice_dataplane::program::op::engines;
-use sluice_dataplane::program::{Block, BlockBuilder, ChainId, Op, RuleRef, SetId, Tables};
+use sluice_dataplane::program::{Block, BlockBuilder, ChainId, Op, RuleRef, Tables};
 
 use super::chains::ChainKey;
 use super::effects::Effects;
@@ -87,11 +87,6 @@ impl CompiledChunk {
                 Owned::Set(key) => shared.sets.touch(key, now),
             }
         }
-    }
-
-    /// Verdict maps that its rules look up.
-    pub(super) fn verdict_maps(&self) -> impl Iterator<Item = SetId> {
-        self.all_blocks().flat_map(|block| block.uses().verdict_maps.iter().copied())
     }
 }
 

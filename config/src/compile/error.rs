@@ -38,6 +38,9 @@ pub enum Cause {
         /// What the set engine says.
         reason: String,
     },
+    /// Program and surroundings do not fit.
+    #[error("{0}")]
+    Refused(String),
     /// State of a rule that has no place; the store gives one to each stateful statement.
     #[error("a stateful statement without a slot")]
     NoSlot,
@@ -67,6 +70,9 @@ pub struct Place {
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.table.is_empty() {
+            return f.write_str("ruleset");
+        }
         write!(f, "table {} {}", self.family.keyword(), self.table)?;
         if let Some(chain) = &self.chain {
             write!(f, " chain {chain}")?;

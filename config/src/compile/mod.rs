@@ -17,6 +17,7 @@ mod chunk;
 mod effects;
 mod error;
 mod expression;
+mod generation;
 mod implied;
 mod key;
 mod lower;
@@ -32,4 +33,5 @@ mod value;
 mod walk;
 
 pub use error::{Cause, CompileError, Place, Warning};
+pub use generation::generation;
 pub use program::{CompileCache, Compiled, Target, compile};

@@ -359,7 +359,7 @@ impl Assembly<'_> {
 }
 
 impl Place {
-    fn of_ruleset() -> Self {
+    pub(super) fn of_ruleset() -> Self {
         Self { family: Family::Inet, table: "".into(), chain: None, handle: 0, line: 0 }
     }
 

@@ -53,7 +53,7 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
         .any(|hook| !at(hook, ip).is_empty());
 
     let mut walk = Vec::new();
-    let mut run = |walk: &mut Vec<Entry>, list: &mut dyn Iterator<Item = Attached<'_>>| {
+    let run = |walk: &mut Vec<Entry>, list: &mut dyn Iterator<Item = Attached<'_>>| {
         walk.extend(list.map(|one| entry(&one)));
     };
     run(&mut walk, &mut at(Hook::Ingress, &[Family::Netdev, Family::Inet]).into_iter());
