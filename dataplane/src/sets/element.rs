@@ -101,3 +101,15 @@ impl Element {
         self
     }
 }
+
+impl Key {
+    /// Whether a range of keys, taken as one number each, has something in common with this one.
+    pub fn meets(&self, low: &[u32], high: &[u32]) -> bool {
+        match self {
+            Self::Range { low: own_low, high: own_high } => {
+                own_low.as_slice() <= high && low <= own_high.as_slice()
+            }
+            Self::CatchAll => false,
+        }
+    }
+}

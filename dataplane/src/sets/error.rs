@@ -21,6 +21,9 @@ pub enum SetError {
     /// The element has something that its set did not ask for, or lacks something.
     #[error("the element does not fit the set: {0}")]
     Element(&'static str),
+    /// Another change of the set is open; changes of one set come one after the other.
+    #[error("another change of the set is open")]
+    Busy,
     /// Packets may not change this set.
     #[error("the set is not dynamic")]
     NotDynamic,

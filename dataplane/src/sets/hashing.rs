@@ -52,6 +52,12 @@ impl Hasher {
         fold(hash, self.end)
     }
 
+    /// The same of a key of one word.
+    #[inline(always)]
+    pub(super) fn word(&self, word: u32) -> u64 {
+        fold(fold(self.start ^ (u64::from(word) << 32), self.pairs[0]), self.end)
+    }
+
     /// The same of a key that stands in columns.
     #[inline]
     pub(super) fn lane(&self, columns: &[&Column], lane: usize) -> u64 {

@@ -1,260 +1,317 @@
-//! Disjoint intervals over one field: sorted arrays, searched for the whole batch in lockstep.
+//! Disjoint intervals of a number, sorted, in chunks of up to 256.
 //!
-//! For a field of one word an index over its upper 16 bits narrows the search first, so a
-//! million prefixes take about as many steps as a few hundred.
+//! The index has the first value of every chunk and a pointer to it: `n / 200` entries. A look-up
+//! searches the index and one chunk by halving, all lanes side by side. A clone copies the index, a
+//! change copies one chunk. Elements: twice the number's words and the tail, no pointers.
 
-use super::{Column, Entry};
-use crate::packet::BATCH;
+use std::marker::PhantomData;
+use std::sync::Arc;
 
-/// A key field as one number.
-pub trait Number: Copy + Ord + std::fmt::Debug {
-    /// The number of a lane's words, most significant first.
-    fn of_lane(key: &[&Column], lane: usize) -> Self;
-    /// The number of words, most significant first.
-    fn of_words(words: &[u32]) -> Self;
-    /// The upper 16 bits of a one-word field.
-    fn upper(self) -> Option<usize>;
+use rayon::prelude::*;
+
+use super::error::SetError;
+use super::hits::{Column, LANES, Lanes, Sink};
+use super::line::prefetch;
+use super::scalar::Scalar;
+use super::sorted::{CHUNK, FILL, last_not_greater};
+use super::structure::{Row, Rows, Structure};
+
+#[derive(Clone, Debug, Default)]
+struct Chunk<T> {
+    lows: Vec<T>,
+    highs: Vec<T>,
+    tails: Vec<u32>,
 }
 
-impl Number for u32 {
-    #[inline]
-    fn of_lane(key: &[&Column], lane: usize) -> Self {
-        key[0][lane]
-    }
-    fn of_words(words: &[u32]) -> Self {
-        words[0]
-    }
-    #[inline]
-    fn upper(self) -> Option<usize> {
-        Some((self >> 16) as usize)
-    }
+/// Disjoint intervals of numbers of `words` words.
+#[derive(Clone, Debug)]
+pub(super) struct Interval<T> {
+    words: usize,
+    tail: usize,
+    firsts: Vec<T>,
+    chunks: Vec<Arc<Chunk<T>>>,
+    len: usize,
+    number: PhantomData<T>,
 }
 
-impl Number for u128 {
-    #[inline]
-    fn of_lane(key: &[&Column], lane: usize) -> Self {
-        key.iter()
-            .fold(0, |number, column| number << 32 | u128::from(column[lane]))
-    }
-    fn of_words(words: &[u32]) -> Self {
-        words
-            .iter()
-            .fold(0, |number, &word| number << 32 | u128::from(word))
-    }
-    #[inline]
-    fn upper(self) -> Option<usize> {
-        None
-    }
-}
+/// A place: chunk and element in it.
+type Place = (usize, usize);
 
-/// From this many intervals on, the index over the upper bits pays for its 256 KiB.
-const INDEX_FROM: usize = 512;
+impl<T: Scalar> Interval<T> {
+    pub(super) fn new(words: usize, tail: usize) -> Self {
+        Self { words, tail, firsts: Vec::new(), chunks: Vec::new(), len: 0, number: PhantomData }
+    }
 
-/// The intervals; an entry is the number of the row that was given for it.
-#[derive(Debug)]
-pub struct Intervals<N> {
-    firsts: Vec<N>,
-    lasts: Vec<N>,
-    rows: Vec<u32>,
-    /// For each value of the upper 16 bits, how many intervals start below it.
-    below: Vec<u32>,
-}
-
-impl<N: Number> Intervals<N> {
-    /// Builds the table; `None` when two intervals overlap.
-    pub fn build(intervals: impl Iterator<Item = (N, N)>) -> Option<Self> {
-        let mut sorted: Vec<(N, N, u32)> = intervals
-            .enumerate()
-            .map(|(row, (first, last))| (first, last, row as u32))
-            .collect();
-        sorted.sort_unstable_by_key(|interval| interval.0);
-        if sorted.windows(2).any(|pair| pair[0].1 >= pair[1].0) {
+    /// The last element that begins at or before `number`.
+    fn before(&self, number: T) -> Option<Place> {
+        if self.firsts.first().is_none_or(|&first| first > number) {
             return None;
         }
-        let firsts: Vec<N> = sorted.iter().map(|interval| interval.0).collect();
-        Some(Self {
-            below: index(&firsts),
-            firsts,
-            lasts: sorted.iter().map(|interval| interval.1).collect(),
-            rows: sorted.iter().map(|interval| interval.2).collect(),
+        let chunk = last_not_greater(&self.firsts, number);
+        Some((chunk, last_not_greater(&self.chunks[chunk].lows, number)))
+    }
+
+    fn exact(&self, low: T, high: T) -> Option<Place> {
+        self.before(low).filter(|&(chunk, at)| {
+            let chunk = &self.chunks[chunk];
+            chunk.lows[at] == low && chunk.highs[at] == high
         })
     }
 
-    /// Looks up a key per lane; the entries are rows.
-    pub fn look_up(&self, key: &[&Column], lanes: u64, entries: &mut [Entry; BATCH]) -> u64 {
-        if self.firsts.is_empty() {
+    fn after(&self, place: Option<Place>) -> Option<Place> {
+        let (chunk, at) = match place {
+            None => (0, 0),
+            Some((chunk, at)) if at + 1 < self.chunks[chunk].lows.len() => (chunk, at + 1),
+            Some((chunk, _)) => (chunk + 1, 0),
+        };
+        (chunk < self.chunks.len()).then_some((chunk, at))
+    }
+
+    fn tail_of<'a>(&self, chunk: &'a Chunk<T>, at: usize) -> &'a [u32] {
+        &chunk.tails[at * self.tail..(at + 1) * self.tail]
+    }
+
+    fn give(&self, (chunk, at): Place, each: &mut dyn FnMut(Row<'_>) -> bool) -> bool {
+        let chunk = &self.chunks[chunk];
+        let (mut low, mut high) = ([0; 4], [0; 4]);
+        chunk.lows[at].put(&mut low[..self.words]);
+        chunk.highs[at].put(&mut high[..self.words]);
+        let tail = self.tail_of(chunk, at);
+        each(Row { low: &low[..self.words], high: &high[..self.words], tail })
+    }
+
+    fn split_chunk(&mut self, index: usize) {
+        let (words, middle) = (self.tail, CHUNK / 2);
+        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let upper = Chunk {
+            lows: chunk.lows.split_off(middle),
+            highs: chunk.highs.split_off(middle),
+            tails: chunk.tails.split_off(middle * words),
+        };
+        self.firsts.insert(index + 1, upper.lows[0]);
+        self.chunks.insert(index + 1, Arc::new(upper));
+    }
+
+    /// Joins a small chunk with a neighbour.
+    fn join(&mut self, index: usize) {
+        let size = |at: usize| self.chunks.get(at).map_or(CHUNK, |chunk| chunk.lows.len());
+        let left = if index > 0 && size(index - 1) + size(index) < CHUNK { index - 1 } else { index };
+        if size(left) + size(left + 1) >= CHUNK {
+            return;
+        }
+        let right = self.chunks.remove(left + 1);
+        self.firsts.remove(left + 1);
+        let chunk = Arc::make_mut(&mut self.chunks[left]);
+        chunk.lows.extend_from_slice(&right.lows);
+        chunk.highs.extend_from_slice(&right.highs);
+        chunk.tails.extend_from_slice(&right.tails);
+    }
+}
+
+impl<T: Scalar> Structure for Interval<T> {
+    fn lookup(&self, columns: &[&Column], lanes: u64, sink: &mut Sink<'_>) -> u64 {
+        let Some(&first) = self.firsts.first() else {
             return 0;
+        };
+        let mut numbers = [T::ZERO; LANES];
+        let mut chunks = [0u32; LANES];
+        let mut places = [0u32; LANES];
+        let mut maybe = 0;
+        for lane in Lanes(lanes) {
+            let number = T::of_lane(columns, lane);
+            numbers[lane] = number;
+            let chunk = last_not_greater(&self.firsts, number);
+            chunks[lane] = chunk as u32;
+            prefetch(&*self.chunks[chunk]);
+            maybe |= u64::from(number >= first) << lane;
         }
-        let mut numbers = [N::of_words(&[0; super::MAX_WORDS][..key.len()]); BATCH];
-        let mut starts = [0_u32; BATCH];
-        let mut lengths = [self.firsts.len() as u32; BATCH];
-        let mut longest = 0;
-        for lane in 0..BATCH {
-            numbers[lane] = N::of_lane(key, lane);
-            if let (false, Some(upper)) = (self.below.is_empty(), numbers[lane].upper()) {
-                // The interval that contains the number may have started in an earlier block.
-                let from = self.below[upper].saturating_sub(1);
-                starts[lane] = from;
-                lengths[lane] = self.below[upper + 1].max(from + 1) - from;
-            }
-            if lanes >> lane & 1 == 1 {
-                longest = longest.max(lengths[lane]);
-            }
+        for lane in Lanes(maybe) {
+            let lows = &self.chunks[chunks[lane] as usize].lows;
+            prefetch(&lows[lows.len() / 2]);
+            prefetch(&lows[lows.len() / 4]);
+            prefetch(&lows[lows.len() * 3 / 4]);
         }
-        self.narrow(&numbers, lanes, &mut starts, &mut lengths, longest);
+        for lane in Lanes(maybe) {
+            let chunk = &self.chunks[chunks[lane] as usize];
+            let at = last_not_greater(&chunk.lows, numbers[lane]);
+            places[lane] = at as u32;
+            prefetch(&chunk.highs[at]);
+        }
         let mut found = 0;
-        let mut rest = lanes;
-        while rest != 0 {
-            let lane = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            let (at, number) = (starts[lane] as usize, numbers[lane]);
-            if self.firsts[at] <= number && number <= self.lasts[at] {
-                entries[lane] = Entry(self.rows[at]);
-                found |= 1 << lane;
+        for lane in Lanes(maybe) {
+            let chunk = &self.chunks[chunks[lane] as usize];
+            let at = places[lane] as usize;
+            if numbers[lane] <= chunk.highs[at] {
+                let hit = self.tail == 0 || sink.hit(lane, self.tail_of(chunk, at));
+                found |= u64::from(hit) << lane;
             }
         }
         found
     }
 
-    /// Halves every lane's range until one interval is left: the last that starts at or below
-    /// the number (or the first of the range).
-    fn narrow(
-        &self,
-        numbers: &[N; BATCH],
-        lanes: u64,
-        starts: &mut [u32; BATCH],
-        lengths: &mut [u32; BATCH],
-        longest: u32,
-    ) {
-        let mut longest = longest;
-        while longest > 1 {
-            let mut rest = lanes;
-            while rest != 0 {
-                let lane = rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                let half = lengths[lane] / 2;
-                let middle = starts[lane] + half;
-                if half > 0 && self.firsts[middle as usize] <= numbers[lane] {
-                    starts[lane] = middle;
-                    lengths[lane] -= half;
-                } else {
-                    lengths[lane] = half.max(1);
-                }
+    fn find(&self, low: &[u32], high: &[u32]) -> Option<&[u32]> {
+        let (chunk, at) = self.exact(T::of_words(low), T::of_words(high))?;
+        Some(self.tail_of(&self.chunks[chunk], at))
+    }
+
+    fn insert(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> Result<(), SetError> {
+        let (low, high) = (T::of_words(low), T::of_words(high));
+        if low > high {
+            return Err(SetError::Key("the interval ends before it begins"));
+        }
+        let before = self.before(low);
+        if before.is_some_and(|(chunk, at)| self.chunks[chunk].highs[at] >= low) {
+            return Err(SetError::Overlap);
+        }
+        if self.after(before).is_some_and(|(chunk, at)| self.chunks[chunk].lows[at] <= high) {
+            return Err(SetError::Overlap);
+        }
+        self.len += 1;
+        if self.chunks.is_empty() {
+            self.firsts.push(low);
+            self.chunks.push(Arc::new(Chunk { lows: vec![low], highs: vec![high], tails: tail.to_vec() }));
+            return Ok(());
+        }
+        let (index, at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
+        let words = self.tail;
+        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        chunk.lows.insert(at, low);
+        chunk.highs.insert(at, high);
+        chunk.tails.splice(at * words..at * words, tail.iter().copied());
+        self.firsts[index] = chunk.lows[0];
+        if chunk.lows.len() > CHUNK {
+            self.split_chunk(index);
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> bool {
+        let Some((chunk, at)) = self.exact(T::of_words(low), T::of_words(high)) else {
+            return false;
+        };
+        let words = self.tail;
+        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words].copy_from_slice(tail);
+        true
+    }
+
+    fn remove(&mut self, low: &[u32], high: &[u32]) -> bool {
+        let Some((index, at)) = self.exact(T::of_words(low), T::of_words(high)) else {
+            return false;
+        };
+        let words = self.tail;
+        self.len -= 1;
+        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        chunk.lows.remove(at);
+        chunk.highs.remove(at);
+        chunk.tails.drain(at * words..(at + 1) * words);
+        if chunk.lows.is_empty() {
+            self.chunks.remove(index);
+            self.firsts.remove(index);
+            return true;
+        }
+        self.firsts[index] = chunk.lows[0];
+        if chunk.lows.len() < CHUNK / 4 {
+            self.join(index);
+        }
+        true
+    }
+
+    fn for_each(&self, each: &mut dyn FnMut(Row<'_>)) {
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            for at in 0..chunk.lows.len() {
+                self.give((index, at), &mut |row| {
+                    each(row);
+                    true
+                });
             }
-            longest = longest.div_ceil(2);
         }
     }
 
-    /// Whether the interval meets one whose row `counts`.
-    pub fn meeting(
-        &self,
-        first: &[u32],
-        last: &[u32],
-        counts: &mut dyn FnMut(u32) -> bool,
-    ) -> bool {
-        let (first, last) = (N::of_words(first), N::of_words(last));
-        let from = self.lasts.partition_point(|&other| other < first);
-        (from..self.firsts.len())
-            .take_while(|&at| self.firsts[at] <= last)
-            .any(|at| counts(self.rows[at]))
+    fn overlapping(&self, low: &[u32], high: &[u32], each: &mut dyn FnMut(Row<'_>) -> bool) {
+        let (low, high) = (T::of_words(low), T::of_words(high));
+        let before = self.before(low);
+        let mut place = match before {
+            Some((chunk, at)) if self.chunks[chunk].highs[at] >= low => before,
+            _ => self.after(before),
+        };
+        while let Some((chunk, at)) = place {
+            if self.chunks[chunk].lows[at] > high || !self.give((chunk, at), each) {
+                return;
+            }
+            place = self.after(place);
+        }
     }
 
-    /// Bytes of memory.
-    pub fn bytes(&self) -> usize {
-        self.firsts.len() * (2 * size_of::<N>() + 4) + self.below.len() * 4
+    fn near(&self, at: u64, count: usize, each: &mut dyn FnMut(Row<'_>)) -> u64 {
+        if self.chunks.is_empty() {
+            return 0;
+        }
+        let mut index = (at % self.chunks.len() as u64) as usize;
+        let mut seen = 0;
+        while seen < count && index < self.chunks.len() {
+            for at in 0..self.chunks[index].lows.len() {
+                self.give((index, at), &mut |row| {
+                    each(row);
+                    true
+                });
+                seen += 1;
+            }
+            index += 1;
+        }
+        (index % self.chunks.len()) as u64
     }
-}
 
-fn index<N: Number>(firsts: &[N]) -> Vec<u32> {
-    if firsts.len() < INDEX_FROM || firsts[0].upper().is_none() {
-        return Vec::new();
+    fn len(&self) -> usize {
+        self.len
     }
-    let mut below = vec![0_u32; (1 << 16) + 1];
-    for upper in firsts.iter().filter_map(|first| first.upper()) {
-        below[upper + 1] += 1;
-    }
-    for at in 1..below.len() {
-        below[at] += below[at - 1];
-    }
-    below
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn check<N: Number + std::ops::Add<Output = N> + From<u32>>(
-        intervals: &[(u32, u32)],
-        probes: &[u32],
-    ) {
-        let table = Intervals::<u32>::build(intervals.iter().copied());
-        let overlap = intervals
+    fn memory(&self) -> usize {
+        let chunks: usize = self
+            .chunks
             .iter()
-            .enumerate()
-            .any(|(at, a)| intervals[..at].iter().any(|b| a.0 <= b.1 && b.0 <= a.1));
-        assert_eq!(table.is_none(), overlap);
-        let Some(table) = table else { return };
-        let mut entries = [Entry::NONE; BATCH];
-        for chunk in probes.chunks(BATCH) {
-            let column: Column = std::array::from_fn(|lane| chunk.get(lane).copied().unwrap_or(0));
-            let lanes = if chunk.len() == BATCH {
-                u64::MAX
-            } else {
-                (1 << chunk.len()) - 1
-            };
-            let found = table.look_up(&[&column], lanes, &mut entries);
-            for (lane, &probe) in chunk.iter().enumerate() {
-                let expected = intervals
-                    .iter()
-                    .position(|&(first, last)| first <= probe && probe <= last);
-                assert_eq!(found >> lane & 1 == 1, expected.is_some(), "{probe}");
-                if let Some(row) = expected {
-                    assert_eq!(entries[lane], Entry(row as u32));
-                }
-            }
-        }
+            .map(|chunk| {
+                size_of::<Chunk<T>>() + 16
+                    + (chunk.lows.capacity() + chunk.highs.capacity()) * size_of::<T>()
+                    + chunk.tails.capacity() * 4
+            })
+            .sum();
+        size_of::<Self>() + chunks + self.firsts.capacity() * size_of::<T>() + self.chunks.capacity() * 8
     }
 
-    proptest! {
-        #[test]
-        fn agrees_with_a_linear_search(
-            raw in prop::collection::vec((0_u32..2000, 0_u32..12), 0..60),
-            shift in 0_u32..21,
-        ) {
-            let intervals: Vec<_> =
-                raw.iter().map(|&(first, length)| (first << shift, (first + length) << shift)).collect();
-            let probes: Vec<u32> = intervals
-                .iter()
-                .flat_map(|&(a, b)| [a.wrapping_sub(1), a, b, b.wrapping_add(1)])
-                .chain([0, u32::MAX])
-                .collect();
-            check::<u32>(&intervals, &probes);
-        }
-
-        #[test]
-        fn the_index_changes_nothing(step in 3_u32..3_000_000, offset in any::<u32>(), probes in prop::collection::vec(any::<u32>(), 64)) {
-            let count = (u32::MAX / step).min(2000);
-            let intervals: Vec<_> = (0..count).map(|at| (at * step, at * step + step / 2)).collect();
-            let near: Vec<u32> = probes.iter().map(|probe| (probe % count) * step + offset % 3).collect();
-            check::<u32>(&intervals, &probes);
-            check::<u32>(&intervals, &near);
-        }
+    fn boxed_clone(&self) -> Box<dyn Structure> {
+        Box::new(self.clone())
     }
 
-    #[test]
-    fn wide_fields_are_compared_whole() {
-        let table =
-            Intervals::<u128>::build([(1 << 64, (1 << 64) + 5), (7, 7)].into_iter()).unwrap();
-        let column = |word: u32| [word; BATCH];
-        let mut entries = [Entry::NONE; BATCH];
-        let key = [column(0), column(1), column(0), column(5)];
-        let key: Vec<&Column> = key.iter().collect();
-        assert_eq!(table.look_up(&key, 1, &mut entries), 1);
-        assert_eq!(entries[0], Entry(0));
-        let key = [column(0), column(0), column(0), column(7)];
-        let key: Vec<&Column> = key.iter().collect();
-        assert_eq!(table.look_up(&key, 2, &mut entries), 2);
-        assert_eq!(entries[1], Entry(1));
+    fn emptied(&self) -> Box<dyn Structure> {
+        Box::new(Self::new(self.words, self.tail))
+    }
+
+    fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
+        let mut order: Vec<(T, T, u32)> = (0..rows.len())
+            .into_par_iter()
+            .map(|index| {
+                let row = rows.row(index);
+                (T::of_words(row.low), T::of_words(row.high), index as u32)
+            })
+            .collect();
+        order.par_sort_unstable();
+        if let Some(&(.., index)) = order.iter().find(|(low, high, _)| low > high) {
+            return Err(index as usize);
+        }
+        if let Some(pair) = order.windows(2).find(|pair| pair[0].1 >= pair[1].0) {
+            return Err(pair[1].2 as usize);
+        }
+        let chunks: Vec<Arc<Chunk<T>>> = order
+            .par_chunks(FILL)
+            .map(|part| {
+                Arc::new(Chunk {
+                    lows: part.iter().map(|&(low, ..)| low).collect(),
+                    highs: part.iter().map(|&(_, high, _)| high).collect(),
+                    tails: part.iter().flat_map(|&(.., index)| rows.row(index as usize).tail).copied().collect(),
+                })
+            })
+            .collect();
+        let firsts = chunks.iter().map(|chunk| chunk.lows[0]).collect();
+        Ok(Box::new(Self { firsts, chunks, len: order.len(), ..self.clone() }))
     }
 }

@@ -48,11 +48,13 @@ mod slots;
 mod sorted;
 mod spec;
 mod structure;
+mod view;
 
 pub use change::Change;
 pub use element::{Element, Key, Words};
 pub use error::SetError;
 pub use hits::{Column, Hits, LANES};
-pub use list::Member;
-pub use set::{Outcome, Set, SetView, Touched};
-pub use spec::{SetSpec, Shape};
+pub use list::{Member, SetView};
+pub use set::{Outcome, Set, Touched};
+pub use view::OwnView;
+pub use spec::{MAX_WORDS, SetSpec, Shape};

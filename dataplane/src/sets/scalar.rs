@@ -19,14 +19,11 @@ pub(super) trait Scalar:
     fn without(self, other: Self) -> Self;
     /// Number of leading bits that are the same.
     fn common(self, other: Self) -> u32;
-    fn leading_zeros(self) -> u32;
     fn trailing_zeros(self) -> u32;
     /// The one bit that stands for a prefix length, 1 to `BITS`: longer is less significant.
     fn length_bit(length: u32) -> Self;
     /// The `length` most significant bits set.
     fn mask(length: u32) -> Self;
-    /// The next number, if there is one.
-    fn next(self) -> Option<Self>;
     fn not(self) -> Self;
 }
 
@@ -70,10 +67,6 @@ macro_rules! scalar {
                 (self ^ other).leading_zeros()
             }
             #[inline]
-            fn leading_zeros(self) -> u32 {
-                self.leading_zeros()
-            }
-            #[inline]
             fn trailing_zeros(self) -> u32 {
                 self.trailing_zeros()
             }
@@ -84,9 +77,6 @@ macro_rules! scalar {
             #[inline]
             fn mask(length: u32) -> Self {
                 (!0 as $type).checked_shl(Self::BITS - length).unwrap_or(0)
-            }
-            fn next(self) -> Option<Self> {
-                self.checked_add(1)
             }
             #[inline]
             fn not(self) -> Self {

@@ -95,14 +95,6 @@ impl Slots {
         self.lock().comments.get(&slot).cloned()
     }
 
-    pub(super) fn set_comment(&self, slot: u32, comment: Option<Arc<str>>) {
-        let mut free = self.lock();
-        match comment {
-            Some(comment) => free.comments.insert(slot, comment),
-            None => free.comments.remove(&slot),
-        };
-    }
-
     /// Bytes taken by chunks and comments.
     pub(super) fn memory(&self) -> usize {
         let free = self.lock();

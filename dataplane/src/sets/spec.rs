@@ -38,18 +38,15 @@ pub enum Shape {
         /// intervals, first field first) decides. Without it such elements are refused.
         nested: bool,
     },
-    /// Other sets, asked one after the other.
-    List,
 }
 
 impl Shape {
-    /// Words of a key; 0 for a list, whose members decide.
+    /// Words of a key.
     pub fn key_words(&self) -> usize {
         match self {
             Self::Exact { words } | Self::Prefix { words } | Self::Interval { words } => usize::from(*words),
             Self::Bitmap { .. } => 1,
             Self::Boxes { fields, .. } => fields.iter().map(|&words| usize::from(words)).sum(),
-            Self::List => 0,
         }
     }
 
