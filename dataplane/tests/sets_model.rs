@@ -63,7 +63,7 @@ impl Model {
 
     fn look_up(&self, key: &[u32], now_ns: u64) -> Option<u32> {
         let holding = self.elements.iter().filter(|e| e.expires_ns > now_ns && self.holds(e, key));
-        holding.min_by_key(|e| self.width(e)).filter(|e| !e.nomatch).map(|e| e.data)
+        holding.min_by_key(|e| (self.width(e), e.low.clone())).filter(|e| !e.nomatch).map(|e| e.data)
     }
 
     fn find(&self, low: &[u32], high: &[u32], now_ns: u64) -> Option<usize> {

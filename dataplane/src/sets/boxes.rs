@@ -477,7 +477,8 @@ fn halves<C>(mut children: Vec<C>, bounds: impl Fn(&C) -> Bounds, fields: &Field
 
 /// What has been found for a lane.
 struct Best<'a> {
-    width: ArrayVec<u128, MAX_WORDS>,
+    /// Widths, then first values: of two equally wide boxes the lower one decides.
+    width: (ArrayVec<u128, MAX_WORDS>, ArrayVec<u32, MAX_WORDS>),
     tail: &'a [u32],
 }
 
@@ -580,7 +581,8 @@ impl Structure for Boxes {
         self.walk(&keys, lanes, &mut |lane, node, at| {
             let tail = node.tail(at, &self.fields);
             if !layout.expired(tail, now_ns) {
-                let width = node.bounds(at).width(&self.fields);
+                let bounds = node.bounds(at);
+                let width = (bounds.width(&self.fields), bounds.low);
                 if best[lane].as_ref().is_none_or(|best| width < best.width) {
                     best[lane] = Some(Best { width, tail });
                 }
