@@ -144,32 +144,46 @@ impl SourceMap {
     /// Line and columns of a span.
     #[must_use]
     pub fn position(&self, span: Span) -> Option<Position<'_>> {
-        let text = &*self.get(span.source)?.text;
-        let bytes = text.as_bytes();
+        let source = self.get(span.source)?;
+        let bytes = source.text.as_bytes();
         let start = (span.start as usize).min(bytes.len());
-        let end = (span.end as usize).clamp(start, bytes.len());
-        let line_start = bytes[..start]
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |at| at + 1);
-        let line_end = bytes[start..]
-            .iter()
-            .position(|&b| b == b'\n')
-            .map_or(bytes.len(), |at| start + at);
+        let end = (span.end as usize).max(start + 1);
+        let line_start = begin_of_line(bytes, start);
+        let last_start = begin_of_line(bytes, end - 1);
         let line = 1 + bytes[..line_start].iter().filter(|&&b| b == b'\n').count();
-        // A token that ends a line belongs to the line, not to the next one.
-        let last = end.max(start + 1) - 1;
-        let last_start = bytes[..last.min(bytes.len())]
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |at| at + 1);
+        let shown = match source.kind {
+            // Only the first line of a command line is kept.
+            SourceKind::CommandLine => 0,
+            // The end of a text that ends with a line shows that line.
+            _ if start == bytes.len() && line_start == start => {
+                begin_of_line(bytes, start.saturating_sub(1))
+            }
+            _ => line_start,
+        };
         Some(Position {
             line: u32::try_from(line).unwrap_or(u32::MAX),
             first_column: column(start - line_start),
-            last_column: column(last.saturating_sub(last_start)),
-            text: text.get(line_start..line_end).unwrap_or(""),
+            last_column: column(end - 1 - last_start),
+            text: source
+                .text
+                .get(shown..end_of_line(bytes, shown))
+                .unwrap_or(""),
         })
     }
+}
+
+fn begin_of_line(bytes: &[u8], at: usize) -> usize {
+    bytes[..at.min(bytes.len())]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .map_or(0, |newline| newline + 1)
+}
+
+fn end_of_line(bytes: &[u8], at: usize) -> usize {
+    bytes[at..]
+        .iter()
+        .position(|&b| b == b'\n')
+        .map_or(bytes.len(), |length| at + length)
 }
 
 fn column(offset: usize) -> u32 {

@@ -57,40 +57,40 @@ pub fn lanes(mask: u64) -> LaneIter {
     LaneIter(mask)
 }
 
-/// Lanes where `column & mask == value`.
+/// Lanes of `among` where `column & mask == value`.
 #[inline]
-pub fn equal(column: &Column, mask: u32, value: u32) -> u64 {
+pub fn equal(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
         match x86::width() {
             // SAFETY: `width` says the processor has AVX-512F.
-            x86::Width::Bits512 => unsafe { x86::equal_512(column, mask, value) },
+            x86::Width::Bits512 => unsafe { x86::equal_512(column, among, mask, value) },
             // SAFETY: `width` says the processor has AVX2.
-            x86::Width::Bits256 => unsafe { x86::equal_256(column, mask, value) },
+            x86::Width::Bits256 => unsafe { x86::equal_256(column, among, mask, value) },
             // SAFETY: every x86-64 processor has SSE2.
-            x86::Width::Bits128 => unsafe { x86::equal_128(column, mask, value) },
+            x86::Width::Bits128 => unsafe { x86::equal_128(column, among, mask, value) },
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    scalar(column, |word| word & mask == value)
+    return among & scalar(column, |word| word & mask == value);
 }
 
-/// Lanes where `column & mask < value`.
+/// Lanes of `among` where `column & mask < value`.
 #[inline]
-pub fn below(column: &Column, mask: u32, value: u32) -> u64 {
+pub fn below(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
         match x86::width() {
             // SAFETY: `width` says the processor has AVX-512F.
-            x86::Width::Bits512 => unsafe { x86::below_512(column, mask, value) },
+            x86::Width::Bits512 => unsafe { x86::below_512(column, among, mask, value) },
             // SAFETY: `width` says the processor has AVX2.
-            x86::Width::Bits256 => unsafe { x86::below_256(column, mask, value) },
+            x86::Width::Bits256 => unsafe { x86::below_256(column, among, mask, value) },
             // SAFETY: every x86-64 processor has SSE2.
-            x86::Width::Bits128 => unsafe { x86::below_128(column, mask, value) },
+            x86::Width::Bits128 => unsafe { x86::below_128(column, among, mask, value) },
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    scalar(column, |word| word & mask < value)
+    return among & scalar(column, |word| word & mask < value);
 }
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
@@ -102,14 +102,20 @@ fn scalar(column: &Column, matches: impl Fn(u32) -> bool) -> u64 {
     found
 }
 
-/// Lanes where `(columns & mask) relation value`, all words as one number, most significant
-/// first. `mask` is empty for all bits. The lists have the same length.
-pub fn compare(columns: &[Column], mask: &[u32], relation: Relation, value: &[u32]) -> u64 {
+/// Lanes of `among` where `(columns & mask) relation value`, all words as one number, most
+/// significant first. `mask` is empty for all bits. The lists have the same length.
+pub fn compare(
+    columns: &[Column],
+    among: u64,
+    mask: &[u32],
+    relation: Relation,
+    value: &[u32],
+) -> u64 {
     let bits = |index: usize| mask.get(index).copied().unwrap_or(u32::MAX);
     if matches!(relation, Relation::Eq | Relation::Ne) {
-        let mut same = u64::MAX;
+        let mut same = among;
         for (index, (column, value)) in columns.iter().zip(value).enumerate() {
-            same &= equal(column, bits(index), *value);
+            same = equal(column, same, bits(index), *value);
             if same == 0 {
                 break;
             }
@@ -117,13 +123,13 @@ pub fn compare(columns: &[Column], mask: &[u32], relation: Relation, value: &[u3
         return if relation == Relation::Eq {
             same
         } else {
-            !same
+            among & !same
         };
     }
-    let (mut less, mut same) = (0, u64::MAX);
+    let (mut less, mut same) = (0, among);
     for (index, (column, value)) in columns.iter().zip(value).enumerate() {
-        less |= same & below(column, bits(index), *value);
-        same &= equal(column, bits(index), *value);
+        less |= below(column, same, bits(index), *value);
+        same = equal(column, same, bits(index), *value);
         if same == 0 {
             break;
         }
@@ -131,9 +137,26 @@ pub fn compare(columns: &[Column], mask: &[u32], relation: Relation, value: &[u3
     match relation {
         Relation::Lt => less,
         Relation::Le => less | same,
-        Relation::Gt => !(less | same),
-        _ => !less,
+        Relation::Gt => among & !(less | same),
+        _ => among & !less,
     }
+}
+
+/// Index of the first of `values` that is `value`.
+#[inline]
+pub fn find(values: &[u32], value: u32) -> Option<usize> {
+    let (chunks, _) = values.as_chunks::<16>();
+    // Without an early end inside a chunk the comparisons become vectors.
+    let inside = |chunk: &[u32; 16]| {
+        chunk
+            .iter()
+            .fold(false, |found, word| found | (*word == value))
+    };
+    let skipped = chunks.iter().position(inside).unwrap_or(chunks.len()) * 16;
+    values[skipped..]
+        .iter()
+        .position(|word| *word == value)
+        .map(|index| skipped + index)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -180,62 +203,74 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) fn equal_512(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn equal_512(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         let (mask, value) = (
             _mm512_set1_epi32(mask as i32),
             _mm512_set1_epi32(value as i32),
         );
-        let mut found = 0;
-        for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
-            // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
-            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            let same = _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), value);
-            found |= u64::from(same) << (part * 16);
-        }
-        found
+        let same = |words| _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), value);
+        among & by_16(column, among, same)
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) fn below_512(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn below_512(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         let (mask, value) = (
             _mm512_set1_epi32(mask as i32),
             _mm512_set1_epi32(value as i32),
         );
-        let mut found = 0;
-        for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
-            // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
-            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            let less = _mm512_cmplt_epu32_mask(_mm512_and_si512(words, mask), value);
-            found |= u64::from(less) << (part * 16);
+        let less = |words| _mm512_cmplt_epu32_mask(_mm512_and_si512(words, mask), value);
+        among & by_16(column, among, less)
+    }
+
+    /// Sixteen lanes at a time; when all lanes that count lie in one sixteen, only those.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn by_16(column: &Column, among: u64, test: impl Fn(__m512i) -> u16) -> u64 {
+        let [a, b, c, d] = column.as_chunks::<16>().0 else {
+            return 0;
+        };
+        // SAFETY: the chunks are 16 words each, the 64 bytes that the load reads.
+        let load = |words: &[u32; 16]| unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+        if among <= 0xffff {
+            return u64::from(test(load(a)));
         }
-        found
+        u64::from(test(load(a)))
+            | u64::from(test(load(b))) << 16
+            | u64::from(test(load(c))) << 32
+            | u64::from(test(load(d))) << 48
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn equal_256(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn equal_256(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         let (mask, value) = (
             _mm256_set1_epi32(mask as i32),
             _mm256_set1_epi32(value as i32),
         );
         let mut found = 0;
         for (part, words) in column.as_chunks::<8>().0.iter().enumerate() {
+            if among >> (part * 8) & 0xff == 0 {
+                continue;
+            }
             // SAFETY: `words` is 8 words, the 32 bytes that the load reads.
             let words = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
             let same = _mm256_cmpeq_epi32(_mm256_and_si256(words, mask), value);
             let bits = _mm256_movemask_ps(_mm256_castsi256_ps(same)) as u32;
             found |= u64::from(bits) << (part * 8);
         }
-        found
+        found & among
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn below_256(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn below_256(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         // There is only a signed comparison: turning the top bit makes it unsigned.
         let top = _mm256_set1_epi32(i32::MIN);
         let mask = _mm256_set1_epi32(mask as i32);
         let value = _mm256_xor_si256(_mm256_set1_epi32(value as i32), top);
         let mut found = 0;
         for (part, words) in column.as_chunks::<8>().0.iter().enumerate() {
+            if among >> (part * 8) & 0xff == 0 {
+                continue;
+            }
             // SAFETY: `words` is 8 words, the 32 bytes that the load reads.
             let words = unsafe { _mm256_loadu_si256(words.as_ptr().cast()) };
             let words = _mm256_xor_si256(_mm256_and_si256(words, mask), top);
@@ -243,35 +278,41 @@ mod x86 {
             let bits = _mm256_movemask_ps(_mm256_castsi256_ps(less)) as u32;
             found |= u64::from(bits) << (part * 8);
         }
-        found
+        found & among
     }
 
     #[target_feature(enable = "sse2")]
-    pub(super) fn equal_128(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn equal_128(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         let (mask, value) = (_mm_set1_epi32(mask as i32), _mm_set1_epi32(value as i32));
         let mut found = 0;
         for (part, words) in column.as_chunks::<4>().0.iter().enumerate() {
+            if among >> (part * 4) & 0xf == 0 {
+                continue;
+            }
             // SAFETY: `words` is 4 words, the 16 bytes that the load reads.
             let words = unsafe { _mm_loadu_si128(words.as_ptr().cast()) };
             let same = _mm_cmpeq_epi32(_mm_and_si128(words, mask), value);
             found |= (_mm_movemask_ps(_mm_castsi128_ps(same)) as u64) << (part * 4);
         }
-        found
+        found & among
     }
 
     #[target_feature(enable = "sse2")]
-    pub(super) fn below_128(column: &Column, mask: u32, value: u32) -> u64 {
+    pub(super) fn below_128(column: &Column, among: u64, mask: u32, value: u32) -> u64 {
         let top = _mm_set1_epi32(i32::MIN);
         let mask = _mm_set1_epi32(mask as i32);
         let value = _mm_xor_si128(_mm_set1_epi32(value as i32), top);
         let mut found = 0;
         for (part, words) in column.as_chunks::<4>().0.iter().enumerate() {
+            if among >> (part * 4) & 0xf == 0 {
+                continue;
+            }
             // SAFETY: `words` is 4 words, the 16 bytes that the load reads.
             let words = unsafe { _mm_loadu_si128(words.as_ptr().cast()) };
             let less = _mm_cmpgt_epi32(value, _mm_xor_si128(_mm_and_si128(words, mask), top));
             found |= (_mm_movemask_ps(_mm_castsi128_ps(less)) as u64) << (part * 4);
         }
-        found
+        found & among
     }
 }
 
@@ -295,27 +336,33 @@ mod tests {
         #[test]
         fn every_width_computes_the_same(
             column in proptest::collection::vec(words(), BATCH), mask in words(), value in words(),
+            among in any::<u64>(),
         ) {
             let column = Column(column.try_into().unwrap());
-            let same = scalar(&column, |word| word & mask == value);
-            let less = scalar(&column, |word| word & mask < value);
-            prop_assert_eq!(equal(&column, mask, value), same);
-            prop_assert_eq!(below(&column, mask, value), less);
+            let same = scalar(&column, |word| word & mask == value) & among;
+            let less = scalar(&column, |word| word & mask < value) & among;
+            prop_assert_eq!(equal(&column, among, mask, value), same);
+            prop_assert_eq!(below(&column, among, mask, value), less);
             #[cfg(target_arch = "x86_64")]
             {
                 // SAFETY: every x86-64 processor has SSE2.
                 unsafe {
-                    prop_assert_eq!(x86::equal_128(&column, mask, value), same);
-                    prop_assert_eq!(x86::below_128(&column, mask, value), less);
+                    prop_assert_eq!(x86::equal_128(&column, among, mask, value), same);
+                    prop_assert_eq!(x86::below_128(&column, among, mask, value), less);
                 }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has AVX2.
                     unsafe {
-                        prop_assert_eq!(x86::equal_256(&column, mask, value), same);
-                        prop_assert_eq!(x86::below_256(&column, mask, value), less);
+                        prop_assert_eq!(x86::equal_256(&column, among, mask, value), same);
+                        prop_assert_eq!(x86::below_256(&column, among, mask, value), less);
                     }
                 }
             }
+        }
+
+        #[test]
+        fn a_value_is_found_where_it_first_stands(values in proptest::collection::vec(0u32..40, 0..70), value in 0u32..40) {
+            prop_assert_eq!(find(&values, value), values.iter().position(|word| *word == value));
         }
 
         #[test]
@@ -328,7 +375,7 @@ mod tests {
             let columns = [Column(high.try_into().unwrap()), Column(low.try_into().unwrap())];
             let right = number(value.0, value.1);
             for relation in [Relation::Eq, Relation::Ne, Relation::Lt, Relation::Gt, Relation::Le, Relation::Ge] {
-                let found = compare(&columns, &[], relation, &[value.0, value.1]);
+                let found = compare(&columns, u64::MAX, &[], relation, &[value.0, value.1]);
                 for lane in 0..BATCH {
                     let left = number(columns[0][lane], columns[1][lane]);
                     let expected = match relation {

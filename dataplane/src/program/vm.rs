@@ -10,7 +10,7 @@ use super::builder::Program;
 use super::encoding::{Field, Words};
 use super::key::{Slot, reads};
 use super::lane_set::Moment;
-use super::lanes::{Column, compare, equal, lanes};
+use super::lanes::{Column, compare, equal, find, lanes};
 use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
 use super::walk::{Family, Hook};
 use crate::drop_reason::DropReason;
@@ -20,11 +20,17 @@ use crate::port::PortId;
 use crate::worker::event::{CAPTURE, Event, EventKind, EventQueue};
 use crate::worker::{Context, Generation};
 
+/// With at most this many lanes, a scan looks each lane's value up in the constants instead of each
+/// constant in the lanes.
+const FEW_LANES: u32 = 6;
+
 /// Codes of the instructions that are read straight from the words; all others are decoded.
 mod code {
     pub(super) const COMPARE: u32 = 1;
     pub(super) const COMPARE_MASKED: u32 = 2;
+    pub(super) const RANGE: u32 = 3;
     pub(super) const COUNTER: u32 = 32;
+    pub(super) const VERDICT: u32 = 64;
 }
 
 /// What is known of a slot's columns.
@@ -34,6 +40,10 @@ pub(super) struct SlotState {
     pub(super) loaded: u64,
     /// Those of them that have it.
     pub(super) valid: u64,
+    /// First column.
+    pub(super) first: u32,
+    /// How many there are.
+    pub(super) count: u32,
 }
 
 /// What is known of the packets of a batch beside their bytes.
@@ -158,6 +168,8 @@ impl Vm {
             self.slots.push(SlotState {
                 loaded: known,
                 valid: known,
+                first: tables.first_column(Slot(slot as u16)) as u32,
+                count: key.columns() as u32,
             });
             for (bit, list) in self.forget.iter_mut().enumerate() {
                 if from >> bit & 1 == 1 && !work {
@@ -170,7 +182,7 @@ impl Vm {
     /// Forgets the last batch.
     pub fn begin(&mut self) {
         for slot in self.touched.drain(..) {
-            self.slots[usize::from(slot)] = SlotState::default();
+            self.slots[usize::from(slot)].loaded = 0;
         }
         self.stale = 0;
         self.packets.ended = 0;
@@ -284,19 +296,18 @@ impl Run<'_, '_> {
     fn scan(&mut self, record: &[u32], run: &[u32], flow: &mut Flow) {
         let (slot, mask, count) = (Slot(record[1] as u16), record[2], record[3] as usize);
         let (values, offsets) = record[SCAN_HEADER..].split_at(count);
-        let first = self.first_column(slot);
         let mut having = self.key(slot, flow.active);
-        for (value, offset) in values.iter().zip(offsets) {
-            if equal(&self.vm.columns[first], mask, *value) & having == 0 {
-                continue;
-            }
-            let rule = &run[*offset as usize..];
+        let mut at = 0;
+        while having != 0 {
+            let column = &self.vm.columns[self.first_column(slot)];
+            let Some(next) = next_candidate(column, having, mask, &values[at..]) else {
+                return;
+            };
+            let rule = &run[offsets[at + next] as usize..];
             self.rule(&rule[..rule[0] as usize], flow);
+            at += next + 1;
             // A statement may have written what the key was read from.
             having = self.key(slot, flow.active);
-            if having == 0 {
-                return;
-            }
         }
     }
 
@@ -317,6 +328,22 @@ impl Run<'_, '_> {
                     let (mask, right) = op[3..].split_at(op[2] as usize);
                     self.compare(Slot(op[1] as u16), mask, relation(right[0]), &right[2..], m)
                 }
+                code::RANGE => {
+                    let (low, right) = op[3..].split_at(op[2] as usize);
+                    let (high, inverted) = right[1..].split_at(right[0] as usize);
+                    self.range(Slot(op[1] as u16), low, high, inverted[0] != 0, m)
+                }
+                code::VERDICT => {
+                    let word = op[1] | op.get(2).map_or(0, |chain| chain << 3);
+                    match Verdict::from_word(word) {
+                        Some(Verdict::Continue) => m,
+                        Some(verdict) => {
+                            self.verdict(verdict, rule, m, flow);
+                            0
+                        }
+                        None => 0,
+                    }
+                }
                 code::COUNTER => {
                     self.count(CounterSlot(op[1]), m);
                     m
@@ -332,7 +359,7 @@ impl Run<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn compare(
         &mut self,
         slot: Slot,
@@ -345,19 +372,30 @@ impl Run<'_, '_> {
         let first = self.first_column(slot);
         if let (&[value], Relation::Eq | Relation::Ne) = (value, relation) {
             let mask = mask.first().copied().unwrap_or(u32::MAX);
-            let same = equal(&self.vm.columns[first], mask, value);
+            let same = equal(&self.vm.columns[first], m, mask, value);
             return if relation == Relation::Eq {
-                m & same
+                same
             } else {
                 m & !same
             };
         }
-        m & compare(
+        compare(
             &self.vm.columns[first..first + value.len()],
+            m,
             mask,
             relation,
             value,
         )
+    }
+
+    #[inline(always)]
+    fn range(&mut self, slot: Slot, low: &[u32], high: &[u32], inverted: bool, m: u64) -> u64 {
+        let m = self.key(slot, m);
+        let first = self.first_column(slot);
+        let columns = &self.vm.columns[first..first + low.len()];
+        let inside = compare(columns, m, &[], Relation::Ge, low);
+        let inside = compare(columns, inside, &[], Relation::Le, high);
+        if inverted { m & !inside } else { inside }
     }
 
     fn decoded(&mut self, op: &[u32], rule: RuleRef, m: u64, flow: &mut Flow) -> u64 {
@@ -366,19 +404,6 @@ impl Run<'_, '_> {
             return 0;
         };
         match op {
-            Op::Range {
-                key,
-                low,
-                high,
-                inverted,
-            } => {
-                let m = self.key(key, m);
-                let first = self.first_column(key);
-                let columns = &self.vm.columns[first..first + low.len()];
-                let inside = compare(columns, &[], Relation::Ge, &low)
-                    & compare(columns, &[], Relation::Le, &high);
-                if inverted { m & !inside } else { m & inside }
-            }
             Op::LookUp {
                 set,
                 keys,
@@ -408,10 +433,6 @@ impl Run<'_, '_> {
                 let m = self.keys(&keys, m);
                 let found = self.look_up(set.0, &keys, m, 1);
                 self.mapped_objects(kind, found)
-            }
-            Op::Verdict { verdict } => {
-                self.verdict(verdict, rule, m, flow);
-                if verdict == Verdict::Continue { m } else { 0 }
             }
             Op::Reject { with } => {
                 self.reject(with, rule, m);
@@ -473,11 +494,12 @@ impl Run<'_, '_> {
         let (mut left, mut going_on) = (found, 0);
         while left != 0 {
             let word = words[left.trailing_zeros() as usize];
-            let same = equal(&words, u32::MAX, word) & left;
+            let same = equal(&words, left, u32::MAX, word);
             left &= !same;
             match Verdict::from_word(word) {
                 Some(Verdict::Continue) => going_on |= same,
                 Some(verdict) => self.verdict(verdict, rule, same, flow),
+                // Not a verdict: fail closed.
                 None => {
                     self.vm.packets.end(same, DropReason::RuleDrop, rule);
                     flow.active &= !same;
@@ -503,15 +525,13 @@ impl Run<'_, '_> {
 
     #[inline]
     pub(super) fn first_column(&self, slot: Slot) -> usize {
-        self.generation.program().tables().first_column(slot)
+        self.vm.slots[usize::from(slot.0)].first as usize
     }
 
+    #[inline]
     pub(super) fn columns_of(&self, slot: Slot) -> (usize, usize) {
-        let tables = self.generation.program().tables();
-        (
-            tables.first_column(slot),
-            tables.keys()[usize::from(slot.0)].columns(),
-        )
+        let state = &self.vm.slots[usize::from(slot.0)];
+        (state.first as usize, state.count as usize)
     }
 
     /// The fields' columns side by side.
@@ -597,6 +617,21 @@ impl Run<'_, '_> {
             frame,
         });
     }
+}
+
+/// Index of the first constant that some lane has.
+#[inline]
+fn next_candidate(column: &Column, having: u64, mask: u32, values: &[u32]) -> Option<usize> {
+    if having.count_ones() <= FEW_LANES {
+        let mut end = values.len();
+        for lane in lanes(having) {
+            end = find(&values[..end], column[lane] & mask).unwrap_or(end);
+        }
+        return (end < values.len()).then_some(end);
+    }
+    values
+        .iter()
+        .position(|value| equal(column, having, mask, *value) != 0)
 }
 
 #[inline]

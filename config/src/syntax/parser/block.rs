@@ -11,32 +11,42 @@ use crate::syntax::source::Spanned;
 
 impl Parser<'_> {
     /// Items up to the closing brace; the opening one has been read. Variables and includes may stand
-    /// among them, and a mistake costs the rest of its line.
-    pub(super) fn block(&mut self, item: impl FnMut(&mut Self) -> Parse<()>) -> Parse<()> {
-        self.nested(|this| this.block_items(item))
+    /// among them, and a mistake costs the rest of its line. A block inside another one needs a separator
+    /// behind it; as in nft, one that lacks it goes on.
+    pub(super) fn block(
+        &mut self,
+        inside: bool,
+        item: impl FnMut(&mut Self) -> Parse<()>,
+    ) -> Parse<()> {
+        self.nested(|this| this.block_items(inside, item))
     }
 
-    fn block_items(&mut self, mut item: impl FnMut(&mut Self) -> Parse<()>) -> Parse<()> {
+    fn block_items(
+        &mut self,
+        inside: bool,
+        mut item: impl FnMut(&mut Self) -> Parse<()>,
+    ) -> Parse<()> {
         let depth = self.depth;
         let scope = self.scope;
         loop {
-            if self.eat(Tok::RightBrace) {
-                return Ok(());
-            }
             if self.separator() {
                 self.next();
                 continue;
             }
-            let result = match self.common() {
-                Ok(true) => Ok(()),
-                Ok(false) => item(self),
-                Err(stop) => Err(stop),
+            let result = if self.eat(Tok::RightBrace) {
+                if !inside || self.separator() {
+                    return Ok(());
+                }
+                self.expect_separator(&[])
+            } else {
+                self.common()
+                    .and_then(|done| if done { Ok(()) } else { item(self) })
             };
-            if result.is_err() {
+            if let Err(stop) = result {
                 self.depth = depth;
                 self.scope = scope;
-                if !self.recover() {
-                    return Err(Stop);
+                if matches!(stop, Stop::Outer) || !self.recover() {
+                    return Err(Stop::Here);
                 }
             }
         }
@@ -58,11 +68,11 @@ impl Parser<'_> {
     }
 
     /// `{ ... }` of a table.
-    pub(super) fn table_block(&mut self) -> Parse<TableBody> {
+    pub(super) fn table_block(&mut self, inside: bool) -> Parse<TableBody> {
         self.expect(Tok::LeftBrace)?;
         let mut body = TableBody::default();
         self.symbols.open();
-        let result = self.block(|this| this.table_item(&mut body));
+        let result = self.block(inside, |this| this.table_item(&mut body));
         self.symbols.close();
         result.map(|()| body)
     }
@@ -76,7 +86,7 @@ impl Parser<'_> {
                 let name = self.name()?;
                 let chain = ChainDecl {
                     name,
-                    body: self.chain_block()?,
+                    body: self.chain_block(true)?,
                 };
                 body.chains.push(chain);
             }
@@ -91,7 +101,7 @@ impl Parser<'_> {
                 let set = SetDecl {
                     keyword,
                     name,
-                    body: self.set_block(keyword)?,
+                    body: self.set_block(keyword, true)?,
                 };
                 body.sets.push(set);
             }
@@ -100,7 +110,7 @@ impl Parser<'_> {
                 let name = self.name()?;
                 let flowtable = FlowtableDecl {
                     name,
-                    body: self.flowtable_block()?,
+                    body: self.flowtable_block(true)?,
                 };
                 body.flowtables.push(flowtable);
             }
@@ -110,7 +120,7 @@ impl Parser<'_> {
                     let object = ObjectDecl {
                         kind,
                         name,
-                        body: self.object_block(kind)?,
+                        body: self.object_block(kind, true)?,
                     };
                     body.objects.push(object);
                 }
@@ -142,14 +152,14 @@ impl Parser<'_> {
     }
 
     /// `{ ... }` of a chain.
-    pub(super) fn chain_block(&mut self) -> Parse<ChainBody> {
+    pub(super) fn chain_block(&mut self, inside: bool) -> Parse<ChainBody> {
         let start = self.expect(Tok::LeftBrace)?;
         let mut body = ChainBody {
             span: start,
             ..ChainBody::default()
         };
         self.symbols.open();
-        let result = self.block(|this| this.chain_item(&mut body));
+        let result = self.block(inside, |this| this.chain_item(&mut body));
         self.symbols.close();
         body.span = self.since(start);
         result.map(|()| body)
@@ -164,7 +174,9 @@ impl Parser<'_> {
                 self.expect_kw(Kw::Offload)?;
                 body.offload = true;
             }
-            Some(Kw::Comment) => self.comment_into(&mut body.comment)?,
+            Some(Kw::Comment) => {
+                return self.block_comment(&mut body.comment, |this| this.expect_separator(&[]));
+            }
             _ => body.rules.push(self.rule()?),
         }
         self.expect_separator(&[])

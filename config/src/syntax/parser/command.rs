@@ -1,5 +1,6 @@
 //! Commands: the verb, the kind of object, which one.
 
+use super::object::object_scope;
 use super::{Parse, Parser};
 use crate::syntax::ast::{
     Command, Family, ItemRef, Markup, MonitorObject, Name, Object, ObjectKind, Op, RulePosition,
@@ -7,6 +8,46 @@ use crate::syntax::ast::{
 };
 use crate::syntax::keyword::{Kw, Scope};
 use crate::syntax::lexer::Tok;
+
+/// Keywords with which a command can begin.
+fn begins_command(kw: Kw) -> bool {
+    matches!(
+        kw,
+        Kw::Add
+            | Kw::Create
+            | Kw::Insert
+            | Kw::Replace
+            | Kw::Delete
+            | Kw::Get
+            | Kw::List
+            | Kw::Reset
+            | Kw::Flush
+            | Kw::Rename
+            | Kw::Describe
+            | Kw::Import
+            | Kw::Export
+            | Kw::Monitor
+            | Kw::Table
+            | Kw::Chain
+            | Kw::Rule
+            | Kw::Set
+            | Kw::Map
+            | Kw::Element
+            | Kw::Flowtable
+            | Kw::Counter
+            | Kw::Quota
+            | Kw::Ct
+            | Kw::Limit
+            | Kw::Secmark
+            | Kw::Synproxy
+            | Kw::Ip
+            | Kw::Ip6
+            | Kw::Inet
+            | Kw::Arp
+            | Kw::Bridge
+            | Kw::Netdev
+    )
+}
 
 impl Parser<'_> {
     /// Everything up to the end of the input.
@@ -46,6 +87,10 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Parse<(Op, Object)> {
+        // Without a verb, what begins nothing is not said to be a name in the wrong place.
+        if !self.at_name() && self.peek_kw().is_none_or(|kw| !begins_command(kw)) {
+            return self.fail(&[]);
+        }
         let Some(kw) = self.peek_kw() else {
             return Ok((Op::Add, self.add(true)?));
         };
@@ -128,7 +173,7 @@ impl Parser<'_> {
                 self.next();
                 let table = self.table(false)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.table_block()?))
+                    Some(Box::new(self.table_block(false)?))
                 } else {
                     None
                 };
@@ -138,7 +183,7 @@ impl Parser<'_> {
                 self.next();
                 let chain = self.item(false)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.chain_block()?))
+                    Some(Box::new(self.chain_block(false)?))
                 } else {
                     None
                 };
@@ -159,7 +204,7 @@ impl Parser<'_> {
                 Ok(Object::Set {
                     keyword,
                     set,
-                    body: Some(Box::new(self.set_block(keyword)?)),
+                    body: Some(Box::new(self.set_block(keyword, false)?)),
                 })
             }
             Some(Kw::Element) => {
@@ -171,7 +216,7 @@ impl Parser<'_> {
                 let flowtable = self.item(false)?;
                 Ok(Object::Flowtable {
                     flowtable,
-                    body: Some(Box::new(self.flowtable_block()?)),
+                    body: Some(Box::new(self.flowtable_block(false)?)),
                 })
             }
             _ => self.add_stateful(or_rule),
@@ -183,7 +228,7 @@ impl Parser<'_> {
         let plain_name =
             matches!(self.peek_kw(), Some(Kw::Nat64 | Kw::Siit)) && !self.extension_object();
         if !plain_name && let Some(kind) = self.object_kind()? {
-            let object = self.item(false)?;
+            let object = self.within(object_scope(kind), |this| this.item(false))?;
             let body = self.object_line(kind)?.map(Box::new);
             return Ok(Object::Stateful { kind, object, body });
         }
@@ -220,8 +265,7 @@ impl Parser<'_> {
 
     /// `[family] name` or, where allowed, `[family] handle N`.
     fn table(&mut self, handle: bool) -> Parse<TableRef> {
-        let explicit = self.family();
-        let family = explicit.unwrap_or(Family::Ip);
+        let family = self.family().unwrap_or(Family::Ip);
         if handle && self.at(Kw::Handle) {
             self.next();
             return Ok(TableRef {
@@ -229,11 +273,8 @@ impl Parser<'_> {
                 which: Which::Handle(self.number()?),
             });
         }
-        let name = match (explicit, handle) {
-            (Some(_), false) => self.name()?,
-            (Some(_), true) => self.name_or(&[Tok::Str, Tok::Word(Kw::Handle)])?,
-            (None, _) => self.name_or(&[])?,
-        };
+        let wanted = [Tok::Str, Tok::Word(Kw::Handle)];
+        let name = self.name_or(if handle { &wanted } else { &wanted[..1] })?;
         Ok(TableRef {
             family,
             which: Which::Name(name),
@@ -241,17 +282,17 @@ impl Parser<'_> {
     }
 
     fn family_and_table(&mut self) -> Parse<(Family, Name)> {
-        let explicit = self.family();
-        let name = if explicit.is_some() {
-            self.name()?
-        } else {
-            self.name_or(&[])?
-        };
-        Ok((explicit.unwrap_or(Family::Ip), name))
+        let family = self.family().unwrap_or(Family::Ip);
+        Ok((family, self.name()?))
     }
 
     /// `[family] table name` or, where allowed, `[family] table handle N`.
     fn item(&mut self, handle: bool) -> Parse<ItemRef> {
+        self.item_or(handle, handle)
+    }
+
+    /// As [`Self::item`]; complaints speak of a handle only if `said`, as 1.0.6 does not take one everywhere.
+    fn item_or(&mut self, handle: bool, said: bool) -> Parse<ItemRef> {
         let (family, table) = self.family_and_table()?;
         if handle && self.at(Kw::Handle) {
             self.next();
@@ -262,7 +303,7 @@ impl Parser<'_> {
             });
         }
         let wanted = [Tok::Str, Tok::Word(Kw::Handle)];
-        let name = self.name_or(if handle { &wanted } else { &wanted[..1] })?;
+        let name = self.name_or(if said { &wanted } else { &wanted[..1] })?;
         Ok(ItemRef {
             family,
             table,
@@ -272,9 +313,7 @@ impl Parser<'_> {
 
     /// Chain, place and rule.
     fn rule_at(&mut self) -> Parse<Object> {
-        let explicit = self.family();
-        let family = explicit.unwrap_or(Family::Ip);
-        let table = self.name()?;
+        let (family, table) = self.family_and_table()?;
         let chain = ItemRef {
             family,
             table,
@@ -325,7 +364,7 @@ impl Parser<'_> {
                 let chain = self.item(true)?;
                 // Later versions delete devices of a base chain like this.
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.chain_block()?))
+                    Some(Box::new(self.chain_block(false)?))
                 } else {
                     None
                 };
@@ -349,7 +388,7 @@ impl Parser<'_> {
                 };
                 Ok(Object::Set {
                     keyword,
-                    set: self.item(true)?,
+                    set: self.item_or(true, keyword == SetKeyword::Set)?,
                     body: None,
                 })
             }
@@ -361,18 +400,26 @@ impl Parser<'_> {
                 self.next();
                 let flowtable = self.item(true)?;
                 let body = if self.peek() == Tok::LeftBrace {
-                    Some(Box::new(self.flowtable_block()?))
+                    Some(Box::new(self.flowtable_block(false)?))
                 } else {
                     None
                 };
                 Ok(Object::Flowtable { flowtable, body })
             }
             _ => match self.object_kind()? {
-                Some(kind) => Ok(Object::Stateful {
-                    kind,
-                    object: self.item(true)?,
-                    body: None,
-                }),
+                Some(kind) => {
+                    let said = !matches!(
+                        kind,
+                        ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation
+                    );
+                    let object =
+                        self.within(object_scope(kind), |this| this.item_or(true, said))?;
+                    Ok(Object::Stateful {
+                        kind,
+                        object,
+                        body: None,
+                    })
+                }
                 None => self.fail(&[]),
             },
         }
@@ -518,11 +565,14 @@ impl Parser<'_> {
 
     fn one_stateful(&mut self) -> Parse<Object> {
         match self.object_kind()? {
-            Some(kind) => Ok(Object::Stateful {
-                kind,
-                object: self.item(false)?,
-                body: None,
-            }),
+            Some(kind) => {
+                let object = self.within(object_scope(kind), |this| this.item(false))?;
+                Ok(Object::Stateful {
+                    kind,
+                    object,
+                    body: None,
+                })
+            }
             None => self.fail(&[]),
         }
     }

@@ -25,7 +25,8 @@ fn empty(kind: ObjectKind) -> ObjectSpec {
     }
 }
 
-fn scope(kind: ObjectKind) -> Scope {
+/// Keywords that are known behind the word for a kind of object.
+pub(super) fn object_scope(kind: ObjectKind) -> Scope {
     match kind {
         ObjectKind::Counter => Scope::COUNTER,
         ObjectKind::Quota => Scope::QUOTA,
@@ -71,15 +72,15 @@ impl Parser<'_> {
     }
 
     /// `{ ... }` of an object.
-    pub(super) fn object_block(&mut self, kind: ObjectKind) -> Parse<ObjectBody> {
-        self.within(scope(kind), |this| {
+    pub(super) fn object_block(&mut self, kind: ObjectKind, inside: bool) -> Parse<ObjectBody> {
+        self.within(object_scope(kind), |this| {
             let start = this.expect(Tok::LeftBrace)?;
             let mut body = ObjectBody {
                 spec: empty(kind),
                 comment: None,
                 span: start,
             };
-            this.block(|this| this.object_item(&mut body))?;
+            this.block(inside, |this| this.object_item(&mut body))?;
             body.span = this.since(start);
             Ok(body)
         })
@@ -88,7 +89,7 @@ impl Parser<'_> {
     /// What stands behind the name of an object in a command: a block, a line, or nothing.
     pub(super) fn object_line(&mut self, kind: ObjectKind) -> Parse<Option<ObjectBody>> {
         if self.peek() == Tok::LeftBrace {
-            return self.object_block(kind).map(Some);
+            return self.object_block(kind, false).map(Some);
         }
         let needs_block = !matches!(
             kind,
@@ -101,10 +102,19 @@ impl Parser<'_> {
         if needs_block {
             return self.fail(&[Tok::LeftBrace]);
         }
-        self.within(scope(kind), |this| {
+        self.within(object_scope(kind), |this| {
             let start = this.start();
             if kind == ObjectKind::Counter && !this.at(Kw::Packets) {
                 return Ok(None);
+            }
+            match (kind, this.peek()) {
+                (ObjectKind::Limit, token) if token != Tok::Word(Kw::Rate) => {
+                    return this.fail(&[Tok::Word(Kw::Rate), Tok::LeftBrace]);
+                }
+                (ObjectKind::Secmark, _) if !this.at_string() => {
+                    return this.fail(&[Tok::Str, Tok::Quoted, Tok::Wildcard, Tok::LeftBrace]);
+                }
+                _ => {}
             }
             let mut body = ObjectBody {
                 spec: empty(kind),
@@ -119,7 +129,7 @@ impl Parser<'_> {
 
     fn object_item(&mut self, body: &mut ObjectBody) -> Parse<()> {
         if self.at(Kw::Comment) {
-            return self.comment_into(&mut body.comment);
+            return self.block_comment(&mut body.comment, |_| Ok(()));
         }
         self.object_config(body)
     }

@@ -1,6 +1,6 @@
 //! Blocks of sets, maps and flowtables.
 
-use super::{Parse, Parser};
+use super::{Parse, Parser, Stop};
 use crate::syntax::ast::{
     Devices, Expr, ExprKind, FlowtableBody, HookPoint, MapData, Name, ObjectKind, Priority,
     PriorityValue, SetBody, SetKeyword, SetPolicy, SetType,
@@ -61,13 +61,15 @@ pub(in crate::syntax) const DATA_TYPES: &[&str] = &[
 
 impl Parser<'_> {
     /// `{ ... }` of a set or map.
-    pub(super) fn set_block(&mut self, keyword: SetKeyword) -> Parse<SetBody> {
+    pub(super) fn set_block(&mut self, keyword: SetKeyword, inside: bool) -> Parse<SetBody> {
         let start = self.expect(Tok::LeftBrace)?;
         let mut body = SetBody {
             span: start,
             ..SetBody::default()
         };
-        self.block(|this| this.set_item(&mut body, keyword == SetKeyword::Map))?;
+        self.block(inside, |this| {
+            this.set_item(&mut body, keyword == SetKeyword::Map)
+        })?;
         body.span = self.since(start);
         Ok(body)
     }
@@ -118,12 +120,17 @@ impl Parser<'_> {
                 body.elements = Some(self.elements()?);
                 return Ok(());
             }
-            Some(Kw::Comment) => self.comment_into(&mut body.comment)?,
+            Some(Kw::Comment) => {
+                return self.block_comment(&mut body.comment, |this| this.expect_separator(&[]));
+            }
             Some(Kw::Counter | Kw::Limit | Kw::Quota | Kw::Ct | Kw::Last) => {
                 while let Some(Kw::Counter | Kw::Limit | Kw::Quota | Kw::Ct | Kw::Last) =
                     self.peek_kw()
                 {
                     body.stmts.push(self.stateful_stmt()?);
+                }
+                if !self.separator() {
+                    return self.fail(&[]);
                 }
             }
             _ => return self.fail(&[]),
@@ -295,13 +302,13 @@ impl Parser<'_> {
     }
 
     /// `{ ... }` of a flowtable.
-    pub(super) fn flowtable_block(&mut self) -> Parse<FlowtableBody> {
+    pub(super) fn flowtable_block(&mut self, inside: bool) -> Parse<FlowtableBody> {
         let start = self.expect(Tok::LeftBrace)?;
         let mut body = FlowtableBody {
             span: start,
             ..FlowtableBody::default()
         };
-        self.block(|this| this.flowtable_item(&mut body))?;
+        self.block(inside, |this| this.flowtable_item(&mut body))?;
         body.span = self.since(start);
         Ok(body)
     }
@@ -313,7 +320,8 @@ impl Parser<'_> {
                 let hook = self.name()?;
                 let priority = self.priority()?;
                 self.expect_separator(&[])?;
-                body.hook = Some(self.hook_point(&hook)?);
+                // nft gives the whole flowtable up.
+                body.hook = Some(self.hook_point(&hook).map_err(|_| Stop::Outer)?);
                 body.priority = Some(priority);
                 return Ok(());
             }

@@ -76,7 +76,7 @@ impl Parser<'_> {
         self.expect_kw(Kw::Rate)?;
         let over = self.over_until();
         let start = self.start();
-        let rate = self.number_or(&[])?;
+        let rate = self.number()?;
         if self.eat(Tok::Slash) {
             let unit_s = self.time_unit()?;
             let burst = self.burst_packets()?;
@@ -182,7 +182,7 @@ impl Parser<'_> {
     /// `[over|until] 10 mbytes [used 5 bytes]`; complaints begin at `start`.
     pub(super) fn quota_spec(&mut self, start: crate::syntax::source::Span) -> Parse<Quota> {
         let over = self.over_until();
-        let number = self.number_or(&[])?;
+        let number = self.number()?;
         let unit = self.quota_unit()?;
         let mut used_bytes = 0;
         let used_at = self.start();

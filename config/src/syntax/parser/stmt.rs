@@ -84,7 +84,7 @@ fn begins_statement(kw: Kw) -> bool {
 impl Parser<'_> {
     fn at_statement(&mut self) -> bool {
         match self.peek() {
-            Tok::Word(kw) => begins_statement(kw) || !kw.reserved(self.scope),
+            Tok::Word(kw) => begins_statement(kw) || !self.reserved(kw),
             Tok::Number(_)
             | Tok::Str
             | Tok::Quoted
@@ -136,24 +136,24 @@ impl Parser<'_> {
             }
             Kw::Jump | Kw::Goto => self.jump(),
             Kw::Counter | Kw::Limit | Kw::Quota | Kw::Last => Ok(self.stateful_stmt()?.kind),
-            Kw::Ct => self.within(Scope::CT, |this| this.ct_stmt(start)),
+            Kw::Ct => self.ct_stmt(start),
             Kw::Meter => self.meter(),
             Kw::Flow => self.flow(),
-            Kw::Meta => self.within(Scope::META, |this| this.meta_stmt(start)),
+            Kw::Meta => self.meta_stmt(start),
             Kw::Notrack => {
                 self.next();
                 Ok(StmtKind::Notrack)
             }
-            Kw::Log => self.within(Scope::LOG, Self::log),
+            Kw::Log => self.statement(Scope::LOG, Self::log),
             Kw::Reject => self.within(Scope::REJECT, Self::reject),
-            Kw::Snat | Kw::Dnat => self.within(Scope::NAT, Self::nat),
-            Kw::Masquerade => self.within(Scope::NAT, Self::masquerade),
-            Kw::Redirect => self.within(Scope::NAT, Self::redirect),
-            Kw::Tproxy => self.within(Scope::TPROXY, Self::tproxy),
-            Kw::Queue => self.within(Scope::QUEUE, Self::queue),
-            Kw::Dup => self.within(Scope::DUP, Self::dup),
-            Kw::Fwd => self.within(Scope::FWD, Self::fwd),
-            Kw::Synproxy => self.within(Scope::SYNPROXY, Self::synproxy_stmt),
+            Kw::Snat | Kw::Dnat => self.statement(Scope::NAT, Self::nat),
+            Kw::Masquerade => self.statement(Scope::NAT, Self::masquerade),
+            Kw::Redirect => self.statement(Scope::NAT, Self::redirect),
+            Kw::Tproxy => self.statement(Scope::TPROXY, Self::tproxy),
+            Kw::Queue => self.statement(Scope::QUEUE, Self::queue),
+            Kw::Dup => self.statement(Scope::DUP, Self::dup),
+            Kw::Fwd => self.statement(Scope::FWD, Self::fwd),
+            Kw::Synproxy => self.statement(Scope::SYNPROXY, Self::synproxy_stmt),
             Kw::Set => self.set_stmt_old(),
             Kw::Add | Kw::Update | Kw::Delete => self.set_update(),
             Kw::Reset => self.option_reset(),
@@ -214,7 +214,7 @@ impl Parser<'_> {
 
     fn meta_stmt(&mut self, start: Span) -> Parse<StmtKind> {
         self.next();
-        let key = self.meta_key(start)?;
+        let key = self.within(Scope::META, |this| this.meta_key(start))?;
         if self.eat_kw(Kw::Set) {
             return self.meta_set(key);
         }
@@ -239,7 +239,7 @@ impl Parser<'_> {
     fn ct_stmt(&mut self, start: Span) -> Parse<StmtKind> {
         self.next();
         let object = match self.peek_kw() {
-            Some(Kw::Count) => return self.ct_count(),
+            Some(Kw::Count) => return self.within(Scope::CT, Self::ct_count),
             Some(Kw::Timeout) => Some(ObjectKind::CtTimeout),
             Some(Kw::Expectation) => Some(ObjectKind::CtExpectation),
             _ => None,
@@ -250,7 +250,7 @@ impl Parser<'_> {
             let name = self.argument()?;
             return Ok(StmtKind::ObjectRef(Box::new(ObjectRef { kind, name })));
         }
-        let ct: Ct = self.ct_key()?;
+        let ct: Ct = self.within(Scope::CT, Self::ct_key)?;
         if self.eat_kw(Kw::Set) {
             let value = self.argument()?;
             if ct.key == crate::syntax::ast::CtKey::Helper {
