@@ -367,11 +367,11 @@ impl Engine {
         let mut warnings: Vec<String> =
             warnings.map(|warning| warning.render(&parsed.sources).trim_end().to_owned()).collect();
         let output = std::mem::take(&mut transaction.output);
-        if !transaction.changed || request.check_only {
+        if !transaction.changed {
             transaction.slots.roll_back();
             return Ok(Reply { output, warnings, generation: self.generation, ..Reply::default() });
         }
-        if request.read_only {
+        if request.read_only && !request.check_only {
             transaction.slots.roll_back();
             return Err(Refusal { forbidden: true, ..Refusal::default() });
         }
@@ -381,13 +381,19 @@ impl Engine {
         let live = match self.compile(&ruleset) {
             Ok((generation, unreached)) => {
                 warnings.extend(unreached.iter().map(|warning| format!("Warning: {}", warning.text)));
-                generation
+                Some(generation)
             }
+            // A workbench evaluates nothing, so it takes everything that can be checked.
+            Err(_) if self.profile.mode == Mode::Workbench => None,
             Err(error) => {
                 slots.roll_back();
                 return Err(uncompiled(&error));
             }
         };
+        if request.check_only {
+            slots.roll_back();
+            return Ok(Reply { output, warnings, generation: self.generation, ..Reply::default() });
+        }
         self.commit(ruleset, gone, live);
         Ok(Reply { output, warnings, generation: self.generation, changed: true, changes })
     }
@@ -412,20 +418,21 @@ impl Engine {
 
     /// The next generation's program over a ruleset.
     fn compile(&mut self, ruleset: &Ruleset) -> Result<(Arc<Generation>, Vec<Warning>), CompileError> {
-        // A workbench evaluates nothing, so it takes everything that can be checked.
         let engines = if self.profile.mode == Mode::Workbench { u32::MAX } else { self.engines };
         let target = Target { mode: self.profile.mode, engines };
         let number = self.generation + 1;
         generation(ruleset, &mut self.cache, &target, number, &self.counters, &self.ports)
     }
 
-    fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>, live: Arc<Generation>) {
+    fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>, live: Option<Arc<Generation>>) {
         self.ruleset = ruleset;
         self.generation += 1;
         let generation = self.live.as_ref().map_or_else(Weak::new, Arc::downgrade);
-        self.publisher.publish(Arc::clone(&live));
-        self.live = Some(live);
-        self.cache.committed();
+        if let Some(live) = &live {
+            self.publisher.publish(Arc::clone(live));
+            self.cache.committed();
+        }
+        self.live = live;
         self.retired.push_back(Retired { generation, slots: gone });
         while self.retired.front().is_some_and(|retired| retired.generation.strong_count() == 0) {
             let Some(retired) = self.retired.pop_front() else { break };

@@ -1,5 +1,6 @@
 //! Elements: add, create, delete, get.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rule::TableScope;
@@ -23,7 +24,7 @@ impl Transaction<'_> {
         let Some(found) = table.set(&name.value) else {
             return Err(suggest::unknown(&self.ruleset, Noun::Set, &name.value, name.span).into());
         };
-        let scope = TableScope(Some(table));
+        let scope = TableScope { table: Some(table), ruleset: &self.ruleset };
         let context =
             RuleContext { family: set.family, table: &set.table.value, chain: None, scope: &scope };
         checker::elements(elements, &found.info(), &context).map_err(Fail::Check)
@@ -43,15 +44,21 @@ impl Transaction<'_> {
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
         }
+        let bare = |element: &Element| element.data.is_none() && element.object.is_none();
+        if let Some((_, at)) = checked.iter().find(|(element, _)| spec.data.is_some() && bare(element)) {
+            return refuse(*at, Errno::Invalid);
+        }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
         next.expire(now_ns);
         let mut added = Vec::new();
         let mut written = Elements::default();
+        let mut places = HashMap::new();
         for (element, at) in &checked {
             let (low, stored) = StoredElement::new(element, spec.timeout_ms, now_ns);
             if spec.interval && spec.key.parts.len() == 1 && low.is_some() {
-                self.check_overlap(known, &written, low.as_ref(), &stored, create, *at)?;
+                self.check_overlap(known, &written, &places, low.as_ref(), &stored, create, *at)?;
+                places.extend(low.clone().map(|low| (low, *at)));
                 written.put(low.clone(), stored.clone());
             }
             if spec.auto_merge && spec.interval && spec.key.parts.len() == 1 && spec.data.is_none()
@@ -96,11 +103,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)]
     /// nft's own look at ranges, before the kernel's.
     fn check_overlap(
         &self,
         known: &Set,
         written: &Elements,
+        places: &HashMap<Words, Span>,
         low: Option<&Words>,
         stored: &StoredElement,
         create: bool,
@@ -117,7 +126,14 @@ impl Transaction<'_> {
             _ => {}
         }
         match written.clash(low, stored, true, parts) {
-            Some(_) => complain("conflicting intervals specified"),
+            Some((_, other)) => {
+                let complaint = Diagnostic::error(at, "conflicting intervals specified");
+                let related = places.get(&other).copied();
+                Err(match related {
+                    Some(related) => complaint.with_related(related).into(),
+                    None => complaint.into(),
+                })
+            }
             None => Ok(()),
         }
     }

@@ -8,28 +8,40 @@ use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
 use crate::store::references::{self, Node};
-use crate::store::{Chunk, Id, StoredRule, Table, checker, place};
+use crate::store::{Chunk, Id, Ruleset, StoredRule, Table, checker, place};
 use crate::syntax::Span;
 use crate::syntax::ast::{self, ItemRef, RulePosition};
 
 /// A table as the checker sees it.
-pub(super) struct TableScope<'a>(pub(super) Option<&'a Table>);
+pub(super) struct TableScope<'a> {
+    /// The table, if it is there.
+    pub(super) table: Option<&'a Table>,
+    /// Everything, for suggestions.
+    pub(super) ruleset: &'a Ruleset,
+}
 
+/// Sets must be known to the check; whether chains, objects and flowtables are there is the kernel's
+/// affair, which [`check_target`] looks at.
 impl Scope for TableScope<'_> {
     fn set(&self, name: &str) -> Option<SetInfo> {
-        Some(self.0?.set(name)?.info())
+        Some(self.table?.set(name)?.info())
     }
 
-    fn object(&self, kind: ObjectKind, name: &str) -> bool {
-        self.0.is_some_and(|table| table.object(kind, name).is_some())
+    fn object(&self, _kind: ObjectKind, _name: &str) -> bool {
+        true
     }
 
-    fn chain(&self, name: &str) -> bool {
-        self.0.is_some_and(|table| table.chain(name).is_some())
+    fn chain(&self, _name: &str) -> bool {
+        true
     }
 
-    fn flowtable(&self, name: &str) -> bool {
-        self.0.is_some_and(|table| table.flowtable(name).is_some())
+    fn flowtable(&self, _name: &str) -> bool {
+        true
+    }
+
+    fn similar_sets(&self, name: &str) -> Option<String> {
+        let complaint = suggest::unknown(self.ruleset, Noun::Set, name, Span::default());
+        complaint.message.strip_prefix(Errno::NoEntry.text()).map(str::to_owned)
     }
 }
 
@@ -39,7 +51,7 @@ impl Transaction<'_> {
         let table = self.ruleset.table(chain.family, &chain.table.value);
         let name = chain.which.name().map_or("", |name| &name.value);
         let base = table.and_then(|table| table.chain(name)).and_then(|chain| chain.base.as_ref());
-        let scope = TableScope(table.map(|table| &**table));
+        let scope = TableScope { table: table.map(|table| &**table), ruleset: &self.ruleset };
         let context = RuleContext {
             family: chain.family,
             table: &chain.table.value,

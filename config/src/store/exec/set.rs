@@ -67,7 +67,7 @@ impl Transaction<'_> {
 
     fn check_set(&self, keyword: SetKeyword, set: &ItemRef, body: &SetBody) -> Done<SetSpec> {
         let table = self.ruleset.table(set.family, &set.table.value);
-        let scope = TableScope(table.map(|table| &**table));
+        let scope = TableScope { table: table.map(|table| &**table), ruleset: &self.ruleset };
         let context =
             RuleContext { family: set.family, table: &set.table.value, chain: None, scope: &scope };
         let is_map = keyword == SetKeyword::Map;
