@@ -25,6 +25,7 @@ fn main() {
         let outcome = engine.run(Request::command(command));
         println!("{:?} {command}: {}", started.elapsed(), outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned()));
     }
+    println!("compiled: {:?}", engine.live().map(|live| live.program().as_bytes().len()));
     let started = Instant::now();
     let outcome = engine.run(Request::command("list ruleset"));
     println!("list: {:?}, {} bytes", started.elapsed(), outcome.map_or(0, |reply| reply.output.len()));

@@ -159,7 +159,13 @@ impl StoredElement {
     /// From a checked element; times count from now.
     pub fn new(element: &Element, default_timeout_ms: Option<u64>, now_ns: u64) -> (Option<Words>, Self) {
         let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
-        let (low, high) = if catch_all { (None, None) } else { (|(low, high)| (Some(low), high))(bounds(&element.key)) };
+        let (low, high) = match catch_all {
+            true => (None, None),
+            false => {
+                let (low, high) = bounds(&element.key);
+                (Some(low), high)
+            }
+        };
         let data = match (&element.object, &element.data) {
             (Some(name), _) => Some(ElementData::Object(Name::from(&**name))),
             (None, Some(Expr { kind: ExprKind::Verdict(verdict), .. })) => {
@@ -267,17 +273,16 @@ impl Elements {
         if parts.len() > 1 {
             return self.concat_overlap(low, element, parts).map(|at| (Clash::Overlap, at));
         }
-        let (before, at, after) = self.around(low);
         let high = element.high.as_deref().unwrap_or(low);
-        if at {
+        if self.map.contains_key(low) {
             return Some((Clash::Overlap, low.clone()));
         }
-        if let Some((known_low, known)) = before
+        if let Some((known_low, known)) = self.before(low)
             && known.high.as_deref().unwrap_or(known_low) >= low
         {
             return Some((Clash::Overlap, known_low.clone()));
         }
-        if let Some((known_low, _)) = after
+        if let Some((known_low, _)) = self.after(low)
             && known_low <= high
         {
             return Some((Clash::Overlap, known_low.clone()));
@@ -285,11 +290,14 @@ impl Elements {
         None
     }
 
-    fn around(&self, low: &Words) -> (Option<(&Words, &StoredElement)>, bool, Option<(&Words, &StoredElement)>) {
+    fn before(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let before = self.map.range((Unbounded, Excluded(low.clone()))).next_back();
-        let after = self.map.range((Excluded(low.clone()), Unbounded)).next();
-        (before, self.map.contains_key(low), after)
+        self.map.range((Unbounded, Excluded(low.clone()))).next_back()
+    }
+
+    fn after(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.map.range((Excluded(low.clone()), Unbounded)).next()
     }
 
     /// As the kernel's structure for these sets: the corner of the smallest or of the largest key lies in another element.

@@ -61,7 +61,11 @@ impl Checker<'_> {
         if !r.is_constant() {
             return fail(right.span, "Right hand side of relational expression must be constant");
         }
-        let r = unwrap_single(r);
+        let r = match &right.value().kind {
+            // Elements that were written twice, or lie within another, do not make it a single one.
+            Ast::Set(written) if written.len() > 1 => r,
+            _ => unwrap_single(r),
+        };
         if !(l.ty == TypeId::Boolean || r.ty == TypeId::Boolean) {
             expect(&r, &Want::like(&l), right.span, Some(left.span))?;
         }

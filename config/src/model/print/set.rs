@@ -66,6 +66,10 @@ fn per_line(ty: TypeId) -> usize {
     }
 }
 
+pub(super) fn duration(ms: u64, options: &PrintOptions<'_>) -> String {
+    if options.numeric_time { format!("{}s", ms / 1000) } else { time::print_duration_ms(ms) }
+}
+
 fn write_element(out: &mut String, element: &Element, options: &PrintOptions<'_>) {
     key(out, &element.key, options);
     if !options.stateless || !element.stmts.is_empty() {
@@ -76,11 +80,11 @@ fn write_element(out: &mut String, element: &Element, options: &PrintOptions<'_>
     }
     if let Some(timeout) = element.timeout_ms {
         out.push_str(" timeout ");
-        out.push_str(&time::print_duration_ms(timeout));
+        out.push_str(&duration(timeout, options));
     }
     if let Some(expires) = element.expires_ms.filter(|_| !options.stateless) {
         out.push_str(" expires ");
-        out.push_str(&time::print_duration_ms(expires));
+        out.push_str(&duration(expires, options));
     }
     if let Some(comment) = &element.comment {
         out.push_str(" comment \"");

@@ -515,7 +515,7 @@ fn dynamic_element(out: &mut String, element: &Element, options: &PrintOptions<'
     out.push_str("{ ");
     expr(out, &element.key, options);
     if let Some(timeout) = element.timeout_ms {
-        let _ = write!(out, " timeout {}", time::print_duration_ms(timeout));
+        let _ = write!(out, " timeout {}", super::set::duration(timeout, options));
     }
     for s in &element.stmts {
         out.push(' ');

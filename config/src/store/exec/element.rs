@@ -37,7 +37,7 @@ impl Transaction<'_> {
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         for (element, at) in &checked {
-            check_targets(table, element, object_kind_of(table, &name.value), elements, *at)?;
+            check_targets(table, element, object_kind_of(table, &name.value), *at)?;
         }
         let Some(known) = table.set(&name.value) else { return Ok(()) };
         let spec = known.spec.clone();
@@ -209,6 +209,10 @@ impl Transaction<'_> {
                 hit.map(|(low, element)| (Some(low), element))
             };
             match hit {
+                // Of ranges in maps the kernel's answer has the first key only.
+                Some((low, element)) if known.is_map() && known.spec.key.parts.len() == 1 => {
+                    found.put(low, StoredElement { high: None, ..element });
+                }
                 Some((low, element)) => found.put(low, element),
                 None => return refuse(span, Errno::NoEntry),
             }
@@ -263,7 +267,6 @@ fn check_targets(
     table: &Table,
     element: &Element,
     kind: Option<crate::model::ObjectKind>,
-    written: &ast::Expr,
     at: Span,
 ) -> Done {
     let mut outcome = Ok(());
@@ -271,7 +274,6 @@ fn check_targets(
         if outcome.is_err() {
             return;
         }
-        let _ = written;
         outcome = match &node {
             Node::Chain(name) => match table.chain(name) {
                 Some(chain) if chain.base.is_some() => refuse(at, Errno::NotSupported),

@@ -130,7 +130,7 @@ impl Transaction<'_> {
             Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
                 match known.rules.position(handle.value) {
                     Some(at) => Ok(Some(at + behind)),
-                    None => refuse(handle.span, Errno::NoEntry),
+                    None => refuse(self.with_keyword(handle.span, "position"), Errno::NoEntry),
                 }
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
@@ -140,7 +140,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// nft points at `index N`, not at the number alone.
+    /// nft points at `index N` and `position N`, not at the number alone.
     fn with_keyword(&self, span: Span, keyword: &str) -> Span {
         let text = self.sources.get(span.source).map_or("", |source| &*source.text);
         let before = text.get(..span.start as usize).unwrap_or("").trim_end();
