@@ -1,1 +1,2 @@
 //! The daemon, its control API, the client and the command line. Touches no packet.
+pub mod appliance;
