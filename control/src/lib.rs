@@ -1,2 +1,10 @@
 //! The daemon, its control API, the client and the command line. Touches no packet.
+
+pub mod api;
 pub mod appliance;
+pub mod cli;
+pub mod client;
+pub mod daemon;
+pub mod events;
+pub mod pcap;
+pub mod rights;
