@@ -6,5 +6,6 @@ pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod events;
+pub mod metrics;
 pub mod pcap;
 pub mod rights;

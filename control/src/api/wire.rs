@@ -34,24 +34,21 @@ pub struct Complaint {
     pub message: String,
 }
 
-/// One text of a request.
+/// A file that an include statement of another text asked for. Its number is its place in the
+/// list, from 1; number 0 is the main text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Text {
-    /// Its name in messages; for an included file, its path.
+pub struct IncludedText {
+    /// Its path, as messages print it.
     pub name: String,
     /// The text.
     pub text: String,
-}
-
-/// A file that an include statement of another text asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Include {
-    /// What the include statement names, in its own words.
-    pub pattern: String,
-    /// The files that it stands for, in their order; `null` when there is none.
-    pub files: Option<Vec<Text>>,
+    /// Number of the text with the include statement.
+    pub from: u32,
+    /// First byte of the include statement there.
+    pub start: u32,
+    /// The byte behind it.
+    pub end: u32,
 }
 
 /// Where the main text of a request comes from.
@@ -81,7 +78,7 @@ pub struct NftCommand {
     pub kind: TextKind,
     /// Every file that the text includes, directly or through other files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub includes: Vec<Include>,
+    pub includes: Vec<IncludedText>,
     /// `-D name=value`, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defines: Vec<(String, String)>,

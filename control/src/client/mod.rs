@@ -3,6 +3,8 @@
 //! It is what the command line uses and what other programs may link; nothing in it retries or
 //! caches.
 
+pub mod bundle;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
