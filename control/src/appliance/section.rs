@@ -56,7 +56,10 @@ pub(crate) struct Section<'r, 's> {
     pub(crate) path: String,
     pub(crate) span: Range<usize>,
     table: DeTable<'s>,
+    /// Keys that a getter asked for.
     known: Vec<&'static str>,
+    /// Keys of the file's language that this version does not have.
+    unbuilt: Vec<&'static str>,
 }
 
 impl<'r, 's> Section<'r, 's> {
@@ -66,7 +69,7 @@ impl<'r, 's> Section<'r, 's> {
         span: Range<usize>,
         table: DeTable<'s>,
     ) -> Self {
-        Self { source, path, span, table, known: Vec::new() }
+        Self { source, path, span, table, known: Vec::new(), unbuilt: Vec::new() }
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -75,6 +78,10 @@ impl<'r, 's> Section<'r, 's> {
 
     fn take(&mut self, key: &'static str) -> Option<Placed<DeValue<'s>>> {
         self.known.push(key);
+        self.remove(key)
+    }
+
+    fn remove(&mut self, key: &'static str) -> Option<Placed<DeValue<'s>>> {
         let value = self.table.remove(key)?;
         let span = value.span();
         Some(Placed { value: value.into_inner(), span, key: self.path_of(key) })
@@ -215,7 +222,8 @@ impl<'r, 's> Section<'r, 's> {
 
     /// A key that belongs to the file's language but whose feature this version does not have.
     pub(crate) fn unbuilt(&mut self, key: &'static str, what: &str) {
-        if let Some(entry) = self.take(key) {
+        self.unbuilt.push(key);
+        if let Some(entry) = self.remove(key) {
             let message = format!("not supported by this version: {what}");
             self.source.error(entry.span, &entry.key, message);
         }
@@ -256,9 +264,10 @@ impl<'r, 's> Section<'r, 's> {
 
     /// Reports every key that no getter asked for.
     pub(crate) fn finish(self) {
+        let meant = [&self.known[..], &self.unbuilt[..]].concat();
         for (key, _) in &self.table {
             let name: &str = key.get_ref();
-            let hint = did_you_mean(name, &self.known)
+            let hint = did_you_mean(name, &meant)
                 .map(|known| format!("; did you mean {known}?"))
                 .unwrap_or_default();
             let message = format!("unknown key{hint} (allowed here: {})", self.known.join(", "));
