@@ -6,6 +6,8 @@ pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod events;
+pub mod lab;
 pub mod metrics;
+pub mod netns;
 pub mod pcap;
 pub mod rights;

@@ -7,5 +7,6 @@
 pub mod drop_reason;
 pub mod packet;
 pub mod port;
+pub mod worker;
 
 pub use drop_reason::DropReason;
