@@ -9,5 +9,6 @@ pub mod events;
 pub mod lab;
 pub mod metrics;
 pub mod netns;
+pub mod opener;
 pub mod pcap;
 pub mod rights;

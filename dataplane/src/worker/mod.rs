@@ -7,8 +7,11 @@
 pub mod clock;
 pub mod disposition;
 pub mod drop_ring;
+pub mod event;
+pub mod generation;
 pub mod group;
 pub mod metrics;
+pub mod pipeline;
 pub mod stages;
 pub mod wait;
 
@@ -18,7 +21,10 @@ mod seat;
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use disposition::{Disposition, Fate, NO_RULE};
 pub use drop_ring::DroppedFrame;
+pub use event::{Event, EventKind, EventQueue};
+pub use generation::{Generation, PortInfo, PortTable};
 pub use group::{GroupError, Settings, Tell, WorkerEvent, Workers};
 pub use metrics::{BATCH_BOUNDS, QueueMetrics, WorkerMetrics};
+pub use pipeline::Pipeline;
 pub use stages::{Context, Stages};
 pub use wait::Wait;
