@@ -136,11 +136,10 @@ impl LaneSet for SmallSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::BATCH;
 
     fn column(words: &[u32]) -> Column {
-        let mut column = [0; BATCH];
-        column[..words.len()].copy_from_slice(words);
+        let mut column = Column::default();
+        column.0[..words.len()].copy_from_slice(words);
         column
     }
 
@@ -159,17 +158,17 @@ mod tests {
         let set = SmallSet::new(&[1, 2], SetData::Columns { count: 1 }, elements).unwrap();
         let (first, high, low) =
             (column(&[5, 5, 9, 10, 5]), column(&[0, 0, 0, 0, 1]), column(&[1, 0, 3, 2, 0]));
-        let moment = Moment { now_ns: 0, lengths: &[0; BATCH], worker: 0 };
-        let mut data = [[0; BATCH]];
+        let moment = Moment { now_ns: 0, lengths: &Column::default(), worker: 0 };
+        let mut data = [Column::default()];
         assert_eq!(set.look_up(&[&first, &high, &low], 0b11111, &moment, &mut data), 0b11111);
-        assert_eq!(data[0][..5], [1, 2, 1, 3, 2]);
+        assert_eq!(data[0].0[..5], [1, 2, 1, 3, 2]);
     }
 
     #[test]
     fn a_range_may_reach_the_ends_of_its_word() {
         let all = SmallElement { low: vec![0], high: vec![u32::MAX], data: vec![] };
         let set = SmallSet::new(&[1], SetData::Nothing, vec![all]).unwrap();
-        let moment = Moment { now_ns: 0, lengths: &[0; BATCH], worker: 0 };
+        let moment = Moment { now_ns: 0, lengths: &Column::default(), worker: 0 };
         assert_eq!(set.look_up(&[&column(&[0, u32::MAX])], 0b11, &moment, &mut []), 0b11);
         assert!(SmallSet::new(&[1], SetData::Nothing, vec![SmallElement::default()]).is_some());
         let wide = SmallElement { low: vec![0, 0], high: vec![0, 0], data: vec![] };
