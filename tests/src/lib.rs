@@ -3,6 +3,7 @@
 pub mod frames;
 pub mod oracle;
 pub mod raw;
+pub mod wire;
 
 /// Whether these programs are there. Where they are not, the test that asks says so and is
 /// skipped, or fails when `SLUICE_NO_SKIP` is set.
