@@ -171,8 +171,11 @@ impl Checker<'_> {
                 }
                 typed.object = Some(name.to_owned());
             }
-            DataWant::Value { want, .. } => {
+            DataWant::Value { want, interval } => {
                 let e = self.expr(value, want)?;
+                if !interval && Element::plain(e.clone()).is_interval() {
+                    return fail(value.span, "Value must be a singleton");
+                }
                 if !e.is_constant() {
                     return fail(value.span, "Value must be a constant");
                 }
@@ -191,7 +194,7 @@ impl Checker<'_> {
         if want.parts.is_empty() && !matches!(map.map.value().kind, Ast::SetRef(_)) {
             return fail(span, "Can't parse symbolic invalid expressions");
         }
-        let data = DataWant::Value { want: want.clone(), interval: true };
+        let data = DataWant::Value { want: want.clone(), interval: false };
         let (key, map_expr, _) = self.lookup(map, &data, span)?;
         let mut typed = match &map_expr.kind {
             ExprKind::Set(set) => match &set.data {

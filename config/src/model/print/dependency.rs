@@ -71,6 +71,11 @@ impl<'a> Killer<'a> {
             Stmt::Reject(reject) => self.reject(*reject),
             _ => {}
         }
+        if !matches!(stmts[i], Stmt::Match(_)) {
+            // What was matched before another statement is no mere dependency.
+            self.deps = [None; 3];
+            self.icmp_type = None;
+        }
     }
 
     fn element(&mut self, element: &'a Element) {

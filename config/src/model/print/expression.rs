@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::datatype::TypeId;
 use super::super::expr::{
     BinOp, Ct, CtDir, CtKey, Expr, ExprKind, Exthdr, ExthdrName, Fib, FibResult, Hash, HeaderField,
     MetaKey, Payload, PayloadBase, RtKey, SocketKey,
@@ -92,10 +93,11 @@ fn prefix(out: &mut String, e: &Expr, value: u128, len: u16, options: &PrintOpti
 
 /// The bounds of a range are numbers where other values have names.
 fn range(out: &mut String, e: &Expr, lo: u128, hi: u128, options: &PrintOptions<'_>) {
+    let clock = matches!(e.ty, TypeId::Hour | TypeId::MetaTime);
     let plain = PrintOptions {
         numeric_symbol: true,
         numeric_protocol: true,
-        numeric_time: true,
+        numeric_time: !clock || options.numeric_time,
         service: false,
         ..*options
     };
@@ -127,10 +129,12 @@ fn exthdr(out: &mut String, ext: &Exthdr) {
     let _ = match ext.name {
         ExthdrName::Ip6(ExtHeader::Exists(proto)) => write!(out, "exthdr {}", proto.keyword()),
         ExthdrName::Ip6(ExtHeader::Field(field, index)) => {
-            write!(out, "{} {}", field.header().keyword(), field.keyword()).ok();
             match field {
-                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => write!(out, "[{index}]"),
-                _ => Ok(()),
+                // The kernel keeps offset and length: nft shows the last name of that place.
+                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => {
+                    write!(out, "srh sid[{index}]")
+                }
+                _ => write!(out, "{} {}", field.header().keyword(), field.keyword()),
             }
         }
         ExthdrName::Tcp(option) => {

@@ -87,8 +87,7 @@ fn symbolic(out: &mut String, ty: TypeId, bits: u16, value: u128, options: &Prin
         return;
     }
     let _ = match info.radix {
-        // A flag word that no flag describes has no width.
-        Radix::HexPadded if ty == TypeId::TcpFlag => write!(out, "0x{value:x}"),
+        Radix::Hex => write!(out, "0x{value:x}"),
         Radix::HexPadded => {
             let digits = usize::from(bits.max(info.bits).div_ceil(8)) * 2;
             write!(out, "0x{value:0digits$x}")
