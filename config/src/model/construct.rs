@@ -3,7 +3,9 @@
 //! The checker refuses by it, the compiler derives from it what may be remembered for a flow, and
 //! the JSON form has its name here. Adding a construct adds a row.
 
-use super::expr::{ChainRef, CtKey, Expr, ExprKind, ExthdrName, FibResult, MetaKey, RtKey, Verdict};
+use super::expr::{
+    ChainRef, CtKey, Expr, ExprKind, ExthdrName, FibResult, MetaKey, RtKey, Verdict,
+};
 use super::rule::{ChainInfo, ChainType, Family, Hook, Rule};
 use super::stmt::{NatKind, Stmt};
 
@@ -161,14 +163,24 @@ pub fn of_stmt(stmt: &Stmt) -> &'static Construct {
         Stmt::Quota(_) => &QUOTA,
         Stmt::Last { .. } => &LAST,
         Stmt::ConnLimit { .. } => &CONNLIMIT,
-        Stmt::Object { kind: super::ObjectKind::Synproxy, .. } | Stmt::Synproxy(_) => &SYNPROXY,
+        Stmt::Object {
+            kind: super::ObjectKind::Synproxy,
+            ..
+        }
+        | Stmt::Synproxy(_) => &SYNPROXY,
         Stmt::Object { .. } => &OBJECT,
         Stmt::Log(_) => &LOG,
         Stmt::Reject(_) => &REJECT,
         Stmt::Mangle { .. } => &MANGLE,
         Stmt::OptionReset(_) => &OPTION_RESET,
-        Stmt::MetaSet { key: MetaKey::Pkttype, .. } => &PKTTYPE_SET,
-        Stmt::MetaSet { key: MetaKey::Broute, .. } => &BROUTE_SET,
+        Stmt::MetaSet {
+            key: MetaKey::Pkttype,
+            ..
+        } => &PKTTYPE_SET,
+        Stmt::MetaSet {
+            key: MetaKey::Broute,
+            ..
+        } => &BROUTE_SET,
         Stmt::MetaSet { .. } => &META_SET,
         Stmt::CtSet { .. } => &CT_SET,
         Stmt::Notrack => &NOTRACK,
@@ -187,8 +199,12 @@ pub fn of_stmt(stmt: &Stmt) -> &'static Construct {
         Stmt::Meter(_) => &METER,
         Stmt::Nat64(_) => &NAT64,
         Stmt::Siit(_) => &SIIT,
-        Stmt::Npt { destination: false, .. } => &SNPT,
-        Stmt::Npt { destination: true, .. } => &DNPT,
+        Stmt::Npt {
+            destination: false, ..
+        } => &SNPT,
+        Stmt::Npt {
+            destination: true, ..
+        } => &DNPT,
     }
 }
 
@@ -238,9 +254,23 @@ fn of_meta(key: MetaKey) -> &'static Construct {
     use MetaKey as M;
     match key {
         M::Time | M::Day | M::Hour => &META_TIME,
-        M::Nfproto | M::L4proto | M::Protocol | M::Iif | M::Iifname | M::Iiftype | M::Iifgroup | M::Iifkind
-        | M::Ibrname | M::Ibrpvid | M::Ibrvproto | M::Oif | M::Oifname | M::Oiftype | M::Oifgroup
-        | M::Oifkind | M::Obrname => &META_FLOW,
+        M::Nfproto
+        | M::L4proto
+        | M::Protocol
+        | M::Iif
+        | M::Iifname
+        | M::Iiftype
+        | M::Iifgroup
+        | M::Iifkind
+        | M::Ibrname
+        | M::Ibrpvid
+        | M::Ibrvproto
+        | M::Oif
+        | M::Oifname
+        | M::Oiftype
+        | M::Oifgroup
+        | M::Oifkind
+        | M::Obrname => &META_FLOW,
         _ => &META_PACKET,
     }
 }
@@ -275,18 +305,25 @@ fn is_flow_field(field: super::expr::HeaderField) -> bool {
 /// Whether the kernel would take a rule in a base chain: hooks and chain types of its statements and
 /// of what they read. Chains without a hook are judged where they are jumped to.
 pub fn allowed(rule: &Rule, family: Family, chain: &ChainInfo) -> bool {
-    rule.stmts.iter().all(|stmt| stmt_allowed(stmt, family, chain))
+    rule.stmts
+        .iter()
+        .all(|stmt| stmt_allowed(stmt, family, chain))
 }
 
 fn stmt_allowed(stmt: &Stmt, family: Family, chain: &ChainInfo) -> bool {
-    if let Stmt::Verdict(Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules))) =
-        stmt
+    if let Stmt::Verdict(
+        Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules)),
+    ) = stmt
     {
         return rules.iter().all(|rule| allowed(rule, family, chain));
     }
     let row = of_stmt(stmt);
     let bridge_reject = matches!(stmt, Stmt::Reject(_)) && family == Family::Bridge;
-    let hooks = if bridge_reject { PRE | hook(Hook::Input) } else { row.hooks };
+    let hooks = if bridge_reject {
+        PRE | hook(Hook::Input)
+    } else {
+        row.hooks
+    };
     let here = row.families & self::family(family) != 0
         && hooks & hook(chain.hook) != 0
         && row.chain.is_none_or(|kind| kind == chain.kind);

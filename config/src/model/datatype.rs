@@ -163,7 +163,7 @@ types! {
     /// Differentiated services code point.
     Dscp = "dscp", "Differentiated Services Code Point", 6, Big, Integer, HexPadded, false, symbols::DSCP;
     /// Explicit congestion notification.
-    Ecn = "ecn", "Explicit Congestion Notification", 2, Big, Integer, HexPadded, false, symbols::ECN;
+    Ecn = "ecn", "Explicit Congestion Notification", 2, Big, Integer, Hex, false, symbols::ECN;
     /// Type of a route or address.
     FibAddrType = "fib_addrtype", "fib address type", 32, Host, Integer, Decimal, false, symbols::FIB_ADDRTYPE;
     /// exists or missing.

@@ -99,17 +99,34 @@ impl Context {
         context
     }
 
-
     /// What is known about a layer.
     pub(crate) fn at(&self, base: PayloadBase) -> Option<Proto> {
         self.layers[index(base)].now
+    }
+
+    /// What is known about a layer if nothing else was said of it.
+    pub(crate) fn certain(&self, base: PayloadBase) -> Option<Proto> {
+        let layer = &self.layers[index(base)];
+        layer.now.filter(|_| layer.seen.len() < 2)
+    }
+
+    /// Whether several protocols are possible.
+    pub(crate) fn is_open(&self, base: PayloadBase) -> bool {
+        self.layers[index(base)].seen.len() > 1
     }
 
     /// A protocol that contradicts this one at a layer with several.
     pub(crate) fn ambiguous(&self, base: PayloadBase, header: Header) -> Option<Proto> {
         let layer = &self.layers[index(base)];
         (layer.seen.len() > 1)
-            .then(|| layer.seen.iter().rev().find(|p| **p != Proto::Known(header)).copied())
+            .then(|| {
+                layer
+                    .seen
+                    .iter()
+                    .rev()
+                    .find(|p| **p != Proto::Known(header))
+                    .copied()
+            })
             .flatten()
     }
 

@@ -35,14 +35,23 @@ struct Joined {
 }
 
 fn joinable(stmt: &Stmt) -> Option<(&Payload, RelOp)> {
-    let Stmt::Match(Match { left, op: op @ (RelOp::Eq | RelOp::Neq), right, .. }) = stmt else {
+    let Stmt::Match(Match {
+        left,
+        op: op @ (RelOp::Eq | RelOp::Neq),
+        right,
+        ..
+    }) = stmt
+    else {
         return None;
     };
     let ExprKind::Payload(payload) = &left.kind else {
         return None;
     };
     let aligned = payload.bits.is_multiple_of(8) && payload.offset.is_multiple_of(8);
-    let known = !matches!(payload.field, None | Some(HeaderField::ThSport | HeaderField::ThDport));
+    let known = !matches!(
+        payload.field,
+        None | Some(HeaderField::ThSport | HeaderField::ThDport)
+    );
     (right.value().is_some() && aligned && known).then_some((payload, *op))
 }
 
@@ -108,7 +117,9 @@ fn arrange(run: Vec<Stmt>, groups: &[Joined]) -> Vec<Stmt> {
             out.extend(group.members.iter().filter_map(|m| slots[*m].take()));
             continue;
         }
-        let waits = groups.iter().any(|g| g.members.len() > 1 && g.members.contains(&i));
+        let waits = groups
+            .iter()
+            .any(|g| g.members.len() > 1 && g.members.contains(&i));
         if !waits {
             out.extend(slots[i].take());
         }

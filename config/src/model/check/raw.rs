@@ -20,7 +20,12 @@ pub(super) fn resolve(l: Expr, r: Expr, context: &Context) -> (Expr, Expr) {
         let (ty, order) = protocol::type_of(field);
         let mut payload = payload.clone();
         payload.field = Some(field);
-        let left = Expr { ty, order, bits: l.bits, kind: ExprKind::Payload(payload) };
+        let left = Expr {
+            ty,
+            order,
+            bits: l.bits,
+            kind: ExprKind::Payload(payload),
+        };
         return (left, retype(r, ty));
     }
     if payload.field.is_some() {
@@ -31,13 +36,16 @@ pub(super) fn resolve(l: Expr, r: Expr, context: &Context) -> (Expr, Expr) {
 
 /// The field that lies at the place of a raw load.
 pub(super) fn known_field(payload: &Payload, context: &Context) -> Option<HeaderField> {
-    let th = matches!(payload.field, Some(HeaderField::ThSport | HeaderField::ThDport));
+    let th = matches!(
+        payload.field,
+        Some(HeaderField::ThSport | HeaderField::ThDport)
+    );
     if payload.field.is_some() && !th {
         return None;
     }
-    let header = match context.at(payload.base) {
+    let header = match context.certain(payload.base) {
         Some(Proto::Known(header)) => header,
-        None if payload.base == PayloadBase::Transport => Header::Th,
+        None if payload.base == PayloadBase::Transport && !th => Header::Th,
         _ => return None,
     };
     HeaderField::ALL
@@ -57,7 +65,10 @@ fn retype(r: Expr, ty: TypeId) -> Expr {
             for part in &mut set.key.parts {
                 part.ty = ty;
             }
-            let key = |e: Element| Element { key: Expr { ty, ..e.key }, ..e };
+            let key = |e: Element| Element {
+                key: Expr { ty, ..e.key },
+                ..e
+            };
             set.elements = set.elements.into_iter().map(key).collect();
             ExprKind::Set(set)
         }
@@ -74,21 +85,47 @@ fn widen(payload: Payload, l: Expr, r: Expr) -> (Expr, Expr) {
         return (l, r);
     }
     let shift = |v: u128| v << behind;
-    let Some(kind) = shifted(r.kind.clone(), &shift) else {
+    let Some(kind) = shifted(r.kind.clone(), bits, &shift) else {
         return (l, r);
     };
     let mask = shift(all_ones(payload.bits));
-    let wide = Payload { offset: payload.offset - before, bits, ..payload };
-    let load = Expr { bits, kind: ExprKind::Payload(wide), ..l };
-    let constant = Expr { kind: ExprKind::Value(mask), ..load.clone() };
+    let wide = Payload {
+        offset: payload.offset - before,
+        bits,
+        ..payload
+    };
+    let load = Expr {
+        bits,
+        kind: ExprKind::Payload(wide),
+        ..l
+    };
+    let constant = Expr {
+        kind: ExprKind::Value(mask),
+        ..load.clone()
+    };
     let right = Expr { bits, kind, ..r };
     (binop(BinOp::And, load, constant), right)
 }
 
-fn shifted(kind: ExprKind, shift: &dyn Fn(u128) -> u128) -> Option<ExprKind> {
+fn shifted(kind: ExprKind, bits: u16, shift: &dyn Fn(u128) -> u128) -> Option<ExprKind> {
     Some(match kind {
         ExprKind::Value(v) => ExprKind::Value(shift(v)),
-        ExprKind::Range { lo, hi } => ExprKind::Range { lo: shift(lo), hi: shift(hi) },
+        ExprKind::Range { lo, hi } => ExprKind::Range {
+            lo: shift(lo),
+            hi: shift(hi),
+        },
+        ExprKind::Set(mut set) => {
+            // The set's keys are plain numbers then, and so they are listed.
+            for part in &mut set.key.parts {
+                (part.ty, part.bits) = (TypeId::Integer, bits);
+            }
+            for element in &mut set.elements {
+                element.key.ty = TypeId::Integer;
+                element.key.bits = bits;
+                element.key.kind = shifted(element.key.kind.clone(), bits, shift)?;
+            }
+            ExprKind::Set(set)
+        }
         _ => return None,
     })
 }

@@ -53,19 +53,39 @@ impl Checker<'_> {
     ) -> Checked<()> {
         let l = self.expr(left, &Want::any())?;
         if l.is_constant() {
-            return fail(left.span, "Relational expression has constant left hand side");
+            return fail(
+                left.span,
+                "Relational expression has constant left hand side",
+            );
         }
         let want = Want::like(&l);
         let untyped = is_port(&l) && self.proto.at(PayloadBase::Transport).is_none();
-        let want = if untyped { Want::any() } else { want_of_right(&l, right, &want) };
+        let want = if untyped {
+            Want::any()
+        } else {
+            want_of_right(&l, right, &want)
+        };
         let r = self.expr(right, &want)?;
         let (l, r) = as_presence(l, r);
         if !r.is_constant() {
-            return fail(right.span, "Right hand side of relational expression must be constant");
+            return fail(
+                right.span,
+                "Right hand side of relational expression must be constant",
+            );
         }
-        let r = if is_single(right) { unwrap_single(r) } else { r };
+        let r = if is_single(right) {
+            unwrap_single(r)
+        } else {
+            r
+        };
         if matches!(l.kind, ExprKind::Map { .. }) {
-            return fail(left.span, format!("Relational expression ({}) has constant value", shown(op)));
+            return Err(Box::new(
+                Diagnostic::error(
+                    left.span,
+                    format!("Relational expression ({}) has constant value", shown(op)),
+                )
+                .with_related(right.span),
+            ));
         }
         if matches!(r.kind, ExprKind::Concat(_)) {
             return Err(Box::new(
@@ -140,10 +160,18 @@ impl Checker<'_> {
             && let (Some(lo), Some(hi)) = (before.right.value(), right.value())
         {
             before.op = RelOp::Eq;
-            before.right = Expr { kind: ExprKind::Range { lo, hi }, ..right };
+            before.right = Expr {
+                kind: ExprKind::Range { lo, hi },
+                ..right
+            };
             return;
         }
-        self.out.push(Stmt::Match(Match { left, op, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op,
+            right,
+            implicit: false,
+        }));
     }
 
     fn expect_like(&self, l: &Expr, r: &Expr, right: Span, left: Span) -> Checked<()> {
@@ -171,7 +199,13 @@ impl Checker<'_> {
 
     /// A shift makes nft forget the type of what it shifts: only plain numbers can be compared then.
     fn shift_type(&self, l: &Expr, right: Span, left: Span) -> Checked<()> {
-        let shifts = matches!(l.kind, ExprKind::Binop { op: BinOp::ShiftLeft | BinOp::ShiftRight, .. });
+        let shifts = matches!(
+            l.kind,
+            ExprKind::Binop {
+                op: BinOp::ShiftLeft | BinOp::ShiftRight,
+                ..
+            }
+        );
         if !shifts || matches!(l.ty, TypeId::Integer | TypeId::RawInteger) {
             return Ok(());
         }
@@ -202,10 +236,16 @@ impl Checker<'_> {
     /// Any (`Neq`) or none (`Eq`) of the flags.
     fn flags(&mut self, l: Expr, r: Expr, op: RelOp, span: Span) -> Checked<()> {
         if !l.ty.is_bitmask() {
-            return fail(span, "negation can only be used with singleton bitmask values. Did you mean \"!=\"?");
+            return fail(
+                span,
+                "negation can only be used with singleton bitmask values. Did you mean \"!=\"?",
+            );
         }
         let Some(mask) = r.value() else {
-            return fail(span, "negation can only be used with singleton bitmask values. Did you mean \"!=\"?");
+            return fail(
+                span,
+                "negation can only be used with singleton bitmask values. Did you mean \"!=\"?",
+            );
         };
         self.push_masked(l, mask, op, 0);
         Ok(())
@@ -217,12 +257,19 @@ impl Checker<'_> {
         let value = self.expr(&compare.value, &want)?;
         let mask = self.expr(&compare.mask, &want)?;
         if !l.ty.is_bitmask() {
-            return fail(compare.value.span, "flags can only be compared in a bitmask");
+            return fail(
+                compare.value.span,
+                "flags can only be compared in a bitmask",
+            );
         }
         let (Some(v), Some(m)) = (value.value(), mask.value()) else {
             return fail(compare.value.span, "flags must be constant");
         };
-        let op = if compare.op == RelationalOp::Ne { RelOp::Neq } else { RelOp::Eq };
+        let op = if compare.op == RelationalOp::Ne {
+            RelOp::Neq
+        } else {
+            RelOp::Eq
+        };
         self.push_masked(l, m, op, v);
         Ok(())
     }
@@ -236,7 +283,12 @@ impl Checker<'_> {
         };
         let (m, right) = (constant(mask), constant(value));
         let left = binop(BinOp::And, l, m);
-        self.out.push(Stmt::Match(Match { left, op, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op,
+            right,
+            implicit: false,
+        }));
     }
 }
 
@@ -251,7 +303,12 @@ fn as_presence(l: Expr, r: Expr) -> (Expr, Expr) {
                 result: super::super::expr::FibResult::Present,
                 ..fib
             };
-            let left = Expr { ty: TypeId::Boolean, bits: 1, kind: ExprKind::Fib(fib), ..l };
+            let left = Expr {
+                ty: TypeId::Boolean,
+                bits: 1,
+                kind: ExprKind::Fib(fib),
+                ..l
+            };
             (left, r)
         }
         kind => (Expr { kind, ..l }, r),
@@ -265,7 +322,11 @@ fn is_port(l: &Expr) -> bool {
 
 /// The operator as nft prints it where it complains.
 fn shown(op: RelationalOp) -> &'static str {
-    if op == RelationalOp::Implicit { "(null)" } else { word(op) }
+    if op == RelationalOp::Implicit {
+        "(null)"
+    } else {
+        word(op)
+    }
 }
 
 fn is_single(right: &ast::Expr) -> bool {
@@ -295,7 +356,10 @@ fn unwrap_single(r: Expr) -> Expr {
                 {
                     only.key
                 }
-                _ => Expr { kind: ExprKind::Set(set), ..r },
+                _ => Expr {
+                    kind: ExprKind::Set(set),
+                    ..r
+                },
             }
         }
         kind => Expr { kind, ..r },
@@ -307,19 +371,26 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
     if let ExprKind::Range { lo, hi } = r.kind {
         // An hour's range may pass midnight; the kernel holds the other hours, negated.
         if lo > hi {
-            let flipped = if op == RelOp::Eq { RelOp::Neq } else { RelOp::Eq };
+            let flipped = if op == RelOp::Eq {
+                RelOp::Neq
+            } else {
+                RelOp::Eq
+            };
             let kind = ExprKind::Range { lo: hi, hi: lo };
             return (l, flipped, Expr { kind, ..r });
         }
         return (l, op, r);
     }
     if let ExprKind::Prefix { value, len } = r.kind
-        && !r.ty.info().prefix
+        && (!r.ty.info().prefix || (r.ty == TypeId::EtherAddr && !len.is_multiple_of(8)))
         && !r.ty.is_string()
         && len > 0
         && r.ty != TypeId::Mark
     {
-        let right = Expr { kind: ExprKind::Value(value), ..r };
+        let right = Expr {
+            kind: ExprKind::Value(value),
+            ..r
+        };
         let mask = prefix_mask(l.bits, len);
         let (operand, old, xor) = mask_xor(l);
         return (from_mask_xor(operand, old & mask, xor & mask), op, right);
@@ -330,16 +401,35 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
     let Some(value) = r.value() else {
         return (l, op, r);
     };
+    if let ExprKind::Binop {
+        op: BinOp::ShiftLeft,
+        left,
+        right,
+    } = &l.kind
+        && let Some(by) = right.value()
+        && value.trailing_zeros() as u128 >= by
+    {
+        let kind = ExprKind::Value(value >> by);
+        return ((**left).clone(), op, Expr { kind, ..r });
+    }
     let all = all_ones(l.bits);
     let (operand, mask, xor) = mask_xor(l);
     if mask == all && xor != 0 {
         let kind = ExprKind::Value(value ^ xor);
         return (operand, op, Expr { kind, ..r });
     }
-    if xor == 0 && operand.ty.info().prefix && mask != 0 && value & !mask == 0 {
+    let address = matches!(operand.ty, TypeId::Ipv4Addr | TypeId::Ipv6Addr);
+    if xor == 0 && address && mask != 0 && value & !mask == 0 {
         let len = (mask << (128 - operand.bits)).leading_ones() as u16;
         if prefix_mask(operand.bits, len) == mask && len < operand.bits {
-            return (operand, op, Expr { kind: ExprKind::Prefix { value, len }, ..r });
+            return (
+                operand,
+                op,
+                Expr {
+                    kind: ExprKind::Prefix { value, len },
+                    ..r
+                },
+            );
         }
     }
     (from_mask_xor(operand, mask, xor), op, r)

@@ -2,7 +2,8 @@
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
 use super::super::expr::{
-    ChainRef, CtKey, Element, Expr, ExprKind, HeaderField, MetaKey, PayloadBase, Verdict,
+    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, HeaderField, MetaKey, PayloadBase,
+    Verdict,
 };
 use super::super::rule::{Family, ObjectKind};
 use super::super::stmt::{
@@ -37,12 +38,18 @@ impl Checker<'_> {
                 Stmt::VerdictMap { key, map }
             }
             StmtKind::Chain(chain) => return self.anonymous_chain(chain),
-            StmtKind::Counter(c) => Stmt::Counter { packets: c.packets, bytes: c.bytes },
+            StmtKind::Counter(c) => Stmt::Counter {
+                packets: c.packets,
+                bytes: c.bytes,
+            },
             StmtKind::Limit(limit) => Stmt::Limit(check_limit(limit, span)?),
             StmtKind::Quota(quota) => Stmt::Quota(check_quota(quota)),
             StmtKind::Last(used_ms) => Stmt::Last { used_ms: *used_ms },
             StmtKind::CtCount(count) => match u32::try_from(count.count) {
-                Ok(n) => Stmt::ConnLimit { count: n, over: count.over },
+                Ok(n) => Stmt::ConnLimit {
+                    count: n,
+                    over: count.over,
+                },
                 Err(_) => return fail(span, "Value exceeds valid range 0-4294967295"),
             },
             StmtKind::ObjectRef(object) => self.object_ref(object, span)?,
@@ -74,7 +81,10 @@ impl Checker<'_> {
             StmtKind::CtSet(ct, value) => self.ct_set(*ct, value, span)?,
             StmtKind::PayloadSet(sides) => self.mangle(&sides.0, &sides.1, span)?,
             StmtKind::TcpOptionReset(kind) => {
-                let option = ast::TcpOption { kind: *kind, field: ast::TcpOptionField::Exists };
+                let option = ast::TcpOption {
+                    kind: *kind,
+                    field: ast::TcpOptionField::Exists,
+                };
                 Stmt::OptionReset(self.tcp_option(option, span)?)
             }
             StmtKind::Notrack => Stmt::Notrack,
@@ -93,8 +103,12 @@ impl Checker<'_> {
 
     fn anonymous_chain(&mut self, chain: &ast::AnonymousChain) -> Checked<bool> {
         if self.nested {
-            let end = self.stmt_span.start + 4;
-            let place = Span { start: end, end: end + 1, ..self.stmt_span };
+            let start = self.stmt_span.start + 3;
+            let place = Span {
+                start,
+                end: start + 1,
+                ..self.stmt_span
+            };
             return fail(place, "too many levels of nesting");
         }
         let mut rules = Vec::with_capacity(chain.rules.len());
@@ -104,7 +118,11 @@ impl Checker<'_> {
             rules.push(inner.finish(rule)?);
         }
         let target = ChainRef::Anonymous(rules);
-        let verdict = if chain.goto { Verdict::Goto(target) } else { Verdict::Jump(target) };
+        let verdict = if chain.goto {
+            Verdict::Goto(target)
+        } else {
+            Verdict::Jump(target)
+        };
         self.out.push(Stmt::Verdict(verdict));
         Ok(chain.goto)
     }
@@ -115,7 +133,10 @@ impl Checker<'_> {
         let target = match &value.kind {
             Ast::Map(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Object(kind), span)?;
-                let kind = ExprKind::Map { key: Box::new(key), map: Box::new(map) };
+                let kind = ExprKind::Map {
+                    key: Box::new(key),
+                    map: Box::new(map),
+                };
                 ObjectTarget::Map(expr(TypeId::String, 0, ByteOrder::Host, kind))
             }
             _ => {
@@ -127,7 +148,10 @@ impl Checker<'_> {
                     return fail(object.name.span, format!("No such file or directory{hint}"));
                 }
                 if kind == ObjectKind::Secmark {
-                    return fail(span, "secmark is not supported: there is no security module here");
+                    return fail(
+                        span,
+                        "secmark is not supported: there is no security module here",
+                    );
                 }
                 ObjectTarget::Name(name.to_owned())
             }
@@ -152,8 +176,15 @@ impl Checker<'_> {
             | u8::from(flags.skuid) << 3
             | u8::from(flags.ether) << 5;
         if log.group.is_some() && (log.level.is_some() || bits != 0) {
-            let what = if log.level.is_some() { "level" } else { "flags" };
-            return fail(keyword(span, "log"), format!("{what} and group are mutually exclusive"));
+            let what = if log.level.is_some() {
+                "level"
+            } else {
+                "flags"
+            };
+            return fail(
+                keyword(span, "log"),
+                format!("{what} and group are mutually exclusive"),
+            );
         }
         Ok(Log {
             prefix: log.prefix.as_ref().map(|p| p.value.to_string()),
@@ -217,7 +248,12 @@ impl Checker<'_> {
     fn implied(&mut self, left: Expr, value: u128) {
         let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
         self.learn(&left, &right);
-        self.out.push(Stmt::Match(Match { left, op: RelOp::Eq, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op: RelOp::Eq,
+            right,
+            implicit: false,
+        }));
     }
 
     fn default_reject(&mut self, span: Span) -> Checked<Reject> {
@@ -229,7 +265,12 @@ impl Checker<'_> {
                 Some(Proto::Known(Header::Ip)) => Reject::Icmp(3),
                 Some(Proto::Known(Header::Ip6)) => Reject::Icmpv6(4),
                 None => Reject::Icmpx(1),
-                Some(_) => return fail(span, "cannot infer ICMP reject variant to use: explicit value required.\n"),
+                Some(_) => {
+                    return fail(
+                        span,
+                        "cannot infer ICMP reject variant to use: explicit value required.\n",
+                    );
+                }
             },
         })
     }
@@ -249,7 +290,16 @@ impl Checker<'_> {
             Some(other) => {
                 let mut diagnostic = Diagnostic::error(
                     span,
-                    format!("conflicting protocols specified: {} vs {}", other.name(), header.keyword()),
+                    match other {
+                        Proto::Known(Header::Ip | Header::Ip6) => {
+                            "conflicting protocols specified: ip vs ip6".to_owned()
+                        }
+                        _ => format!(
+                            "conflicting protocols specified: {} vs {}",
+                            other.name(),
+                            header.keyword()
+                        ),
+                    },
                 );
                 diagnostic = diagnostic.with_related(self.learned_at[1].unwrap_or(word));
                 Err(Box::new(diagnostic))
@@ -258,11 +308,19 @@ impl Checker<'_> {
                 let ip = header == Header::Ip;
                 let (left, value) = match self.cx.family {
                     Family::Inet => (meta_expr(MetaKey::Nfproto), if ip { 2 } else { 10 }),
-                    _ => (meta_expr(MetaKey::Protocol), if ip { 0x0800 } else { 0x86dd }),
+                    _ => (
+                        meta_expr(MetaKey::Protocol),
+                        if ip { 0x0800 } else { 0x86dd },
+                    ),
                 };
                 let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
                 self.learn(&left, &right);
-                self.out.push(Stmt::Match(Match { left, op: RelOp::Eq, right, implicit: true }));
+                self.out.push(Stmt::Match(Match {
+                    left,
+                    op: RelOp::Eq,
+                    right,
+                    implicit: true,
+                }));
                 Ok(())
             }
         }
@@ -299,7 +357,10 @@ impl Checker<'_> {
         }
         if matches!(
             e.kind,
-            ExprKind::Range { .. } | ExprKind::Prefix { .. } | ExprKind::Set(_) | ExprKind::SetRef(_)
+            ExprKind::Range { .. }
+                | ExprKind::Prefix { .. }
+                | ExprKind::Set(_)
+                | ExprKind::SetRef(_)
         ) {
             return fail(value.span, "expected a single value");
         }
@@ -313,7 +374,7 @@ impl Checker<'_> {
             MetaKey::Secmark | MetaKey::Rtclassid => {
                 return fail(span, format!("meta {} set is not supported", key.keyword()));
             }
-            _ => return fail(span, "unsupported meta key"),
+            _ => return fail(span, "Could not process rule: Operation not supported"),
         }
         let value = self.argument(value, selector::meta(key), span)?;
         Ok(Stmt::MetaSet { key, value })
@@ -330,15 +391,24 @@ impl Checker<'_> {
     }
 
     fn mangle(&mut self, target: &ast::Expr, value: &ast::Expr, span: Span) -> Checked<Stmt> {
+        let place = target.span;
         let target = self.expr(target, &Want::any())?;
-        if !matches!(target.kind, ExprKind::Payload(_) | ExprKind::Exthdr(_)) {
-            return fail(span, "only fields of the packet can be set");
+        match &target.kind {
+            ExprKind::Payload(_) => {}
+            ExprKind::Exthdr(ext) if matches!(ext.name, ExthdrName::Tcp(_)) => {}
+            ExprKind::Exthdr(_) => {
+                return fail(place, "Could not process rule: Operation not supported");
+            }
+            _ => return fail(span, "only fields of the packet can be set"),
         }
         let target = super::raw::resolve(target.clone(), target, &self.proto).0;
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
         if let ExprKind::Payload(payload) = &target.kind
-            && matches!(payload.field, Some(HeaderField::TcpDoff | HeaderField::IpHdrlength))
+            && matches!(
+                payload.field,
+                Some(HeaderField::TcpDoff | HeaderField::IpHdrlength)
+            )
         {
             return fail(span, "cannot change the length of a header");
         }
@@ -408,15 +478,23 @@ impl Checker<'_> {
             }
         }
         if element.key.is_constant() {
-            return fail(key.key.span, "Key must be an expression that is not constant");
+            return fail(
+                key.key.span,
+                "Key must be an expression that is not constant",
+            );
         }
         Ok(element)
     }
 
     fn meter(&mut self, meter: &ast::Meter, span: Span) -> Checked<Stmt> {
         let mut element = self.update_element(&meter.key, &Want::any(), span)?;
-        element.stmts.push(super::check_stateful(&meter.stmt, &self.cx)?);
-        let counts = element.stmts.iter().any(|s| matches!(s, Stmt::ConnLimit { .. }));
+        element
+            .stmts
+            .push(super::check_stateful(&meter.stmt, &self.cx)?);
+        let counts = element
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::ConnLimit { .. }));
         if counts && element.timeout_ms.is_some() {
             return fail(span, "Could not process rule: Operation not supported");
         }
@@ -428,13 +506,20 @@ impl Checker<'_> {
             Some(name) => name.value.to_string(),
             None => return fail(span, "a meter needs a name"),
         };
-        Ok(Stmt::Meter(Meter { name, size, element: Box::new(element) }))
+        Ok(Stmt::Meter(Meter {
+            name,
+            size,
+            element: Box::new(element),
+        }))
     }
 }
 
 /// The first word of a statement, where nft points.
 pub(crate) fn keyword(stmt: Span, word: &str) -> Span {
-    Span { end: stmt.start + word.len() as u32, ..stmt }
+    Span {
+        end: stmt.start + word.len() as u32,
+        ..stmt
+    }
 }
 
 fn narrow<T: TryFrom<u64>>(value: Option<&crate::syntax::Spanned<u64>>) -> Checked<Option<T>> {
@@ -464,7 +549,11 @@ pub fn check_limit(limit: &ast::Limit, span: Span) -> Checked<Limit> {
 
 /// A quota.
 pub fn check_quota(quota: &ast::Quota) -> Quota {
-    Quota { bytes: quota.bytes, used: quota.used_bytes, over: quota.over }
+    Quota {
+        bytes: quota.bytes,
+        used: quota.used_bytes,
+        over: quota.over,
+    }
 }
 
 /// Options of a synproxy.
@@ -476,7 +565,17 @@ pub fn check_synproxy(synproxy: &ast::Synproxy, span: Span) -> Checked<Synproxy>
     let wscale = match synproxy.wscale {
         None => None,
         Some(w) if w <= 14 => Some(w as u8),
-        Some(w) => return fail(span, format!("synproxy wscale {w} is out of range, the maximum is 14")),
+        Some(w) => {
+            return fail(
+                span,
+                format!("synproxy wscale {w} is out of range, the maximum is 14"),
+            );
+        }
     };
-    Ok(Synproxy { mss, wscale, timestamp: synproxy.timestamp, sack_perm: synproxy.sack_perm })
+    Ok(Synproxy {
+        mss,
+        wscale,
+        timestamp: synproxy.timestamp,
+        sack_perm: synproxy.sack_perm,
+    })
 }

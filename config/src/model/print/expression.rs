@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use super::super::datatype::TypeId;
 use super::super::expr::{
     BinOp, Ct, CtDir, CtKey, Expr, ExprKind, Exthdr, ExthdrName, Fib, FibResult, Hash, HeaderField,
     MetaKey, Payload, PayloadBase, RtKey, SocketKey,
@@ -93,11 +92,10 @@ fn prefix(out: &mut String, e: &Expr, value: u128, len: u16, options: &PrintOpti
 
 /// The bounds of a range are numbers where other values have names.
 fn range(out: &mut String, e: &Expr, lo: u128, hi: u128, options: &PrintOptions<'_>) {
-    let clock = matches!(e.ty, TypeId::Hour | TypeId::MetaTime);
     let plain = PrintOptions {
         numeric_symbol: true,
         numeric_protocol: true,
-        numeric_time: !clock || options.numeric_time,
+        numeric_time: true,
         service: false,
         ..*options
     };

@@ -3,10 +3,10 @@
 use super::super::datatype::TypeId;
 use super::super::expr::{Element, Expr, ExprKind, KeyPart, SetExpr};
 use super::super::rule::PrintOptions;
-use super::super::time;
 use super::expression::expr;
 use super::flags;
 use super::statement;
+use super::value::duration;
 
 /// `{ a, b : c }`.
 pub(super) fn anonymous(out: &mut String, set: &SetExpr, options: &PrintOptions<'_>) {
@@ -80,11 +80,11 @@ fn write_element(out: &mut String, element: &Element, options: &PrintOptions<'_>
     }
     if let Some(timeout) = element.timeout_ms {
         out.push_str(" timeout ");
-        out.push_str(&time::print_duration_ms(timeout));
+        out.push_str(&duration(timeout, options));
     }
     if let Some(expires) = element.expires_ms.filter(|_| !options.stateless) {
         out.push_str(" expires ");
-        out.push_str(&time::print_duration_ms(expires));
+        out.push_str(&duration(expires, options));
     }
     if let Some(comment) = &element.comment {
         out.push_str(" comment \"");
