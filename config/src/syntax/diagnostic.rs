@@ -91,10 +91,12 @@ impl Diagnostic {
                 source.name, position.line, position.first_column, position.last_column
             );
         }
-        let _ = writeln!(out, "{kind}: {}", self.message);
         if source.kind == SourceKind::Internal {
+            // There is no line to show, only its end.
+            let _ = writeln!(out, "internal:0:0-0: {kind}: {}\n", self.message);
             return out;
         }
+        let _ = writeln!(out, "{kind}: {}", self.message);
         let _ = writeln!(out, "{}", position.text);
         let _ = writeln!(out, "{}", self.carets(sources, span, position.text));
         out
@@ -113,14 +115,9 @@ impl Diagnostic {
             } else {
                 "                 from"
             };
-            let end = if from.included_from.is_some() {
-                ","
-            } else {
-                ":"
-            };
             let _ = writeln!(
                 out,
-                "{lead} {}:{}:{}-{}{end}",
+                "{lead} {}:{}:{}-{}:",
                 from.name, position.line, position.first_column, position.last_column
             );
             first = false;

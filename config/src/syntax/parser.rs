@@ -30,11 +30,17 @@ pub const MAX_NESTING: usize = 128;
 pub const MAX_INCLUDE_DEPTH: usize = 16;
 /// After so many complaints the parser gives up.
 pub const MAX_ERRORS: usize = 10;
+const ONCE: &str = "You can only specify this once. This statement is duplicated.";
 const MAX_COMMENT_BYTES: usize = 128;
 
 /// A complaint has been queued.
 #[derive(Debug)]
-struct Stop;
+enum Stop {
+    /// The innermost block goes on behind the next separator.
+    Here,
+    /// The innermost block is given up too, and the one around it goes on.
+    Outer,
+}
 
 type Parse<T> = Result<T, Stop>;
 
@@ -115,6 +121,8 @@ struct Parser<'a> {
     last: Span,
     /// Scopes that decide which words are keywords.
     scope: Scope,
+    /// The scope that was open when the token at hand was read.
+    trailing: Scope,
     symbols: Symbols,
     depth: usize,
     /// The deepest that `depth` has been since a definition began.
@@ -137,6 +145,7 @@ impl<'a> Parser<'a> {
             pushed: None,
             last: Span::default(),
             scope: Scope::NONE,
+            trailing: Scope::NONE,
             symbols: Symbols::new(),
             depth: 0,
             deepest: 0,
@@ -237,6 +246,7 @@ impl Parser<'_> {
         let token = self.token();
         if token.kind != Tok::Eof {
             self.peeked = None;
+            self.trailing = Scope::NONE;
             self.last = token.span;
         }
         token
@@ -300,7 +310,7 @@ impl Parser<'_> {
     fn at_name(&mut self) -> bool {
         match self.peek() {
             Tok::Str => true,
-            Tok::Word(kw) => !kw.reserved(self.scope),
+            Tok::Word(kw) => !self.reserved(kw),
             _ => false,
         }
     }
@@ -396,7 +406,7 @@ impl Parser<'_> {
     fn fail<T>(&mut self, wanted: &[Tok]) -> Parse<T> {
         let token = self.token();
         let found = match token.kind {
-            Tok::Word(kw) if !kw.reserved(self.scope) => Tok::Str.display(),
+            Tok::Word(kw) if !self.reserved(kw) => Tok::Str.display(),
             kind => kind.display(),
         };
         let mut message = format!("syntax error, unexpected {found}");
@@ -413,7 +423,7 @@ impl Parser<'_> {
 
     fn error<T>(&mut self, span: Span, message: impl Into<String>) -> Parse<T> {
         self.diagnostics.push(Diagnostic::error(span, message));
-        Err(Stop)
+        Err(Stop::Here)
     }
 
     /// Skips to behind the next separator. `false`: there is none, or that was one complaint too many.
@@ -462,6 +472,20 @@ impl Parser<'_> {
         result
     }
 
+    /// Runs a statement of which more might have followed: nft has read the word behind it with the
+    /// statement's keywords in mind.
+    fn statement<T>(&mut self, scope: Scope, part: impl FnOnce(&mut Self) -> Parse<T>) -> Parse<T> {
+        let result = self.within(scope, part);
+        self.token();
+        self.trailing = scope;
+        result
+    }
+
+    /// Whether a word is a keyword here.
+    fn reserved(&self, kw: Kw) -> bool {
+        kw.reserved(self.scope.or(self.trailing))
+    }
+
     /// `comment "..."`, the word included.
     fn comment(&mut self) -> Parse<Name> {
         self.expect_kw(Kw::Comment)?;
@@ -481,13 +505,29 @@ impl Parser<'_> {
         self.once(slot, comment, start)
     }
 
+    /// A comment of a chain, set or object. A second one costs the whole block, as in nft; `separated`
+    /// is what stands behind the comment first.
+    fn block_comment(
+        &mut self,
+        slot: &mut Option<Name>,
+        separated: impl FnOnce(&mut Self) -> Parse<()>,
+    ) -> Parse<()> {
+        let start = self.start();
+        let comment = self.comment()?;
+        let span = self.since(start);
+        separated(self)?;
+        if slot.is_some() {
+            self.diagnostics.push(Diagnostic::error(span, ONCE));
+            return Err(Stop::Outer);
+        }
+        *slot = Some(comment);
+        Ok(())
+    }
+
     fn once<T>(&mut self, slot: &mut Option<T>, value: T, start: Span) -> Parse<()> {
         if slot.is_some() {
             let span = self.since(start);
-            return self.error(
-                span,
-                "You can only specify this once. This statement is duplicated.",
-            );
+            return self.error(span, ONCE);
         }
         *slot = Some(value);
         Ok(())
@@ -634,9 +674,8 @@ impl Parser<'_> {
         self.next();
         let name = self.name()?;
         self.expect_separator(&[])?;
-        if !self.symbols.unbind(&name.value) {
-            return self.error(name.span, format!("undefined symbol '{}'", name.value));
-        }
+        // nft forgets what it never knew without a word.
+        self.symbols.unbind(&name.value);
         Ok(())
     }
 

@@ -49,19 +49,17 @@ impl Symbols {
         }
     }
 
-    /// Forgets the newest value in the innermost scope; `false` if there is none.
-    pub(super) fn unbind(&mut self, name: &str) -> bool {
+    /// Forgets the newest value in the innermost scope.
+    pub(super) fn unbind(&mut self, name: &str) {
         let Some(scope) = self.scopes.last_mut() else {
-            return false;
+            return;
         };
-        let Some(values) = scope.get_mut(name) else {
-            return false;
-        };
-        values.pop();
-        if values.is_empty() {
-            scope.remove(name);
+        if let Some(values) = scope.get_mut(name) {
+            values.pop();
+            if values.is_empty() {
+                scope.remove(name);
+            }
         }
-        true
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Symbol> {

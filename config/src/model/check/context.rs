@@ -110,11 +110,6 @@ impl Context {
         layer.now.filter(|_| layer.seen.len() < 2)
     }
 
-    /// Whether several protocols are possible.
-    pub(crate) fn is_open(&self, base: PayloadBase) -> bool {
-        self.layers[index(base)].seen.len() > 1
-    }
-
     /// A protocol that contradicts this one at a layer with several.
     pub(crate) fn ambiguous(&self, base: PayloadBase, header: Header) -> Option<Proto> {
         let layer = &self.layers[index(base)];

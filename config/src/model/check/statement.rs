@@ -338,11 +338,9 @@ impl Checker<'_> {
         let parts = parts_of(&e);
         let generated = matches!(e.kind, ExprKind::Numgen(_) | ExprKind::Hash(_));
         let flags = ty.0.info().base == Base::Bitmask && e.value().is_some();
-        if !generated
-            && !flags
-            && !super::expression::same_types(&want.parts, &parts)
-            && !(ty.0 == TypeId::Integer && parts.len() == 1)
-        {
+        let number = ty.0 == TypeId::Integer && parts.len() == 1;
+        let fits = super::expression::same_types(&want.parts, &parts);
+        if !(generated || flags || number || fits) {
             return Err(Box::new(
                 Diagnostic::error(
                     value.span,

@@ -42,11 +42,11 @@ impl Parser<'_> {
                 self.common()
                     .and_then(|done| if done { Ok(()) } else { item(self) })
             };
-            if result.is_err() {
+            if let Err(stop) = result {
                 self.depth = depth;
                 self.scope = scope;
-                if !self.recover() {
-                    return Err(Stop);
+                if matches!(stop, Stop::Outer) || !self.recover() {
+                    return Err(Stop::Here);
                 }
             }
         }
@@ -174,7 +174,9 @@ impl Parser<'_> {
                 self.expect_kw(Kw::Offload)?;
                 body.offload = true;
             }
-            Some(Kw::Comment) => self.comment_into(&mut body.comment)?,
+            Some(Kw::Comment) => {
+                return self.block_comment(&mut body.comment, |this| this.expect_separator(&[]));
+            }
             _ => body.rules.push(self.rule()?),
         }
         self.expect_separator(&[])

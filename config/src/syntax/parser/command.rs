@@ -288,6 +288,11 @@ impl Parser<'_> {
 
     /// `[family] table name` or, where allowed, `[family] table handle N`.
     fn item(&mut self, handle: bool) -> Parse<ItemRef> {
+        self.item_or(handle, handle)
+    }
+
+    /// As [`Self::item`]; complaints speak of a handle only if `said`, as 1.0.6 does not take one everywhere.
+    fn item_or(&mut self, handle: bool, said: bool) -> Parse<ItemRef> {
         let (family, table) = self.family_and_table()?;
         if handle && self.at(Kw::Handle) {
             self.next();
@@ -298,7 +303,7 @@ impl Parser<'_> {
             });
         }
         let wanted = [Tok::Str, Tok::Word(Kw::Handle)];
-        let name = self.name_or(if handle { &wanted } else { &wanted[..1] })?;
+        let name = self.name_or(if said { &wanted } else { &wanted[..1] })?;
         Ok(ItemRef {
             family,
             table,
@@ -383,7 +388,7 @@ impl Parser<'_> {
                 };
                 Ok(Object::Set {
                     keyword,
-                    set: self.item(true)?,
+                    set: self.item_or(true, keyword == SetKeyword::Set)?,
                     body: None,
                 })
             }
@@ -403,7 +408,12 @@ impl Parser<'_> {
             }
             _ => match self.object_kind()? {
                 Some(kind) => {
-                    let object = self.within(object_scope(kind), |this| this.item(true))?;
+                    let said = !matches!(
+                        kind,
+                        ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation
+                    );
+                    let object =
+                        self.within(object_scope(kind), |this| this.item_or(true, said))?;
                     Ok(Object::Stateful {
                         kind,
                         object,

@@ -361,25 +361,38 @@ impl Parser<'_> {
         let mut elements = Vec::new();
         loop {
             self.skip_newline();
-            // A comma may stand behind the last element.
-            if !elements.is_empty() && self.peek() == Tok::RightBrace {
-                break;
-            }
             elements.push(self.element(verdicts)?);
             self.skip_newline();
-            match self.peek() {
-                Tok::Comma => {
-                    self.next();
-                }
-                Tok::RightBrace => break,
-                _ => return self.fail(&[Tok::Comma, Tok::RightBrace]),
+            let mut again = false;
+            while self.eat(Tok::Comma) {
+                self.skip_newline();
+                again = true;
+            }
+            if !again || !self.at_element() {
+                break;
             }
         }
-        self.expect(Tok::RightBrace)?;
+        self.expect_or(Tok::RightBrace, &[Tok::Comma, Tok::RightBrace])?;
         Ok(Expr {
             kind: ExprKind::Set(elements),
             span: self.since(start),
         })
+    }
+
+    /// Whether an element may begin here. A comma may stand behind the last one.
+    fn at_element(&mut self) -> bool {
+        match self.peek() {
+            Tok::Word(kw) => !self.reserved(kw) || Self::is_value(kw),
+            Tok::Number(_)
+            | Tok::Str
+            | Tok::Quoted
+            | Tok::Wildcard
+            | Tok::Dollar
+            | Tok::LeftParen
+            | Tok::LeftBrace
+            | Tok::Asterisk => true,
+            _ => false,
+        }
     }
 
     fn element(&mut self, verdicts: bool) -> Parse<Element> {
@@ -493,11 +506,7 @@ impl Parser<'_> {
         let start = first.span;
         let mut parts = vec![first];
         while self.eat(Tok::Comma) {
-            let part = self.primary_argument()?;
-            if !is_symbol(&part) {
-                return self.error(part.span, "syntax error, a list holds words");
-            }
-            parts.push(part);
+            parts.push(self.word_argument()?);
         }
         Ok(Expr {
             kind: ExprKind::List(parts),

@@ -107,6 +107,15 @@ impl Parser<'_> {
             if kind == ObjectKind::Counter && !this.at(Kw::Packets) {
                 return Ok(None);
             }
+            match (kind, this.peek()) {
+                (ObjectKind::Limit, token) if token != Tok::Word(Kw::Rate) => {
+                    return this.fail(&[Tok::Word(Kw::Rate), Tok::LeftBrace]);
+                }
+                (ObjectKind::Secmark, _) if !this.at_string() => {
+                    return this.fail(&[Tok::Str, Tok::Quoted, Tok::Wildcard, Tok::LeftBrace]);
+                }
+                _ => {}
+            }
             let mut body = ObjectBody {
                 spec: empty(kind),
                 comment: None,
@@ -120,7 +129,7 @@ impl Parser<'_> {
 
     fn object_item(&mut self, body: &mut ObjectBody) -> Parse<()> {
         if self.at(Kw::Comment) {
-            return self.comment_into(&mut body.comment);
+            return self.block_comment(&mut body.comment, |_| Ok(()));
         }
         self.object_config(body)
     }

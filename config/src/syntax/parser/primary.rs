@@ -82,6 +82,22 @@ fn constant(kw: Kw) -> Option<Constant> {
     })
 }
 
+/// Keywords that are words of some type too.
+fn is_word_value(kw: Kw) -> bool {
+    matches!(
+        kw,
+        Kw::Ether
+            | Kw::Ip
+            | Kw::Ip6
+            | Kw::Vlan
+            | Kw::Arp
+            | Kw::Dnat
+            | Kw::Snat
+            | Kw::Ecn
+            | Kw::Reset
+    )
+}
+
 impl Parser<'_> {
     fn expr_since(&self, start: Span, kind: ExprKind) -> Expr {
         Expr {
@@ -144,26 +160,30 @@ impl Parser<'_> {
     /// Keywords that are values of some type too.
     fn keyword_value(&mut self) -> Option<Expr> {
         let kw = self.peek_kw()?;
-        matches!(
-            kw,
-            Kw::Ether
-                | Kw::Ip
-                | Kw::Ip6
-                | Kw::Vlan
-                | Kw::Arp
-                | Kw::Dnat
-                | Kw::Snat
-                | Kw::Ecn
-                | Kw::Reset
-        )
-        .then(|| Expr {
+        is_word_value(kw).then(|| Expr {
             kind: ExprKind::Symbol(kw.word().into()),
             span: self.next().span,
         })
     }
 
+    /// Whether a keyword is a value on the right side.
+    pub(super) fn is_value(kw: Kw) -> bool {
+        constant(kw).is_some() || is_word_value(kw) || matches!(kw, Kw::Exists | Kw::Missing)
+    }
+
+    /// A word in a list of words behind `set`.
+    pub(super) fn word_argument(&mut self) -> Parse<Expr> {
+        if let Some(expr) = self.keyword_value() {
+            return Ok(expr);
+        }
+        if self.at_string() || self.peek() == Tok::Dollar {
+            return self.symbol();
+        }
+        self.fail(&[])
+    }
+
     pub(super) fn primary_right(&mut self) -> Parse<Expr> {
-        if let Some(kw) = self.peek_kw().filter(|kw| kw.reserved(self.scope)) {
+        if let Some(kw) = self.peek_kw().filter(|&kw| self.reserved(kw)) {
             if let Some(constant) = constant(kw) {
                 return Ok(Expr {
                     kind: ExprKind::Constant(constant),
@@ -321,6 +341,9 @@ impl Parser<'_> {
         let word = self.name()?;
         if let Some(key) = MetaKey::from_keyword(&word.value) {
             return Ok(key);
+        }
+        if self.eat_kw(Kw::Set) {
+            self.argument()?;
         }
         let known = [
             "length",

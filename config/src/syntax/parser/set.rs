@@ -1,6 +1,6 @@
 //! Blocks of sets, maps and flowtables.
 
-use super::{Parse, Parser};
+use super::{Parse, Parser, Stop};
 use crate::syntax::ast::{
     Devices, Expr, ExprKind, FlowtableBody, HookPoint, MapData, Name, ObjectKind, Priority,
     PriorityValue, SetBody, SetKeyword, SetPolicy, SetType,
@@ -120,12 +120,17 @@ impl Parser<'_> {
                 body.elements = Some(self.elements()?);
                 return Ok(());
             }
-            Some(Kw::Comment) => self.comment_into(&mut body.comment)?,
+            Some(Kw::Comment) => {
+                return self.block_comment(&mut body.comment, |this| this.expect_separator(&[]));
+            }
             Some(Kw::Counter | Kw::Limit | Kw::Quota | Kw::Ct | Kw::Last) => {
                 while let Some(Kw::Counter | Kw::Limit | Kw::Quota | Kw::Ct | Kw::Last) =
                     self.peek_kw()
                 {
                     body.stmts.push(self.stateful_stmt()?);
+                }
+                if !self.separator() {
+                    return self.fail(&[]);
                 }
             }
             _ => return self.fail(&[]),
@@ -315,7 +320,8 @@ impl Parser<'_> {
                 let hook = self.name()?;
                 let priority = self.priority()?;
                 self.expect_separator(&[])?;
-                body.hook = Some(self.hook_point(&hook)?);
+                // nft gives the whole flowtable up.
+                body.hook = Some(self.hook_point(&hook).map_err(|_| Stop::Outer)?);
                 body.priority = Some(priority);
                 return Ok(());
             }

@@ -84,7 +84,7 @@ fn begins_statement(kw: Kw) -> bool {
 impl Parser<'_> {
     fn at_statement(&mut self) -> bool {
         match self.peek() {
-            Tok::Word(kw) => begins_statement(kw) || !kw.reserved(self.scope),
+            Tok::Word(kw) => begins_statement(kw) || !self.reserved(kw),
             Tok::Number(_)
             | Tok::Str
             | Tok::Quoted
@@ -144,16 +144,16 @@ impl Parser<'_> {
                 self.next();
                 Ok(StmtKind::Notrack)
             }
-            Kw::Log => self.within(Scope::LOG, Self::log),
+            Kw::Log => self.statement(Scope::LOG, Self::log),
             Kw::Reject => self.within(Scope::REJECT, Self::reject),
-            Kw::Snat | Kw::Dnat => self.within(Scope::NAT, Self::nat),
-            Kw::Masquerade => self.within(Scope::NAT, Self::masquerade),
-            Kw::Redirect => self.within(Scope::NAT, Self::redirect),
-            Kw::Tproxy => self.within(Scope::TPROXY, Self::tproxy),
-            Kw::Queue => self.within(Scope::QUEUE, Self::queue),
-            Kw::Dup => self.within(Scope::DUP, Self::dup),
-            Kw::Fwd => self.within(Scope::FWD, Self::fwd),
-            Kw::Synproxy => self.within(Scope::SYNPROXY, Self::synproxy_stmt),
+            Kw::Snat | Kw::Dnat => self.statement(Scope::NAT, Self::nat),
+            Kw::Masquerade => self.statement(Scope::NAT, Self::masquerade),
+            Kw::Redirect => self.statement(Scope::NAT, Self::redirect),
+            Kw::Tproxy => self.statement(Scope::TPROXY, Self::tproxy),
+            Kw::Queue => self.statement(Scope::QUEUE, Self::queue),
+            Kw::Dup => self.statement(Scope::DUP, Self::dup),
+            Kw::Fwd => self.statement(Scope::FWD, Self::fwd),
+            Kw::Synproxy => self.statement(Scope::SYNPROXY, Self::synproxy_stmt),
             Kw::Set => self.set_stmt_old(),
             Kw::Add | Kw::Update | Kw::Delete => self.set_update(),
             Kw::Reset => self.option_reset(),
