@@ -4,33 +4,32 @@
 //! which packets reach it. The meaning is that of the kernel's nft_limit, nft_quota, nft_last and
 //! nft_numgen.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::tables::CellKind;
 
-/// Burst of a packet limit that names none.
-pub const DEFAULT_PACKET_BURST: u32 = 5;
-
-/// The constant part of a token bucket.
+/// A token bucket.
 ///
-/// Tokens are nanoseconds. The changing part is one word: the moment at which the bucket would have
-/// been empty, so that level and time change together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
+/// Tokens are nanoseconds. The bucket is stored as the moment at which it would have been empty,
+/// so that one word holds level and time.
+#[derive(Debug)]
+pub struct Limit {
     rate: u64,
     period_ns: u64,
     burst: u32,
     bytes: bool,
-    full: i64,
+    over: bool,
+    full: u64,
+    empty_at_ns: AtomicI64,
 }
 
-impl Bucket {
-    /// The word of a full bucket.
-    pub const FULL: u64 = (i64::MIN / 2) as u64;
+/// Burst of a packet limit that names none.
+pub const DEFAULT_PACKET_BURST: u32 = 5;
 
-    /// `rate` packets or bytes in `period_ns`, and `burst` beyond it (packets: 0 means
-    /// [`DEFAULT_PACKET_BURST`]). A rate of 0 lets nothing through.
-    pub fn new(rate: u64, period_ns: u64, burst: u32, bytes: bool) -> Self {
+impl Limit {
+    /// A full bucket: `rate` packets or bytes in `period_ns`, and `burst` beyond it (packets: 0
+    /// means [`DEFAULT_PACKET_BURST`]). A rate of 0 lets nothing through.
+    pub fn new(rate: u64, period_ns: u64, burst: u32, bytes: bool, over: bool) -> Self {
         let burst = if burst == 0 && !bytes {
             DEFAULT_PACKET_BURST
         } else {
@@ -39,81 +38,63 @@ impl Bucket {
         let divisor = rate.max(1);
         let full = if bytes {
             let all = u128::from(period_ns) * (u128::from(rate) + u128::from(burst));
-            all / u128::from(divisor)
+            u64::try_from(all / u128::from(divisor)).unwrap_or(u64::MAX)
         } else {
-            u128::from(period_ns / divisor) * u128::from(burst)
+            (period_ns / divisor).saturating_mul(u64::from(burst))
         };
-        let full = full.min(i64::MAX as u128 / 2) as i64;
+        let full = full.min(i64::MAX as u64 / 2);
+        let empty_at_ns = AtomicI64::new(i64::MIN / 2);
         Self {
             rate,
             period_ns,
             burst,
             bytes,
+            over,
             full,
+            empty_at_ns,
         }
     }
 
-    /// Takes a packet's cost out of the bucket if there is enough.
-    pub fn take(&self, word: &AtomicU64, now_ns: u64, length: u32) -> bool {
+    /// Packets or bytes a period.
+    pub fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// What may come beyond the rate.
+    pub fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    /// Whether a packet of this length, now, matches.
+    pub fn matches(&self, now_ns: u64, length: u32) -> bool {
+        self.take(now_ns as i64, length) != self.over
+    }
+
+    /// Takes the packet's cost out if there is enough.
+    fn take(&self, now: i64, length: u32) -> bool {
         if self.rate == 0 {
             return false;
         }
-        let now = now_ns as i64;
         let cost = if self.bytes {
             u128::from(self.period_ns) * u128::from(length) / u128::from(self.rate)
         } else {
             u128::from(self.period_ns / self.rate)
         };
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
-        let step = |word: u64| {
-            let empty_at = word as i64;
-            // A clock that is behind that of another worker yields no tokens.
-            let tokens = now.saturating_sub(empty_at).clamp(0, self.full);
-            (tokens >= cost).then(|| (now.max(empty_at) - (tokens - cost)) as u64)
+        let step = |empty_at: i64| {
+            // A clock that went back in another worker yields no tokens.
+            let earned = now.saturating_sub(empty_at).max(0);
+            let tokens = earned.min(self.full as i64);
+            if tokens < cost {
+                None
+            } else {
+                Some(now.max(empty_at) - (tokens - cost))
+            }
         };
-        word.fetch_update(Relaxed, Relaxed, step).is_ok()
+        self.empty_at_ns
+            .fetch_update(Relaxed, Relaxed, step)
+            .is_ok()
     }
-}
-
-/// A rate.
-#[derive(Debug)]
-pub struct Limit {
-    bucket: Bucket,
-    over: bool,
-    word: AtomicU64,
-}
-
-impl Limit {
-    /// A full bucket, see [`Bucket::new`]; `over` matches what the bucket does not let through.
-    pub fn new(rate: u64, period_ns: u64, burst: u32, bytes: bool, over: bool) -> Self {
-        let bucket = Bucket::new(rate, period_ns, burst, bytes);
-        Self {
-            bucket,
-            over,
-            word: AtomicU64::new(Bucket::FULL),
-        }
-    }
-
-    /// Packets or bytes a period.
-    pub fn rate(&self) -> u64 {
-        self.bucket.rate
-    }
-
-    /// What may come beyond the rate.
-    pub fn burst(&self) -> u32 {
-        self.bucket.burst
-    }
-
-    /// Whether a packet of this length, now, matches.
-    pub fn matches(&self, now_ns: u64, length: u32) -> bool {
-        self.bucket.take(&self.word, now_ns, length) != self.over
-    }
-}
-
-/// Counts a packet against a number of bytes; whether it is above it.
-pub(super) fn overdrawn(used: &AtomicU64, bytes: u64, length: u32) -> bool {
-    let length = u64::from(length);
-    used.fetch_add(length, Relaxed).wrapping_add(length) > bytes
 }
 
 /// A number of bytes.
@@ -136,7 +117,11 @@ impl Quota {
 
     /// Counts the packet; whether it matches.
     pub fn matches(&self, length: u32) -> bool {
-        overdrawn(&self.used, self.bytes.load(Relaxed), length) == self.over
+        let used = self
+            .used
+            .fetch_add(u64::from(length), Relaxed)
+            .wrapping_add(u64::from(length));
+        (used > self.bytes.load(Relaxed)) == self.over
     }
 
     /// Bytes used, as a listing shows them: at most the quota.
