@@ -70,7 +70,7 @@ fn per_line(ty: TypeId) -> usize {
     }
 }
 
-pub(super) fn duration(ms: u64, options: &PrintOptions<'_>) -> String {
+fn duration(ms: u64, options: &PrintOptions<'_>) -> String {
     if options.numeric_time { format!("{}s", ms / 1000) } else { time::print_duration_ms(ms) }
 }
 
