@@ -89,7 +89,10 @@ impl Transaction<'_> {
         let is_map = keyword == SetKeyword::Map;
         let complain = |span: Span, what: &str| Fail::from(Diagnostic::error(span, what));
         let Some(key) = &body.key else {
-            return Err(complain(self.without_brace(body.span), "set definition does not specify key"));
+            return Err(complain(
+                self.without_brace(body.span),
+                "set definition does not specify key",
+            ));
         };
         let key = checker::key_type(key, &context).map_err(Fail::Check)?;
         check_sizes(&key, body.span)?;
@@ -136,7 +139,10 @@ impl Transaction<'_> {
     fn without_brace(&self, span: Span) -> Span {
         let text = self.sources.slice(span);
         let inner = text.strip_suffix('}').map_or(text, str::trim_end);
-        Span { end: span.start + inner.len() as u32, ..span }
+        Span {
+            end: span.start + inner.len() as u32,
+            ..span
+        }
     }
 
     pub(super) fn delete_set(&mut self, set: &ItemRef, lenient: bool) -> Done {
