@@ -48,7 +48,9 @@ impl SetView {
             if member.expires_ns <= now_ns || words > columns.len() || found == lanes {
                 continue;
             }
-            let more = member.view.lookup(&columns[..words], lanes & !found, now_ns, hits);
+            let more = member
+                .view
+                .lookup(&columns[..words], lanes & !found, now_ns, hits);
             for lane in Lanes(more) {
                 hits.members[lane] = number as u16;
             }
