@@ -4,7 +4,7 @@
 //! which packets reach it. The meaning is that of the kernel's nft_limit, nft_quota, nft_last and
 //! nft_numgen.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::tables::CellKind;
 
@@ -20,7 +20,7 @@ pub struct Limit {
     bytes: bool,
     over: bool,
     full: u64,
-    empty_at_ns: AtomicU64,
+    empty_at_ns: AtomicI64,
 }
 
 /// Burst of a packet limit that names none.
@@ -43,7 +43,7 @@ impl Limit {
             (period_ns / divisor).saturating_mul(u64::from(burst))
         };
         let full = full.min(i64::MAX as u64 / 2);
-        let empty_at_ns = AtomicU64::new(Self::FULL);
+        let empty_at_ns = AtomicI64::new(i64::MIN / 2);
         Self {
             rate,
             period_ns,
@@ -67,21 +67,34 @@ impl Limit {
 
     /// Whether a packet of this length, now, matches.
     pub fn matches(&self, now_ns: u64, length: u32) -> bool {
-        self.matches_in(&self.empty_at_ns, now_ns, length)
-    }
-
-    /// The word of a full bucket.
-    pub const FULL: u64 = (i64::MIN / 2) as u64;
-
-    /// The same with the bucket in a word elsewhere, which began as [`FULL`](Self::FULL).
-    pub fn matches_in(&self, bucket: &AtomicU64, now_ns: u64, length: u32) -> bool {
-        self.take(bucket, now_ns as i64, length) != self.over
+        self.take(now_ns as i64, length) != self.over
     }
 
     /// Takes the packet's cost out if there is enough.
-    fn take(&self, bucket: &AtomicU64, now: i64, length: u32) -> bool {
+    fn take(&self, now: i64, length: u32) -> bool {
+        let step = |empty_at| self.after(now, length, empty_at);
+        self.empty_at_ns
+            .fetch_update(Relaxed, Relaxed, step)
+            .is_ok()
+    }
+
+    /// A full bucket, as a word that [`matches_word`](Self::matches_word) works on.
+    pub const FULL_WORD: u64 = (i64::MIN / 2) as u64;
+
+    /// The same as [`matches`](Self::matches) with the level in another place than here: elements of
+    /// a set share rate and burst and have a word each.
+    pub fn matches_word(&self, word: &AtomicU64, now_ns: u64, length: u32) -> bool {
+        let step = |empty_at| {
+            let empty_at = self.after(now_ns as i64, length, empty_at as i64)?;
+            Some(empty_at as u64)
+        };
+        word.fetch_update(Relaxed, Relaxed, step).is_ok() != self.over
+    }
+
+    /// The bucket after the packet's cost, if it has enough.
+    fn after(&self, now: i64, length: u32, empty_at: i64) -> Option<i64> {
         if self.rate == 0 {
-            return false;
+            return None;
         }
         let cost = if self.bytes {
             u128::from(self.period_ns) * u128::from(length) / u128::from(self.rate)
@@ -89,18 +102,10 @@ impl Limit {
             u128::from(self.period_ns / self.rate)
         };
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
-        let step = |word: u64| {
-            let empty_at = word as i64;
-            // A clock that went back in another worker yields no tokens.
-            let earned = now.saturating_sub(empty_at).max(0);
-            let tokens = earned.min(self.full as i64);
-            if tokens < cost {
-                None
-            } else {
-                Some((now.max(empty_at) - (tokens - cost)) as u64)
-            }
-        };
-        bucket.fetch_update(Relaxed, Relaxed, step).is_ok()
+        // A clock that went back in another worker yields no tokens.
+        let earned = now.saturating_sub(empty_at).max(0);
+        let tokens = earned.min(self.full as i64);
+        (tokens >= cost).then(|| now.max(empty_at) - (tokens - cost))
     }
 }
 

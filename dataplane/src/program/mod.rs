@@ -15,7 +15,6 @@ pub mod lanes;
 pub mod op;
 pub mod small_set;
 pub mod tables;
-pub mod typed_set;
 pub mod vm;
 pub mod walk;
 
