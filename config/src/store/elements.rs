@@ -31,7 +31,20 @@ pub struct Elements {
     pub catch_all: Option<StoredElement>,
     /// Grows with every edit: same number, same elements.
     pub version: u64,
+    /// Grows each time that all were removed, also those that packets had added.
+    pub cleared: u64,
+    /// What packets had added and a command took away.
+    pub gone: Arc<Gone>,
     order: u32,
+}
+
+/// Keys of elements that packets had added and that the newest transaction on the set removed.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Another number, other keys; 0 for none.
+    pub number: u64,
+    /// First and last words.
+    pub keys: Vec<(Words, Words)>,
 }
 
 /// An element without its smallest key.
@@ -246,6 +259,27 @@ impl Elements {
         self.map.clear();
         self.catch_all = None;
         self.version += 1;
+        self.cleared += 1;
+    }
+
+    /// The elements of the same set in a reloaded file: none yet, and what packets added stays.
+    #[must_use]
+    pub fn reloaded(&self) -> Self {
+        Self {
+            version: self.version,
+            cleared: self.cleared,
+            gone: self.gone.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes away elements that packets had added.
+    pub fn forget(&mut self, keys: Vec<(Words, Words)>) {
+        self.version += 1;
+        self.gone = Arc::new(Gone {
+            number: super::Id::fresh().0,
+            keys,
+        });
     }
 
     /// How many there are.
@@ -280,6 +314,12 @@ impl Elements {
         }
         self.version += 1;
         self.map.remove(low)
+    }
+
+    /// Takes out the element that begins there.
+    pub fn drop_at(&mut self, low: &Words) {
+        self.version += 1;
+        self.map.remove(low);
     }
 
     /// Removes what is over.

@@ -8,9 +8,11 @@ use super::set::object_kind;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};
+use sluice_dataplane::sets::Key;
+
 use crate::model::{Element, RuleContext};
 use crate::store::elements::{Clash, bounds};
-use crate::store::list::Printer;
+use crate::store::live;
 use crate::store::references::{self, Node};
 use crate::store::{ElementData, Elements, Set, StoredElement, Table, Words, checker};
 use crate::syntax::ast::{self, ItemRef};
@@ -68,7 +70,6 @@ impl Transaction<'_> {
         }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
-        next.expire(now_ns);
         let mut added = Vec::new();
         let mut written = Elements::default();
         let mut places = HashMap::new();
@@ -95,6 +96,19 @@ impl Transaction<'_> {
                 next.put(Some(low), StoredElement { high, ..stored });
                 continue;
             }
+            if let Some(known_low) = low
+                .as_ref()
+                .filter(|low| next.map.get(*low).is_some_and(|old| old.expired(now_ns)))
+            {
+                next.drop_at(known_low);
+            }
+            if create
+                && low
+                    .as_ref()
+                    .is_some_and(|low| self.added_by_packet(known, low))
+            {
+                return refuse(*at, Errno::Exists);
+            }
             match next.clash(low.as_ref(), &stored, spec.interval, &spec.key.parts) {
                 Some((Clash::Same, _)) if !create => continue,
                 Some((Clash::OtherData, _)) if !create => return refuse(*at, Errno::Exists),
@@ -102,7 +116,10 @@ impl Transaction<'_> {
                 None => {}
             }
             if spec.size.is_some_and(|size| next.len() >= size as usize) {
-                return refuse(*at, Errno::TableFull);
+                next.expire(now_ns);
+                if spec.size.is_some_and(|size| next.len() >= size as usize) {
+                    return refuse(*at, Errno::TableFull);
+                }
             }
             next.put(low, stored);
             added.push(element);
@@ -131,6 +148,23 @@ impl Transaction<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
+    /// Whether a packet added the element, so that the store does not know it.
+    fn added_by_packet(&self, set: &Set, low: &Words) -> bool {
+        if !(set.spec.dynamic || set.spec.timeout || set.spec.meter) {
+            return false;
+        }
+        let Some(live) = self.live.set(set.id) else {
+            return false;
+        };
+        let there = live.set.view().get(&Key::exact(low), self.now_ns).is_some();
+        let fresh = live.applied.gone.number != set.elements.gone.number;
+        let forgotten = fresh && set.elements.gone.keys.iter().any(|(gone, _)| gone == low);
+        there
+            && !forgotten
+            && live.applied.cleared == set.elements.cleared
+            && live.applied.map.get(low).is_none()
+    }
+
     /// nft's own look at ranges, before the kernel's.
     fn check_overlap(
         &self,
@@ -186,7 +220,7 @@ impl Transaction<'_> {
         }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
-        next.expire(now_ns);
+        let mut forgotten = Vec::new();
         let mut gone = Vec::new();
         let single_interval = spec.interval && spec.key.parts.len() == 1;
         for (element, at) in &checked {
@@ -203,13 +237,33 @@ impl Transaction<'_> {
                 None => (low, high),
             };
             match next.take(low.as_ref(), high.as_ref()) {
+                Some(taken) if taken.expired(now_ns) && !lenient => {
+                    return refuse(*at, Errno::NoEntry);
+                }
                 Some(taken) => gone.push(taken),
+                None if low
+                    .as_ref()
+                    .is_some_and(|low| self.added_by_packet(known, low)) =>
+                {
+                    let low = low.unwrap_or_default();
+                    forgotten.push((low.clone(), high.unwrap_or(low)));
+                }
                 None if lenient => {}
                 None if single_interval => {
                     return Err(Diagnostic::error(*at, "element does not exist").into());
                 }
                 None => return refuse(*at, Errno::NoEntry),
             }
+        }
+        if !forgotten.is_empty() {
+            if self
+                .live
+                .set(known.id)
+                .is_none_or(|live| live.applied.gone.number != next.gone.number)
+            {
+                forgotten.extend(next.gone.keys.iter().cloned());
+            }
+            next.forget(forgotten);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         for element in &gone {
@@ -235,6 +289,11 @@ impl Transaction<'_> {
         let table = self.checked_table(set.family, &set.table)?;
         let Some(known) = table.set(&name.value) else {
             return Ok(String::new());
+        };
+        let standing = live::elements(known, self.live, self.now_ns);
+        let known = &Set {
+            elements: standing,
+            ..(**known).clone()
         };
         let mut found = Elements::default();
         for (element, _) in &checked {
@@ -267,15 +326,9 @@ impl Transaction<'_> {
         }
         let shown = Set {
             elements: found,
-            ..(**known).clone()
+            ..known.clone()
         };
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            false,
-        );
+        let printer = self.printer(false);
         Ok(printer.single_set(table, &shown))
     }
 }

@@ -25,6 +25,7 @@ pub use validate::Demand;
 use super::errno::Errno;
 use super::identity::Removed;
 use super::list::Printer;
+use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
@@ -106,6 +107,7 @@ pub struct Transaction<'a> {
     session: u64,
     now_ns: u64,
     check_only: bool,
+    live: &'a dyn Live,
     lines: LineIndex,
 }
 
@@ -124,6 +126,8 @@ pub struct Surroundings<'a> {
     pub now_ns: u64,
     /// Nothing may be set to zero.
     pub check_only: bool,
+    /// What packets made of sets.
+    pub live: &'a dyn Live,
 }
 
 impl<'a> Transaction<'a> {
@@ -145,6 +149,7 @@ impl<'a> Transaction<'a> {
             session: request.session,
             now_ns: request.now_ns,
             check_only: request.check_only,
+            live: request.live,
             lines: LineIndex::default(),
         }
     }
@@ -277,16 +282,22 @@ impl<'a> Transaction<'a> {
         }
         // As nft, which lists and resets before its batch is sent.
         let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            reset,
-        );
+        let printer = self.printer(reset);
         let text = printer.command(command, self.profile)?;
         self.output.push_str(&text);
         Ok(())
+    }
+
+    fn printer(&self, reset: bool) -> Printer<'_> {
+        let counters = self.slots.counters();
+        Printer::new(
+            &self.ruleset,
+            counters,
+            self.live,
+            self.options,
+            self.now_ns,
+            reset,
+        )
     }
 
     /// The table of an item, for change.

@@ -49,16 +49,16 @@ impl Transaction<'_> {
                 let (family, table_name) = (table.family, table.name.clone());
                 let name = shared(&name.value);
                 let old = self.removed.take_set(family, &table_name, &name);
-                let id = match old {
-                    Some(old) if old.spec.fits(&spec) => old.id,
-                    _ => Id::fresh(),
+                let (id, elements) = match old {
+                    Some(old) if old.spec.fits(&spec) => (old.id, old.elements.reloaded()),
+                    _ => (Id::fresh(), Elements::default()),
                 };
                 let new = Set {
                     id,
                     name,
                     handle,
                     spec: Arc::new(spec),
-                    elements: Elements::default(),
+                    elements,
                 };
                 self.note_new(
                     "set",
@@ -249,10 +249,10 @@ impl Transaction<'_> {
             let handle = table.give_handle();
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
-            let id = old
-                .filter(|old| old.spec.fits(&spec))
-                .map_or_else(Id::fresh, |old| old.id);
-            let elements = Elements::default();
+            let (id, elements) = match old.filter(|old| old.spec.fits(&spec)) {
+                Some(old) => (old.id, old.elements.reloaded()),
+                None => (Id::fresh(), Elements::default()),
+            };
             table.put_set(Set {
                 id,
                 name: name.clone(),
