@@ -38,6 +38,7 @@ drop_reasons! {
     IpHeaderBad = "ip_header_bad", "A malformed IPv4 or IPv6 header where an IP hook looked at it.";
     IpChecksumBad = "ip_checksum_bad", "A wrong IPv4 header checksum where an IP hook looked at it.";
     ExtensionHeaders = "extension_headers", "More IPv6 extension headers than the parser follows.";
+    EngineMissing = "engine_missing", "A rule needed an engine that this dataplane does not have.";
     JumpDepth = "jump_depth", "More nested jumps than the program may have.";
     NoPeer = "no_peer", "The port has no peer at the moment.";
     PortDown = "port_down", "The way out is down or gone.";

@@ -7,5 +7,7 @@
 pub mod drop_reason;
 pub mod packet;
 pub mod port;
+pub mod program;
+pub mod worker;
 
 pub use drop_reason::DropReason;

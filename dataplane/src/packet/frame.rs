@@ -175,7 +175,10 @@ mod tests {
     fn room_is_respected_at_both_ends() {
         let mut slot = [0u8; 100];
         let mut frame = Frame::borrowed(&mut slot, 10, 60, PortId(3));
-        assert_eq!((frame.headroom(), frame.len(), frame.tailroom()), (10, 60, 30));
+        assert_eq!(
+            (frame.headroom(), frame.len(), frame.tailroom()),
+            (10, 60, 30)
+        );
         assert!(!frame.push_front(11));
         assert!(frame.push_front(10));
         assert_eq!(frame.headroom(), 0);

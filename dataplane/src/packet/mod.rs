@@ -1,7 +1,13 @@
 //! The frame and its dissected headers.
 
+pub mod checksum;
 pub mod frame;
+pub mod headers;
+pub mod options;
+pub mod reply;
+pub mod segment;
 pub mod vnet;
 
 pub use frame::{BATCH, Burst, Frame};
+pub use headers::Headers;
 pub use vnet::VnetHeader;

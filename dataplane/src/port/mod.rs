@@ -4,6 +4,12 @@
 //! that a worker can hold a batch borrowed from one queue while it sends on any other (or back
 //! on the same port). Halves belong to one worker at a time and are never shared.
 
+pub mod af_packet;
+pub mod link;
+pub mod memory;
+
+pub use link::{LinkState, Offloads};
+
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -76,6 +82,12 @@ pub trait RxQueue {
     /// Becomes readable when a frame is there; `None` for a driver without a descriptor.
     fn descriptor(&self) -> Option<BorrowedFd<'_>>;
 
+    /// The error that the device reported since the last call (it went down, it is gone). Until
+    /// it is taken, the descriptor counts as readable.
+    fn take_fault(&mut self) -> Option<io::Error> {
+        None
+    }
+
     /// What has been counted so far.
     fn counters(&mut self) -> RxCounters;
 }
@@ -93,4 +105,94 @@ pub trait TxQueue {
 
     /// What has been counted so far.
     fn counters(&self) -> TxCounters;
+}
+
+/// The receiving half of a queue, of whichever driver.
+#[derive(Debug)]
+pub enum Rx {
+    /// A network device.
+    AfPacket(af_packet::AfPacketRx),
+    /// Memory.
+    Memory(memory::MemoryRx),
+}
+
+/// The sending half of a queue, of whichever driver.
+#[derive(Debug)]
+pub enum Tx {
+    /// A network device.
+    AfPacket(af_packet::AfPacketTx),
+    /// Memory.
+    Memory(memory::MemoryTx),
+}
+
+/// One worker's part of a port.
+#[derive(Debug)]
+pub struct Queue {
+    /// Where frames come in.
+    pub rx: Rx,
+    /// Where frames go out.
+    pub tx: Tx,
+}
+
+impl RxQueue for Rx {
+    #[inline]
+    fn receive<'q>(&'q mut self, burst: &mut Burst<'q>) -> io::Result<()> {
+        match self {
+            Rx::AfPacket(queue) => queue.receive(burst),
+            Rx::Memory(queue) => queue.receive(burst),
+        }
+    }
+
+    #[inline]
+    fn release(&mut self) {
+        match self {
+            Rx::AfPacket(queue) => queue.release(),
+            Rx::Memory(queue) => queue.release(),
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Rx::AfPacket(queue) => queue.descriptor(),
+            Rx::Memory(queue) => queue.descriptor(),
+        }
+    }
+
+    fn take_fault(&mut self) -> Option<io::Error> {
+        match self {
+            Rx::AfPacket(queue) => queue.take_fault(),
+            Rx::Memory(queue) => queue.take_fault(),
+        }
+    }
+
+    fn counters(&mut self) -> RxCounters {
+        match self {
+            Rx::AfPacket(queue) => queue.counters(),
+            Rx::Memory(queue) => queue.counters(),
+        }
+    }
+}
+
+impl TxQueue for Tx {
+    fn capabilities(&self) -> Capabilities {
+        match self {
+            Tx::AfPacket(queue) => queue.capabilities(),
+            Tx::Memory(queue) => queue.capabilities(),
+        }
+    }
+
+    #[inline]
+    fn transmit(&mut self, burst: &mut [Frame<'_>], lanes: &[u8], refused: &mut Refused) {
+        match self {
+            Tx::AfPacket(queue) => queue.transmit(burst, lanes, refused),
+            Tx::Memory(queue) => queue.transmit(burst, lanes, refused),
+        }
+    }
+
+    fn counters(&self) -> TxCounters {
+        match self {
+            Tx::AfPacket(queue) => queue.counters(),
+            Tx::Memory(queue) => queue.counters(),
+        }
+    }
 }

@@ -1,0 +1,429 @@
+//! The facade: requests in, listings and published generations out.
+//!
+//! One [`Engine`] owns the committed ruleset. A [`Request`] is a bundle of texts; it is parsed,
+//! checked and executed against a copy-on-write clone, compiled, verified and handed to the
+//! [`Publisher`]; only then the clone becomes the committed ruleset. A refused request changes
+//! nothing. Two requests cannot interleave: `run` takes the engine by `&mut`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use sluice_dataplane::program::CounterSlot;
+use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::worker::clock::{Clock, SystemClock};
+use sluice_dataplane::worker::generation::Generation;
+
+use crate::model::{Family, Hook};
+use crate::store::exec::{Surroundings, Transaction};
+use crate::store::{ObjectBody, Ruleset, SlotAllocator};
+use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
+use crate::syntax::{Bundle, Severity, SourceMap, render_all};
+
+/// What the daemon is, as far as rulesets are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Ports are pairs; nothing is routed or translated.
+    Wire,
+    /// Ports have addresses; packets are routed.
+    Gateway,
+    /// No ports: everything that can be checked loads and lists.
+    Workbench,
+}
+
+/// A port as rulesets see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortProfile {
+    /// What rules call `iifname` and `oifname`.
+    pub name: String,
+    /// Its index: `meta iif`.
+    pub index: u32,
+    /// `meta iifgroup`.
+    pub group: u32,
+    /// ARPHRD number: `meta iiftype`.
+    pub kind: u16,
+    /// Wire: name of the port where its frames go.
+    pub peer: Option<String>,
+    /// Wire: the pair's name for ibrname and obrname.
+    pub bridge: Option<String>,
+}
+
+/// What the engine compiles for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// How frames go.
+    pub mode: Mode,
+    /// The ports; may change at run time by [`Engine::set_profile`].
+    pub ports: Vec<PortProfile>,
+}
+
+impl Profile {
+    /// Whether packets come by a hook.
+    pub fn reaches(&self, family: Family, hook: Hook) -> bool {
+        match self.mode {
+            Mode::Workbench => true,
+            Mode::Wire => {
+                family != Family::Arp && !matches!(hook, Hook::Input | Hook::Output)
+            }
+            Mode::Gateway => true,
+        }
+    }
+
+    /// A workbench without ports.
+    pub fn workbench() -> Self {
+        Self { mode: Mode::Workbench, ports: Vec::new() }
+    }
+}
+
+/// How `list` prints; nft's options of the same letters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// `-a`: handles.
+    pub handles: bool,
+    /// `-n` at least once: numbers for addresses and services, `-nn` for everything.
+    pub numeric: u8,
+    /// `-s`: without state (counters, used quotas, expiry).
+    pub stateless: bool,
+    /// `-S`: names of services.
+    pub services: bool,
+    /// `-p`: numbers for protocols.
+    pub numeric_protocols: bool,
+    /// `-y`: numbers for chain priorities.
+    pub numeric_priorities: bool,
+    /// `-N`: names of addresses. Looking up names is the client's affair; here it changes nothing.
+    pub names: bool,
+    /// `-t`: sets without elements.
+    pub terse: bool,
+    /// `-T`: times as numbers.
+    pub numeric_times: bool,
+    /// `-u`: users and groups as numbers.
+    pub guid: bool,
+    /// `-e`: echo what was added.
+    pub echo: bool,
+    /// `-j`: JSON.
+    pub json: bool,
+    /// `-o`: optimise; refused until it exists.
+    pub optimize: bool,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// For logs and events.
+    pub peer: String,
+    /// The connection, for table owners: a table with flag `owner` lives as long as its session.
+    pub session: u64,
+}
+
+/// One request: one transaction.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The commands, or the file that has them.
+    pub input: Input,
+    /// The files, read with the client's rights.
+    pub files: Bundle,
+    /// `-I`.
+    pub include_paths: Vec<String>,
+    /// `-D name=value`.
+    pub defines: Vec<(String, String)>,
+    /// How to print.
+    pub options: ListOptions,
+    /// `-c`: check only.
+    pub check_only: bool,
+    /// The peer may only read: a request that would change something is [`Refusal::forbidden`].
+    pub read_only: bool,
+    /// Refused with [`Refusal::conflict`] when the committed generation is another one.
+    pub expected_generation: Option<u64>,
+    /// Who asks.
+    pub origin: Origin,
+}
+
+impl Request {
+    /// A request for one input, with defaults for everything else.
+    pub fn new(input: Input) -> Self {
+        Self {
+            input,
+            files: Bundle::default(),
+            include_paths: Vec::new(),
+            defines: Vec::new(),
+            options: ListOptions::default(),
+            check_only: false,
+            read_only: false,
+            expected_generation: None,
+            origin: Origin::default(),
+        }
+    }
+
+    /// Words of a command line.
+    pub fn command(text: &str) -> Self {
+        Self::new(Input::CommandLine(text.to_owned()))
+    }
+
+    /// A file with this text.
+    pub fn file(name: &str, text: &str) -> Self {
+        let mut request = Self::new(Input::File(name.to_owned()));
+        request.files.files.insert(name.to_owned(), Ok(text.into()));
+        request
+    }
+}
+
+/// What kind of thing changed; for `monitor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What happened to it.
+    pub action: ChangeAction,
+    /// Its noun: table, chain, rule, set, element, counter ...
+    pub object: &'static str,
+    /// nft's text for it, as `monitor` prints it.
+    pub text: String,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeAction {
+    /// Made.
+    New,
+    /// Taken away.
+    Deleted,
+}
+
+/// An accepted request.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// For standard output.
+    pub output: String,
+    /// One line each, for standard error.
+    pub warnings: Vec<String>,
+    /// The committed generation after the request.
+    pub generation: u64,
+    /// Whether the request changed the ruleset.
+    pub changed: bool,
+    /// What changed, in order.
+    pub changes: Vec<Change>,
+}
+
+/// A refused request; nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// What nft prints on standard error, lines, carets and all; ends with a newline.
+    pub rendered: String,
+    /// The same as data.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The expected generation has passed (409).
+    pub conflict: bool,
+    /// The request would change something and may not (403).
+    pub forbidden: bool,
+}
+
+/// One complaint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// File or `<cmdline>`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// First column, from 1.
+    pub column: u32,
+    /// Last column, from 1, inclusive.
+    pub end_column: u32,
+    /// Without "Error: ".
+    pub message: String,
+}
+
+/// Takes a finished generation to the workers.
+pub trait Publisher: Send {
+    /// Swaps the generation in; returns when every packet that starts from now on sees it.
+    fn publish(&mut self, generation: Arc<Generation>);
+}
+
+/// A publisher for a workbench and for tests: nobody is there.
+#[derive(Debug, Default)]
+pub struct NoWorkers;
+
+impl Publisher for NoWorkers {
+    fn publish(&mut self, _generation: Arc<Generation>) {}
+}
+
+/// The committed ruleset and what changes it.
+pub struct Engine {
+    profile: Profile,
+    ruleset: Ruleset,
+    generation: u64,
+    counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
+    publisher: Box<dyn Publisher>,
+    live: Option<Arc<Generation>>,
+    retired: VecDeque<Retired>,
+}
+
+/// Slots of what was removed, until nobody uses the generation that had them.
+struct Retired {
+    generation: Weak<Generation>,
+    slots: Vec<CounterSlot>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An empty ruleset over these counters.
+    pub fn new(
+        profile: Profile,
+        counters: Arc<Counters>,
+        clock: Arc<dyn Clock>,
+        publisher: Box<dyn Publisher>,
+    ) -> Self {
+        Self {
+            profile,
+            ruleset: Ruleset::default(),
+            generation: 0,
+            counters,
+            clock,
+            publisher,
+            live: None,
+            retired: VecDeque::new(),
+        }
+    }
+
+    /// An engine without ports.
+    pub fn workbench() -> Self {
+        Self::new(
+            Profile::workbench(),
+            Arc::new(Counters::new(1)),
+            Arc::new(SystemClock),
+            Box::new(NoWorkers),
+        )
+    }
+
+    /// The committed generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The committed ruleset.
+    pub fn ruleset(&self) -> &Ruleset {
+        &self.ruleset
+    }
+
+    /// What workers evaluate.
+    pub fn live(&self) -> Option<&Arc<Generation>> {
+        self.live.as_ref()
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// What it compiles for.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Runs one request as one transaction.
+    ///
+    /// # Errors
+    /// When it was refused; nothing has changed.
+    pub fn run(&mut self, request: Request) -> Result<Reply, Refusal> {
+        if request.expected_generation.is_some_and(|expected| expected != self.generation) {
+            return Err(Refusal { conflict: true, ..Refusal::default() });
+        }
+        let options = syntax::Options {
+            include_paths: request.include_paths.clone(),
+            defines: request.defines.clone(),
+        };
+        let mut files = request.files.clone();
+        let parsed = syntax::parse(&request.input, &options, &mut files);
+        let surroundings = Surroundings {
+            sources: &parsed.sources,
+            profile: &self.profile,
+            options: request.options,
+            session: request.origin.session,
+            now_ns: self.clock.monotonic_ns(),
+            check_only: request.check_only,
+        };
+        let slots = SlotAllocator::new(self.counters.clone());
+        let mut transaction = Transaction::new(self.ruleset.clone(), slots, surroundings);
+        for command in &parsed.commands {
+            transaction.run(command);
+            if transaction.check_errors.len() >= MAX_ERRORS {
+                break;
+            }
+        }
+        if let Some(refusal) = complaints(&parsed, &transaction) {
+            transaction.slots.roll_back();
+            return Err(refusal);
+        }
+        let warnings = transaction.warnings.iter().chain(&parsed.diagnostics);
+        let warnings: Vec<String> =
+            warnings.map(|warning| warning.render(&parsed.sources).trim_end().to_owned()).collect();
+        let output = std::mem::take(&mut transaction.output);
+        if !transaction.changed || request.check_only {
+            transaction.slots.roll_back();
+            return Ok(Reply { output, warnings, generation: self.generation, ..Reply::default() });
+        }
+        if request.read_only {
+            transaction.slots.roll_back();
+            return Err(Refusal { forbidden: true, ..Refusal::default() });
+        }
+        let changes = std::mem::take(&mut transaction.changes);
+        let gone = lost_slots(&transaction);
+        let ruleset = transaction.ruleset;
+        self.commit(ruleset, gone);
+        Ok(Reply { output, warnings, generation: self.generation, changed: true, changes })
+    }
+
+    fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>) {
+        self.ruleset = ruleset;
+        self.generation += 1;
+        let generation = self.live.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        self.retired.push_back(Retired { generation, slots: gone });
+        while self.retired.front().is_some_and(|retired| retired.generation.strong_count() == 0) {
+            let Some(retired) = self.retired.pop_front() else { break };
+            retired.slots.into_iter().for_each(|slot| self.counters.free(slot));
+        }
+    }
+}
+
+/// Counter slots that nobody has any more.
+fn lost_slots(transaction: &Transaction<'_>) -> Vec<CounterSlot> {
+    let mut kept = std::collections::HashSet::new();
+    let mut lost: Vec<CounterSlot> = Vec::new();
+    for rule in transaction.removed.lost_rules() {
+        lost.extend(rule.slots.counters.iter().copied());
+    }
+    for object in transaction.removed.lost_objects() {
+        if let ObjectBody::Counter { slot, .. } = &object.body {
+            lost.push(*slot);
+        }
+    }
+    lost.retain(|slot| kept.insert(*slot));
+    lost
+}
+
+/// What nft would print, if there is any error.
+fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal> {
+    let parse_failed = parsed.diagnostics.iter().any(|complaint| complaint.severity == Severity::Error);
+    let mut errors: Vec<_> = parsed.diagnostics.clone();
+    errors.extend(transaction.check_errors.iter().cloned());
+    if errors.is_empty() || (!parse_failed && transaction.check_errors.is_empty()) {
+        if transaction.kernel_errors.is_empty() {
+            return None;
+        }
+        errors = transaction.kernel_errors.clone();
+    }
+    let rendered = render_all(&errors, &parsed.sources);
+    let diagnostics = errors.iter().map(|error| diagnostic(error, &parsed.sources)).collect();
+    Some(Refusal { rendered, diagnostics, conflict: false, forbidden: false })
+}
+
+fn diagnostic(complaint: &crate::syntax::Diagnostic, sources: &SourceMap) -> Diagnostic {
+    let place = complaint.span.and_then(|span| Some((sources.get(span.source)?, sources.position(span)?)));
+    let (file, line, column, end_column) = match place {
+        Some((source, at)) => (source.name.clone(), at.line, at.first_column, at.last_column),
+        None => (String::new(), 0, 0, 0),
+    };
+    Diagnostic { file, line, column, end_column, message: complaint.message.clone() }
+}

@@ -1,0 +1,290 @@
+//! Rules: add, insert, replace, delete.
+
+use std::sync::Arc;
+
+use super::suggest::{self, Noun};
+use super::{Done, Errno, Transaction, named, refuse, shared};
+use crate::model::expr::{Expr, ExprKind};
+use crate::model::rule::SetInfo;
+use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
+use crate::store::references::{self, Node};
+use crate::store::{Chunk, Id, StoredRule, Table, checker, place};
+use crate::syntax::Span;
+use crate::syntax::ast::{self, ItemRef, RulePosition};
+
+/// A table as the checker sees it.
+pub(super) struct TableScope<'a>(pub(super) Option<&'a Table>);
+
+impl Scope for TableScope<'_> {
+    fn set(&self, name: &str) -> Option<SetInfo> {
+        Some(self.0?.set(name)?.info())
+    }
+
+    fn object(&self, kind: ObjectKind, name: &str) -> bool {
+        self.0.is_some_and(|table| table.object(kind, name).is_some())
+    }
+
+    fn chain(&self, name: &str) -> bool {
+        self.0.is_some_and(|table| table.chain(name).is_some())
+    }
+
+    fn flowtable(&self, name: &str) -> bool {
+        self.0.is_some_and(|table| table.flowtable(name).is_some())
+    }
+}
+
+impl Transaction<'_> {
+    /// What the check makes of a rule.
+    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule) -> Done<Rule> {
+        let table = self.ruleset.table(chain.family, &chain.table.value);
+        let name = chain.which.name().map_or("", |name| &name.value);
+        let base = table.and_then(|table| table.chain(name)).and_then(|chain| chain.base.as_ref());
+        let scope = TableScope(table.map(|table| &**table));
+        let context = RuleContext {
+            family: chain.family,
+            table: &chain.table.value,
+            chain: base.map(|base| ChainInfo { kind: base.kind, hook: base.hook, priority: base.priority }),
+            scope: &scope,
+        };
+        checker::rule(rule, &context).map_err(super::Fail::Check)
+    }
+
+    /// nft looks at the chain itself when a position is given.
+    fn checked_position(&self, chain: &ItemRef) -> Done {
+        let table = self.checked_table(chain.family, &chain.table)?;
+        let name = named(chain)?;
+        if table.chain(&name.value).is_none() {
+            return Err(suggest::unknown(&self.ruleset, Noun::Chain, &name.value, name.span).into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_rule(
+        &mut self,
+        chain: &ItemRef,
+        position: Option<&RulePosition>,
+        rule: &ast::Rule,
+        insert: bool,
+        span: Span,
+    ) -> Done {
+        if position.is_some() {
+            self.checked_position(chain)?;
+        }
+        let body = self.check_rule(chain, rule)?;
+        let index = self.place_of(chain, Noun::Rule)?;
+        let at = self.target(index, chain, position, insert)?;
+        let stored = self.store_rule(index, chain, body, rule, span)?;
+        let Some(chain_name) = chain.which.name() else { return Ok(()) };
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        let handle = stored.handle;
+        if let Some(known) = table.chain_mut(&chain_name.value) {
+            match at {
+                Some(at) => known.rules.insert(at, Arc::new(stored)),
+                None => known.rules.push(Arc::new(stored)),
+            }
+        }
+        self.changed = true;
+        if self.options.echo {
+            let keyword = if insert { "insert" } else { "add" };
+            self.echo_rule(index, &chain_name.value, handle, keyword);
+        }
+        Ok(())
+    }
+
+    /// Where a new rule goes: before the rule at that place, or at the end.
+    fn target(
+        &self,
+        index: usize,
+        chain: &ItemRef,
+        position: Option<&RulePosition>,
+        insert: bool,
+    ) -> Done<Option<usize>> {
+        let table = &self.ruleset.tables[index];
+        let name = named(chain)?;
+        let Some(known) = table.chain(&name.value) else {
+            return Err(suggest::missing(
+                &self.ruleset,
+                Noun::Rule,
+                chain.family,
+                &chain.table,
+                &name.value,
+                name.span,
+            ));
+        };
+        let behind = usize::from(!insert);
+        match position {
+            None => Ok(insert.then_some(0)),
+            Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
+                match known.rules.position(handle.value) {
+                    Some(at) => Ok(Some(at + behind)),
+                    None => refuse(handle.span, Errno::NoEntry),
+                }
+            }
+            Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
+                Ok(at) if at < known.rules.len() => Ok(Some(at + behind)),
+                _ => refuse(number.span, Errno::NoEntry),
+            },
+        }
+    }
+
+    /// Takes handles, slots and references for a rule; the caller puts it into the chain.
+    fn store_rule(
+        &mut self,
+        index: usize,
+        chain: &ItemRef,
+        body: Rule,
+        source: &ast::Rule,
+        span: Span,
+    ) -> Done<StoredRule> {
+        let line = self.line(source.span);
+        let name = named(chain)?;
+        let chain_name = shared(&name.value);
+        let table = &self.ruleset.tables[index];
+        let (family, table_name) = (table.family, table.name.clone());
+        let mut used = Vec::new();
+        references::of_rule(&body, &mut |node| used.push(node));
+        for node in &used {
+            check_target(table, node, source)?;
+        }
+        let meters = self.make_meters(index, &body, span)?;
+        let node = Node::Chain(chain_name.clone());
+        let jumps = used.iter().any(|node| matches!(node, Node::Chain(_) | Node::Set(_)));
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        for target in &used {
+            table.references.add(&node, target.clone());
+        }
+        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+            let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+            used.iter().for_each(|target| table.references.remove(&node, target));
+            meters.iter().for_each(|meter| drop(table.take_set(meter)));
+            return Err(fail);
+        }
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        table.last_handle += anonymous_handles(&body) - meters.len() as u64;
+        let handle = table.give_handle();
+        let continued = self.removed.take_rule(family, &table_name, &chain_name, &body);
+        let (id, slots) = match &continued {
+            Some(old) => (old.id, self.slots.continue_rule(old, &body)),
+            None => (Id::fresh(), self.slots.rule(&body)),
+        };
+        match slots {
+            Some(slots) => Ok(StoredRule { id, handle, slots, body, line }),
+            None => refuse(span, Errno::TableFull),
+        }
+    }
+
+    fn release(&mut self, index: usize, chain: &str, old: &Arc<StoredRule>) {
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        let (family, table_name, chain) = (table.family, table.name.clone(), shared(chain));
+        let node = Node::Chain(chain.clone());
+        references::of_rule(&old.body, &mut |target| table.references.remove(&node, &target));
+        self.removed.rule(family, &table_name, &chain, old.clone());
+        self.drop_unused_meters(index, &[Arc::new(Chunk { id: Id(0), rules: vec![old.clone()] })]);
+    }
+
+    pub(super) fn replace_rule(
+        &mut self,
+        chain: &ItemRef,
+        position: &RulePosition,
+        rule: &ast::Rule,
+        span: Span,
+    ) -> Done {
+        self.checked_position(chain)?;
+        let body = self.check_rule(chain, rule)?;
+        let (index, at, old) = self.existing(chain, position)?;
+        let name = named(chain)?;
+        let mut stored = self.store_rule(index, chain, body, rule, span)?;
+        if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
+            stored.id = old.id;
+        }
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if let Some(known) = table.chain_mut(&name.value) {
+            known.rules.replace(at, Arc::new(stored));
+        }
+        self.release(index, &name.value, &old);
+        self.changed = true;
+        Ok(())
+    }
+
+    pub(super) fn delete_rule(&mut self, chain: &ItemRef, position: &RulePosition, lenient: bool) -> Done {
+        let (index, at, old) = match self.existing(chain, position) {
+            Ok(found) => found,
+            Err(_) if lenient => return Ok(()),
+            Err(fail) => return Err(fail),
+        };
+        let name = named(chain)?;
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if let Some(known) = table.chain_mut(&name.value) {
+            known.rules.remove(at);
+        }
+        self.release(index, &name.value, &old);
+        self.changed = true;
+        self.note_deleted(
+            "rule",
+            format!(
+                "delete rule {} {} {} handle {}",
+                chain.family.keyword(),
+                chain.table.value,
+                name.value,
+                old.handle
+            ),
+        );
+        Ok(())
+    }
+
+    /// The rule that a command means.
+    fn existing(&self, chain: &ItemRef, position: &RulePosition) -> Done<(usize, usize, Arc<StoredRule>)> {
+        let index = self.place_of(chain, Noun::Rule)?;
+        let name = named(chain)?;
+        let Some(known) = self.ruleset.tables[index].chain(&name.value) else {
+            return Err(suggest::missing(
+                &self.ruleset,
+                Noun::Rule,
+                chain.family,
+                &chain.table,
+                &name.value,
+                name.span,
+            ));
+        };
+        let (found, span) = match position {
+            RulePosition::Handle(handle) | RulePosition::Position(handle) => {
+                (known.rules.position(handle.value), handle.span)
+            }
+            RulePosition::Index(number) => (usize::try_from(number.value).ok(), number.span),
+        };
+        let rule = found.and_then(|at| Some((at, known.rules.get(at)?.clone())));
+        match rule {
+            Some((at, rule)) => Ok((index, at, rule)),
+            None => refuse(span, Errno::NoEntry),
+        }
+    }
+}
+
+/// What a rule names must be there, and a jump must not go to a base chain.
+fn check_target(table: &Table, node: &Node, source: &ast::Rule) -> Done {
+    let (found, name) = match node {
+        Node::Chain(name) => match table.chain(name) {
+            Some(chain) if chain.base.is_some() => {
+                return refuse(place::of_name(source, name), Errno::NotSupported);
+            }
+            found => (found.is_some(), name),
+        },
+        // The check has looked for sets; a meter makes its own.
+        Node::Set(_) => return Ok(()),
+        Node::Object(kind, name) => (table.object(*kind, name).is_some(), name),
+        Node::Flowtable(name) => (table.flowtable(name).is_some(), name),
+    };
+    if found { Ok(()) } else { refuse(place::of_name(source, name), Errno::NoEntry) }
+}
+
+/// Handles that the kernel gives to the anonymous sets and chains of a rule, and to its meters.
+fn anonymous_handles(rule: &Rule) -> u64 {
+    let mut count = 0;
+    place::visit_rule(rule, &mut |visited| match visited {
+        place::Visited::Expr(Expr { kind: ExprKind::Set(_), .. }) => count += 1,
+        place::Visited::AnonymousChain(rules) => count += 1 + rules.len() as u64,
+        place::Visited::Stmt(crate::model::Stmt::Meter(_)) => count += 1,
+        _ => {}
+    });
+    count
+}

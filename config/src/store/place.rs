@@ -1,0 +1,140 @@
+//! Walks over rules: everything in a checked rule, and where a written one says a name.
+
+use crate::model::expr::{ChainRef, Expr, ExprKind, Verdict};
+use crate::model::stmt::{ObjectTarget, Stmt};
+use crate::model::{Element, Rule};
+use crate::syntax::Span;
+use crate::syntax::ast;
+
+/// What a walk meets.
+#[derive(Debug)]
+pub enum Visited<'a> {
+    /// A statement, before what is in it.
+    Stmt(&'a Stmt),
+    /// An expression, before what is in it.
+    Expr(&'a Expr),
+    /// The rules of a jump or goto in place, before what is in them.
+    AnonymousChain(&'a [Rule]),
+}
+
+/// Calls `f` for everything in a rule, in the order of the text.
+pub fn visit_rule<'a>(rule: &'a Rule, f: &mut dyn FnMut(Visited<'a>)) {
+    rule.stmts.iter().for_each(|stmt| visit_stmt(stmt, f));
+}
+
+fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
+    f(Visited::Stmt(stmt));
+    let mut exprs = |list: &[Option<&'a Expr>]| list.iter().flatten().for_each(|expr| visit_expr(expr, f));
+    match stmt {
+        Stmt::Match(m) => exprs(&[Some(&m.left), Some(&m.right)]),
+        Stmt::Verdict(verdict) => visit_verdict(verdict, f),
+        Stmt::VerdictMap { key, map } => exprs(&[Some(key), Some(map)]),
+        Stmt::Object { target: ObjectTarget::Map(map), .. } => exprs(&[Some(map)]),
+        Stmt::Mangle { target, value } => exprs(&[Some(target), Some(value)]),
+        Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => exprs(&[Some(expr)]),
+        Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => exprs(&[Some(value)]),
+        Stmt::Nat(nat) => exprs(&[nat.addr.as_ref(), nat.port.as_ref()]),
+        Stmt::Tproxy { addr, port, .. } => exprs(&[addr.as_ref(), port.as_ref()]),
+        Stmt::Dup { to, device } => exprs(&[to.as_ref(), device.as_ref()]),
+        Stmt::Fwd { addr, device, .. } => exprs(&[addr.as_ref(), Some(device)]),
+        Stmt::SetUpdate(update) => visit_element(&update.element, f),
+        Stmt::Meter(meter) => visit_element(&meter.element, f),
+        Stmt::Npt { from, to, .. } => exprs(&[Some(from), Some(to)]),
+        Stmt::Object { target: ObjectTarget::Name(_), .. }
+        | Stmt::FlowAdd(_)
+        | Stmt::Nat64(_)
+        | Stmt::Siit(_)
+        | Stmt::Counter { .. }
+        | Stmt::Limit(_)
+        | Stmt::Quota(_)
+        | Stmt::Last { .. }
+        | Stmt::ConnLimit { .. }
+        | Stmt::Log(_)
+        | Stmt::Reject(_)
+        | Stmt::Notrack
+        | Stmt::Synproxy(_) => {}
+    }
+}
+
+fn visit_verdict<'a>(verdict: &'a Verdict, f: &mut dyn FnMut(Visited<'a>)) {
+    if let Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules)) = verdict {
+        f(Visited::AnonymousChain(rules));
+        rules.iter().for_each(|rule| visit_rule(rule, f));
+    }
+}
+
+fn visit_expr<'a>(expr: &'a Expr, f: &mut dyn FnMut(Visited<'a>)) {
+    f(Visited::Expr(expr));
+    match &expr.kind {
+        ExprKind::Concat(parts) => parts.iter().for_each(|part| visit_expr(part, f)),
+        ExprKind::Verdict(verdict) => visit_verdict(verdict, f),
+        ExprKind::Hash(hash) => {
+            if let Some(key) = &hash.key {
+                visit_expr(key, f);
+            }
+        }
+        ExprKind::Binop { left, right, .. } => {
+            visit_expr(left, f);
+            visit_expr(right, f);
+        }
+        ExprKind::Map { key, map } => {
+            visit_expr(key, f);
+            visit_expr(map, f);
+        }
+        // Elements are constants; their statements' state lives in the runtime set.
+        _ => {}
+    }
+}
+
+fn visit_element<'a>(element: &'a Element, f: &mut dyn FnMut(Visited<'a>)) {
+    visit_expr(&element.key, f);
+    if let Some(data) = &element.data {
+        visit_expr(data, f);
+    }
+}
+
+/// Where a written rule says a name; the rule itself if it does not.
+pub fn of_name(rule: &ast::Rule, name: &str) -> Span {
+    rule.stmts.iter().find_map(|stmt| in_stmt(stmt, name)).unwrap_or(rule.span)
+}
+
+fn in_stmt(stmt: &ast::Stmt, name: &str) -> Option<Span> {
+    use ast::StmtKind as K;
+    match &stmt.kind {
+        K::Verdict(verdict) => in_verdict(verdict, name),
+        K::Match(expr) | K::MetaSet(_, expr) | K::CtSet(_, expr) => in_expr(expr, name),
+        K::VerdictMap(map) => in_expr(&map.map, name),
+        K::ObjectRef(object) => in_expr(&object.name, name),
+        K::Chain(chain) => chain.rules.iter().flat_map(|rule| &rule.stmts).find_map(|stmt| in_stmt(stmt, name)),
+        K::FlowAdd(flowtable) => (flowtable.value == name).then_some(flowtable.span),
+        K::SetUpdate(update) => in_expr(&update.set, name),
+        _ => None,
+    }
+}
+
+fn in_verdict(verdict: &ast::Verdict, name: &str) -> Option<Span> {
+    match verdict {
+        ast::Verdict::Jump(to) | ast::Verdict::Goto(to) => (to.word() == Some(name)).then_some(to.span),
+        _ => None,
+    }
+}
+
+fn in_expr(expr: &ast::Expr, name: &str) -> Option<Span> {
+    if expr.word() == Some(name) {
+        return Some(expr.span);
+    }
+    match &expr.kind {
+        ast::ExprKind::SetRef(set) => (set == name).then_some(expr.span),
+        ast::ExprKind::Verdict(verdict) => in_verdict(verdict, name),
+        ast::ExprKind::Map(map) => in_expr(&map.map, name),
+        ast::ExprKind::Relational(_, sides) => in_expr(&sides.1, name),
+        ast::ExprKind::Set(elements) => elements.iter().find_map(|element| in_element(element, name)),
+        ast::ExprKind::Variable(variable) => in_expr(&variable.value, name),
+        _ => None,
+    }
+}
+
+/// Where a written element says a name.
+pub fn in_element(element: &ast::Element, name: &str) -> Option<Span> {
+    in_expr(&element.key, name).or_else(|| in_expr(element.data.as_deref()?, name))
+}

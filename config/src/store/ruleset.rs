@@ -1,0 +1,33 @@
+//! All tables, in the order in which they were made.
+
+use std::sync::Arc;
+
+use super::Table;
+use crate::model::Family;
+
+/// The whole ruleset. Cloning it is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Ruleset {
+    /// Tables in order of creation.
+    pub tables: Vec<Arc<Table>>,
+    /// Handle of the newest table.
+    pub last_table_handle: u64,
+}
+
+impl Ruleset {
+    /// A table by family and name.
+    pub fn table(&self, family: Family, name: &str) -> Option<&Arc<Table>> {
+        self.tables.iter().find(|table| table.family == family && &*table.name == name)
+    }
+
+    /// A table for change: copied when somebody else holds it.
+    pub fn table_mut(&mut self, family: Family, name: &str) -> Option<&mut Table> {
+        let table = self.tables.iter_mut().find(|table| table.family == family && &*table.name == name)?;
+        Some(Arc::make_mut(table))
+    }
+
+    /// The table's place.
+    pub fn position(&self, family: Family, name: &str) -> Option<usize> {
+        self.tables.iter().position(|table| table.family == family && &*table.name == name)
+    }
+}

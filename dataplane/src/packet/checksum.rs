@@ -1,0 +1,108 @@
+//! The Internet checksum: computing it, and changing it by what has changed (RFC 1624).
+
+/// The one's complement sum of bytes, not folded; an odd last byte is the high half of a word.
+pub fn sum(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut sum: u64 = words
+        .iter()
+        .map(|word| u64::from(u32::from_be_bytes(*word)))
+        .sum();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    sum += u64::from(u32::from_be_bytes(last));
+    sum
+}
+
+/// Folds a sum to 16 bits.
+pub fn fold(mut sum: u64) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// The checksum of bytes.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    !fold(sum(bytes))
+}
+
+/// The sum of the pseudo-header of TCP, UDP and ICMPv6: addresses (8 or 32 bytes), protocol and
+/// length of the transport.
+pub fn pseudo_header(addresses: &[u8], protocol: u8, length: u32) -> u64 {
+    sum(addresses) + u64::from(protocol) + u64::from(length)
+}
+
+/// A complete checksum after `old` has become `new`, both folded sums of words at even offsets.
+/// As in the kernel the result is never 0 but 0xffff, which is the same number.
+pub fn replace(checksum: u16, old: u16, new: u16) -> u16 {
+    match !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new)) {
+        0 => 0xffff,
+        changed => changed,
+    }
+}
+
+/// A partial checksum (the pseudo-header's sum) after `old` has become `new`.
+pub fn replace_partial(partial: u16, old: u16, new: u16) -> u16 {
+    fold(u64::from(partial) + u64::from(!old) + u64::from(new))
+}
+
+/// The CRC32c of SCTP.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut index = 0;
+        while index < 256 {
+            let (mut value, mut bit) = (index as u32, 0);
+            while bit < 8 {
+                value = if value & 1 == 1 {
+                    value >> 1 ^ 0x82f6_3b78
+                } else {
+                    value >> 1
+                };
+                bit += 1;
+            }
+            table[index] = value;
+            index += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ crc >> 8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn known_values() {
+        // RFC 1071, section 3.
+        assert_eq!(
+            fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])),
+            0xddf2
+        );
+        assert_eq!(fold(sum(&[0xff])), 0xff00);
+        // RFC 3720, appendix B.4: 32 bytes of zeroes.
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_checksum_equals_a_new_one(
+            mut bytes in proptest::collection::vec(any::<u8>(), 2..64),
+            at in 0usize..62, value in any::<u16>(),
+        ) {
+            bytes.resize(bytes.len().next_multiple_of(2), 0);
+            let at = at % bytes.len() & !1;
+            let before = checksum(&bytes);
+            let old = fold(sum(&bytes[at..at + 2]));
+            bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+            let after = replace(before, old, value);
+            // 0 and 0xffff are the same number.
+            prop_assert_eq!(after % 0xffff, checksum(&bytes) % 0xffff);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Headers that are found by searching: IPv6 extension headers, TCP and IPv4 options, SCTP chunks,
+//! DCCP options. Each search follows the kernel's, so that what it finds and what it refuses to
+//! find is the same.
+
+use super::headers::{Extensions, Headers, ethertype, field, flag, protocol};
+
+/// A header found: its first byte in the frame, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// First byte in the frame.
+    pub at: usize,
+    /// Bytes of it.
+    pub len: usize,
+}
+
+/// The TCP header with its options, from its first byte to its last; `None` when the packet is
+/// not TCP, a later fragment, or cut off.
+pub fn tcp_header(frame: &[u8], headers: &Headers) -> Option<Found> {
+    let at = transport(headers, protocol::TCP)?;
+    let len = usize::from(field::<14>(frame, at)?[12] >> 4) * 4;
+    (len >= 20 && at + len <= frame.len()).then_some(Found { at, len })
+}
+
+/// The first TCP option of a kind.
+pub fn tcp_option(frame: &[u8], headers: &Headers, kind: u8) -> Option<Found> {
+    let header = tcp_header(frame, headers)?;
+    let bytes = &frame[header.at..header.at + header.len];
+    let mut at = 20;
+    while at + 1 < bytes.len() {
+        let len = tcp_option_len(bytes, at);
+        if bytes[at] == kind {
+            return (at + len <= bytes.len()).then_some(Found {
+                at: header.at + at,
+                len,
+            });
+        }
+        at += len;
+    }
+    None
+}
+
+/// Bytes of the option that begins at `at`; 1 for those without a length, and for a length of 0.
+pub fn tcp_option_len(header: &[u8], at: usize) -> usize {
+    let len = header.get(at + 1).copied().unwrap_or(0);
+    if header[at] <= 1 || len == 0 {
+        1
+    } else {
+        usize::from(len)
+    }
+}
+
+/// The first IPv6 extension header of a number.
+pub fn ip6_extension(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
+    if headers.ethertype != ethertype::IP6 || headers.has(flag::BAD_IP) {
+        return None;
+    }
+    let packet = &frame[..(headers.end as usize).min(frame.len())];
+    let found = Extensions::new(packet, usize::from(headers.network)).find(number)?;
+    Some(Found {
+        at: found.at,
+        len: found.len,
+    })
+}
+
+/// The first IPv4 option of a number.
+pub fn ip_option(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
+    if headers.ethertype != ethertype::IP || headers.has(flag::BAD_IP) {
+        return None;
+    }
+    let start = usize::from(headers.network);
+    let header_len = usize::from(frame.get(start)? & 15) * 4;
+    let options = frame.get(start + 20..start + header_len)?;
+    let mut at = 0;
+    while at < options.len() {
+        match options[at] {
+            0 => return None,
+            1 => at += 1,
+            kind => {
+                let len = usize::from(*options.get(at + 1)?);
+                if len < 2 || at + len > options.len() {
+                    return None;
+                }
+                if kind == number {
+                    return Some(Found {
+                        at: start + 20 + at,
+                        len,
+                    });
+                }
+                at += len;
+            }
+        }
+    }
+    None
+}
+
+/// The first SCTP chunk of a type.
+pub fn sctp_chunk(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
+    let mut at = transport(headers, protocol::SCTP)? + 12;
+    while let Some([kind, _, high, low]) = field::<4>(frame, at) {
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        if len == 0 {
+            return None;
+        }
+        if kind == number {
+            return Some(Found { at, len });
+        }
+        at += len.next_multiple_of(4);
+    }
+    None
+}
+
+/// The first DCCP option of a type.
+pub fn dccp_option(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
+    let start = transport(headers, protocol::DCCP)?;
+    let header = field::<12>(frame, start)?;
+    let extended = if header[8] & 1 != 0 { 4 } else { 0 };
+    let of_type = match header[8] >> 1 & 15 {
+        0 => 4,
+        1 | 7 => 12,
+        2 => 0,
+        3..=6 | 8 | 9 => 8,
+        _ => return None,
+    };
+    let end = start + usize::from(header[4]) * 4;
+    let mut at = start + 12 + extended + of_type;
+    let options = frame.get(..end)?;
+    while at < end {
+        let len = match options[at] {
+            0..=31 => 1,
+            _ => usize::from(*options.get(at + 1)?),
+        };
+        if len == 0 || at + len > end {
+            return None;
+        }
+        if options[at] == number {
+            return Some(Found { at, len });
+        }
+        at += len;
+    }
+    None
+}
+
+fn transport(headers: &Headers, protocol: u8) -> Option<usize> {
+    (headers.has(flag::TRANSPORT) && headers.l4proto == protocol)
+        .then_some(usize::from(headers.transport))
+}

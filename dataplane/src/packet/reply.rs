@@ -1,0 +1,186 @@
+//! Answers to refused packets: ICMP and ICMPv6 unreachable, TCP resets.
+//!
+//! Built as the kernel's bridge builds them (nft_reject_bridge): addresses swapped at both layers,
+//! the tag kept, hop limit 64, no route needed. Nothing answers to group addresses, to later
+//! fragments, to broken packets, to unreachables, or to resets.
+
+use super::checksum::{checksum, fold, pseudo_header, sum};
+use super::frame::HEADROOM;
+use super::headers::{Headers, ethertype, field, flag, protocol};
+
+const HOP_LIMIT: u8 = 64;
+/// Most bytes of the refused packet that an ICMP answer quotes.
+const QUOTE: usize = 536;
+/// The same for ICMPv6.
+const QUOTE6: usize = 1220;
+const ICMP_UNREACHABLE: u8 = 3;
+const ICMPV6_UNREACHABLE: u8 = 1;
+
+/// An answer: its memory, with [`HEADROOM`] free bytes in front of the frame.
+pub type Answer = Box<[u8]>;
+
+/// Destination unreachable with `code` for IPv4, `code6` for IPv6; `None` where there is none
+/// to be sent. `partial` says that the transport's checksum is not complete yet.
+pub fn unreachable(
+    frame: &[u8],
+    headers: &Headers,
+    partial: bool,
+    code: Option<u8>,
+    code6: Option<u8>,
+) -> Option<Answer> {
+    let packet = answerable(frame, headers)?;
+    if !partial && !transport_checksum_ok(frame, headers) {
+        return None;
+    }
+    let first = field::<1>(frame, usize::from(headers.transport)).map(|[byte]| byte);
+    match headers.ethertype {
+        ethertype::IP => {
+            if headers.l4proto == protocol::ICMP && first == Some(ICMP_UNREACHABLE) {
+                return None;
+            }
+            let quote = &packet[..packet.len().min(QUOTE)];
+            let mut message = vec![ICMP_UNREACHABLE, code?, 0, 0, 0, 0, 0, 0];
+            message.extend_from_slice(quote);
+            let check = checksum(&message);
+            message[2..4].copy_from_slice(&check.to_be_bytes());
+            Some(assemble(frame, headers, protocol::ICMP, &message))
+        }
+        _ => {
+            if headers.l4proto == protocol::ICMPV6 && first == Some(ICMPV6_UNREACHABLE) {
+                return None;
+            }
+            let quote = &packet[..packet.len().min(QUOTE6)];
+            let mut message = vec![ICMPV6_UNREACHABLE, code6?, 0, 0, 0, 0, 0, 0];
+            message.extend_from_slice(quote);
+            set_checksum(packet, protocol::ICMPV6, &mut message, 2);
+            Some(assemble(frame, headers, protocol::ICMPV6, &message))
+        }
+    }
+}
+
+/// A reset for a TCP packet.
+pub fn tcp_reset(frame: &[u8], headers: &Headers, partial: bool) -> Option<Answer> {
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    let packet = answerable(frame, headers)?;
+    let tcp = field::<20>(frame, usize::from(headers.transport))?;
+    let flags = tcp[13];
+    let broken = !partial && !transport_checksum_ok(frame, headers);
+    if headers.l4proto != protocol::TCP || flags & RST != 0 || broken {
+        return None;
+    }
+    let mut reset = [0; 20];
+    reset[0..2].copy_from_slice(&tcp[2..4]);
+    reset[2..4].copy_from_slice(&tcp[0..2]);
+    reset[12] = 5 << 4;
+    if flags & ACK != 0 {
+        reset[4..8].copy_from_slice(&tcp[8..12]);
+        reset[13] = RST;
+    } else {
+        let payload = (headers.end as usize)
+            .saturating_sub(usize::from(headers.transport) + usize::from(tcp[12] >> 4) * 4);
+        let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]])
+            .wrapping_add(payload as u32)
+            .wrapping_add(u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0));
+        reset[8..12].copy_from_slice(&sequence.to_be_bytes());
+        reset[13] = RST | ACK;
+    }
+    set_checksum(packet, protocol::TCP, &mut reset, 16);
+    Some(assemble(frame, headers, protocol::TCP, &reset))
+}
+
+/// The IP packet, if it may be answered.
+fn answerable<'f>(frame: &'f [u8], headers: &Headers) -> Option<&'f [u8]> {
+    let to_group = frame.first()? & 1 == 1;
+    let ip = matches!(headers.ethertype, ethertype::IP | ethertype::IP6);
+    if to_group || !ip || headers.has(flag::BAD_IP) || !headers.has(flag::TRANSPORT) {
+        return None;
+    }
+    frame.get(usize::from(headers.network)..headers.end as usize)
+}
+
+/// Source and destination of an IP packet, side by side.
+fn addresses(packet: &[u8]) -> &[u8] {
+    if packet[0] >> 4 == 4 {
+        &packet[12..20]
+    } else {
+        &packet[8..40]
+    }
+}
+
+/// Whether the checksum of TCP, UDP, ICMP or ICMPv6 is right; fragments and other protocols
+/// cannot be wrong.
+pub fn transport_checksum_ok(frame: &[u8], headers: &Headers) -> bool {
+    if !headers.has(flag::TRANSPORT) || headers.has(flag::FRAGMENT) {
+        return true;
+    }
+    let at = usize::from(headers.transport);
+    let Some(packet) = frame.get(usize::from(headers.network)..headers.end as usize) else {
+        return false;
+    };
+    let Some(segment) = frame.get(at..headers.end as usize) else {
+        return false;
+    };
+    let with_pseudo = match headers.l4proto {
+        protocol::ICMP => false,
+        protocol::TCP | protocol::ICMPV6 => true,
+        protocol::UDP if field::<8>(segment, 0).is_some_and(|udp| udp[6..8] == [0, 0]) => {
+            return headers.ethertype == ethertype::IP;
+        }
+        protocol::UDP => true,
+        _ => return true,
+    };
+    let pseudo = if with_pseudo {
+        pseudo_header(addresses(packet), headers.l4proto, segment.len() as u32)
+    } else {
+        0
+    };
+    fold(pseudo + sum(segment)) == 0xffff
+}
+
+fn set_checksum(packet: &[u8], protocol: u8, message: &mut [u8], at: usize) {
+    let pseudo = pseudo_header(addresses(packet), protocol, message.len() as u32);
+    let check = !fold(pseudo + sum(message));
+    message[at..at + 2].copy_from_slice(&check.to_be_bytes());
+}
+
+/// Link and IP header of the refused frame turned round, and the message behind them.
+fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> Answer {
+    let network = usize::from(headers.network);
+    let packet = &frame[network..];
+    let mut answer = vec![0; HEADROOM];
+    answer.extend_from_slice(&frame[6..12]);
+    answer.extend_from_slice(&frame[0..6]);
+    answer.extend_from_slice(&frame[12..network]);
+    if headers.ethertype == ethertype::IP {
+        let total = (20 + message.len()) as u16;
+        let mut ip = [0; 20];
+        ip[0] = 0x45;
+        ip[2..4].copy_from_slice(&total.to_be_bytes());
+        ip[6] = 0x40;
+        ip[8] = HOP_LIMIT;
+        ip[9] = protocol;
+        ip[12..16].copy_from_slice(&packet[16..20]);
+        ip[16..20].copy_from_slice(&packet[12..16]);
+        let check = checksum(&ip);
+        ip[10..12].copy_from_slice(&check.to_be_bytes());
+        answer.extend_from_slice(&ip);
+    } else {
+        let mut ip = [0; 40];
+        ip[0] = 0x60;
+        ip[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
+        ip[6] = protocol;
+        ip[7] = HOP_LIMIT;
+        ip[8..24].copy_from_slice(&packet[24..40]);
+        ip[24..40].copy_from_slice(&packet[8..24]);
+        answer.extend_from_slice(&ip);
+    }
+    answer.extend_from_slice(message);
+    answer.into()
+}
+
+#[cfg(test)]
+#[path = "reply_tests.rs"]
+mod tests;

@@ -1,0 +1,49 @@
+//! A set as the interpreter sees it: a whole batch of keys at once.
+
+use super::lanes::Column;
+use super::op::{ElementStatement, SetAction};
+use super::tables::SetDesc;
+
+/// What a look-up may need of the packets and the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Monotonic time in nanoseconds.
+    pub now_ns: u64,
+    /// Bytes of each packet, as counters count them.
+    pub lengths: &'a Column,
+    /// Number of the worker.
+    pub worker: usize,
+}
+
+/// What a packet does to an element of a dynamic set.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// What to do.
+    pub action: SetAction,
+    /// Time to live in milliseconds; without one the set's own.
+    pub timeout_ms: Option<u64>,
+    /// A map element's data, most significant column first; empty for a set.
+    pub data: &'a [&'a Column],
+    /// What a new element carries; empty: what the set's own definition says.
+    pub statements: &'a [ElementStatement],
+}
+
+/// A set or map that packets are looked up in.
+///
+/// A key is the columns of its fields side by side, numbers in host order, most significant first.
+/// Lanes are handled in ascending order wherever one can see another's effect.
+pub trait LaneSet: Send + Sync + std::fmt::Debug {
+    /// Its shape; never changes.
+    fn desc(&self) -> SetDesc;
+
+    /// Lanes of `lanes` whose key has an element that has not expired and whose element
+    /// statements (counter, limit ...) let the packet by. For a map, `data[c][lane]` is set for
+    /// those lanes: the columns of the value, [`Verdict::to_word`](super::Verdict::to_word) in one column for a
+    /// verdict map, the object's index in one column for an object map. For a set `data` is empty.
+    fn look_up(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, data: &mut [Column])
+    -> u64;
+
+    /// Adds, updates or deletes the elements of `lanes`. Yields the lanes whose rule goes on: not
+    /// those for which the set was full, or whose element statements end the rule.
+    fn change(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, change: &Change<'_>) -> u64;
+}

@@ -1,0 +1,39 @@
+//! The packed rule program: instructions, encoding, verifier, and the interpreter that runs one
+//! instruction over a whole batch.
+//!
+//! A program comes from a [`ProgramBuilder`] or from bytes ([`Program::from_bytes`]); both run the
+//! verifier, and nothing else makes a program.
+
+pub mod block;
+pub mod cell;
+pub mod counters;
+pub mod encoding;
+pub mod hash;
+pub mod key;
+pub mod lane_set;
+pub mod lanes;
+pub mod op;
+pub mod tables;
+pub mod vm;
+pub mod walk;
+
+mod builder;
+mod load;
+mod statement;
+#[cfg(test)]
+pub(crate) mod testing;
+mod write;
+
+pub use block::{Block, BlockBuilder};
+pub use builder::{Chain, DEPTH, Program, ProgramBuilder};
+pub use encoding::Malformed;
+pub use key::{
+    Base, CtKey, Direction, Exthdr, FibResult, KeyDesc, Meta, Requires, RtKey, Slot, Source,
+};
+pub use op::{
+    CellId, ChainId, Checksum, Combine, CounterSlot, ElementStatement, EngineObjectId, Icmpx,
+    LogId, MetaSetKey, NatKind, ObjectKind, Op, Reject, Relation, RuleRef, SetAction, SetId, Slots,
+    Value, Verdict,
+};
+pub use tables::{CellKind, Log, MapTargets, SetData, SetDesc, Tables};
+pub use walk::{Class, Entry, Family, Hook, Names, Policy, name_words};

@@ -1,0 +1,83 @@
+//! What the pipeline decided about each frame of a batch.
+
+use crate::drop_reason::DropReason;
+use crate::packet::frame::{BATCH, Frame};
+use crate::port::PortId;
+
+/// What becomes of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It leaves by this port.
+    Send(PortId),
+    /// It ends here.
+    Drop {
+        /// Why.
+        reason: DropReason,
+        /// The number of the rule that said so, [`NO_RULE`] when none did.
+        rule: u32,
+    },
+}
+
+/// No rule: the dataplane itself dropped the frame.
+pub const NO_RULE: u32 = u32::MAX;
+
+impl Fate {
+    /// A drop that no rule asked for.
+    pub const fn dropped(reason: DropReason) -> Self {
+        Fate::Drop {
+            reason,
+            rule: NO_RULE,
+        }
+    }
+}
+
+/// The fates of a batch, one for each lane, and what the batch brought forth.
+///
+/// The worker clears it before each batch; the pipeline sets one fate for every frame of the
+/// burst. A lane without a fate is dropped as [`DropReason::WorkerPanic`]: never a silent pass.
+#[derive(Debug)]
+pub struct Disposition {
+    fates: [Fate; BATCH],
+    /// Frames that the batch brought forth (copies, answers), sent after its own frames.
+    pub emitted: Vec<(PortId, Frame<'static>)>,
+}
+
+impl Default for Disposition {
+    fn default() -> Self {
+        Self {
+            fates: [Fate::dropped(DropReason::WorkerPanic); BATCH],
+            emitted: Vec::with_capacity(BATCH),
+        }
+    }
+}
+
+impl Disposition {
+    /// Forgets the last batch.
+    pub fn clear(&mut self) {
+        self.fates = [Fate::dropped(DropReason::WorkerPanic); BATCH];
+        self.emitted.clear();
+    }
+
+    /// Sets the fate of a lane.
+    ///
+    /// # Panics
+    /// When there is no such lane.
+    #[inline]
+    pub fn set(&mut self, lane: usize, fate: Fate) {
+        self.fates[lane] = fate;
+    }
+
+    /// The fate of a lane.
+    ///
+    /// # Panics
+    /// When there is no such lane.
+    #[inline]
+    pub fn fate(&self, lane: usize) -> Fate {
+        self.fates[lane]
+    }
+
+    /// The fates by lane.
+    pub fn fates(&self) -> &[Fate; BATCH] {
+        &self.fates
+    }
+}

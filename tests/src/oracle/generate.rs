@@ -1,0 +1,189 @@
+//! Random rulesets with frames aimed at them, from a seed.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, seq::IndexedRandom, seq::SliceRandom};
+
+use super::construct::{self, Sample};
+use crate::frames::Frame;
+
+/// A ruleset and the frames for it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The seed that made it.
+    pub seed: u64,
+    /// Lines in front of the rules (tables, chains), one chain after the other.
+    pub tables: Vec<Table>,
+    /// The frames, in the order in which they are sent.
+    pub frames: Vec<Frame>,
+}
+
+/// A table with its chains.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// `family name`.
+    pub name: String,
+    /// Its chains, called ones first.
+    pub chains: Vec<Chain>,
+}
+
+/// A chain with its rules.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// `type ... policy ...;` of a base chain, or nothing.
+    pub head: String,
+    /// Its rules.
+    pub rules: Vec<Rule>,
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What it asks, for the matrix.
+    pub constructs: Vec<String>,
+    /// Its text.
+    pub text: String,
+}
+
+impl Case {
+    /// The case of a seed.
+    pub fn random(seed: u64) -> Self {
+        let mut rng = construct::seeded(seed);
+        let mut frames = Vec::new();
+        let count = rng.random_range(1..=2);
+        let tables = (0..count)
+            .map(|number| table(&mut rng, number, &mut frames))
+            .collect();
+        frames.shuffle(&mut rng);
+        frames.truncate(100);
+        Self {
+            seed,
+            tables,
+            frames,
+        }
+    }
+
+    /// The ruleset as text.
+    pub fn ruleset(&self) -> String {
+        let mut text = String::new();
+        for table in &self.tables {
+            text.push_str(&format!("table {} {{\n", table.name));
+            for chain in &table.chains {
+                text.push_str(&format!("\tchain {} {{\n", chain.name));
+                if !chain.head.is_empty() {
+                    text.push_str(&format!("\t\t{}\n", chain.head));
+                }
+                for rule in &chain.rules {
+                    text.push_str(&format!("\t\t{}\n", rule.text));
+                }
+                text.push_str("\t}\n");
+            }
+            text.push_str("}\n");
+        }
+        text
+    }
+
+    /// The frames' bytes.
+    pub fn bytes(&self) -> Vec<Vec<u8>> {
+        self.frames
+            .iter()
+            .map(|frame| frame.bytes.clone())
+            .collect()
+    }
+}
+
+fn table(rng: &mut SmallRng, number: usize, frames: &mut Vec<Frame>) -> Table {
+    let family = *["ip", "ip6", "inet", "bridge", "netdev"]
+        .choose(rng)
+        .unwrap_or(&"inet");
+    let called: Vec<String> = (0..rng.random_range(0..3))
+        .map(|at| format!("called{at}"))
+        .collect();
+    let mut chains: Vec<Chain> = Vec::new();
+    for (at, name) in called.iter().enumerate() {
+        let rules = rules(rng, family, &called[..at], frames);
+        chains.push(Chain {
+            name: name.clone(),
+            head: String::new(),
+            rules,
+        });
+    }
+    for at in 0..rng.random_range(1..=2) {
+        let head = head(rng, family);
+        let rules = rules(rng, family, &called, frames);
+        chains.push(Chain {
+            name: format!("base{at}"),
+            head,
+            rules,
+        });
+    }
+    Table {
+        name: format!("{family} t{number}"),
+        chains,
+    }
+}
+
+fn head(rng: &mut SmallRng, family: &str) -> String {
+    let policy = if rng.random_bool(0.3) {
+        "drop"
+    } else {
+        "accept"
+    };
+    let priority = rng.random_range(-5..5);
+    if family == "netdev" {
+        return format!(
+            "type filter hook ingress device left priority {priority}; policy {policy};"
+        );
+    }
+    let hook = ["prerouting", "forward", "postrouting"]
+        .choose(rng)
+        .unwrap_or(&"forward");
+    format!("type filter hook {hook} priority {priority}; policy {policy};")
+}
+
+fn rules(
+    rng: &mut SmallRng,
+    family: &str,
+    callable: &[String],
+    frames: &mut Vec<Frame>,
+) -> Vec<Rule> {
+    (0..rng.random_range(1..6))
+        .map(|_| rule(rng, family, callable, frames))
+        .collect()
+}
+
+fn rule(rng: &mut SmallRng, family: &str, callable: &[String], frames: &mut Vec<Frame>) -> Rule {
+    let mut samples: Vec<Sample> = vec![construct::any(rng, family)];
+    if rng.random_bool(0.3) {
+        // nft refuses matches of two protocols in one rule: the second one looks at the same.
+        let second = construct::any(rng, family);
+        if second.frames[0].protocols() == samples[0].frames[0].protocols() {
+            samples.push(second);
+        }
+    }
+    let mut text = String::new();
+    let mut constructs = Vec::new();
+    for sample in samples {
+        text.push_str(&sample.text);
+        text.push(' ');
+        constructs.push(format!("{family}: {}", sample.construct));
+        frames.extend(sample.frames);
+    }
+    text.push_str("counter");
+    text.push_str(&verdict(rng, callable));
+    Rule { constructs, text }
+}
+
+fn verdict(rng: &mut SmallRng, callable: &[String]) -> String {
+    let target = callable.choose(rng);
+    match (rng.random_range(0..10), target) {
+        (0..4, _) => String::new(),
+        (4 | 5, _) => " accept".to_owned(),
+        (6, _) => " drop".to_owned(),
+        (7, _) => " return".to_owned(),
+        (8, Some(target)) => format!(" jump {target}"),
+        (9, Some(target)) => format!(" goto {target}"),
+        _ => " continue".to_owned(),
+    }
+}

@@ -1,0 +1,144 @@
+//! The kernel's side of the oracle: a bridge between two hosts in namespaces, with br_netfilter.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use sluice_control::netns::Namespace;
+
+use crate::frames::{LEFT_MAC, RIGHT_MAC};
+use crate::raw::RawSocket;
+
+/// A bridge `br0` with the ports `left` and `right`, and a raw socket behind each.
+#[derive(Debug)]
+pub struct KernelBridge {
+    bridge: Namespace,
+    left: RawSocket,
+    right: RawSocket,
+    /// The hosts' namespaces live as long as their sockets are used.
+    _hosts: [Namespace; 2],
+}
+
+/// What one side said about a ruleset and its frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Frames that came out at the right.
+    pub right: Vec<Vec<u8>>,
+    /// Frames that came out at the left (answers).
+    pub left: Vec<Vec<u8>>,
+    /// Packets and bytes of each counter, in the order of the listing.
+    pub counters: Vec<(u64, u64)>,
+}
+
+impl KernelBridge {
+    /// Builds the bridge.
+    ///
+    /// # Errors
+    /// When namespaces cannot be made.
+    pub fn new() -> io::Result<Self> {
+        let bridge = Namespace::new("bridge")?;
+        bridge.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        let host = |name: &str, mac| -> io::Result<(Namespace, RawSocket)> {
+            let host = Namespace::new(name)?;
+            host.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+            host.add_veth("eth0", &bridge, name)?;
+            host.set_mac("eth0", mac)?;
+            host.set_up("eth0")?;
+            let socket = RawSocket::open(&host, "eth0")?;
+            Ok((host, socket))
+        };
+        let (left_host, left) = host("left", LEFT_MAC)?;
+        let (right_host, right) = host("right", RIGHT_MAC)?;
+        bridge.add_bridge("br0", &["left", "right"])?;
+        let this = Self {
+            bridge,
+            left,
+            right,
+            _hosts: [left_host, right_host],
+        };
+        this.learn()?;
+        Ok(this)
+    }
+
+    /// The bridge's namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.bridge
+    }
+
+    /// Sends a frame each way until both arrive: the bridge forwards and knows both hosts.
+    fn learn(&self) -> io::Result<()> {
+        let greet =
+            |to: [u8; 6], from: [u8; 6]| [&to[..], &from[..], &[0x88, 0xb5], &[0; 46]].concat();
+        let (to_right, to_left) = (greet(RIGHT_MAC, LEFT_MAC), greet(LEFT_MAC, RIGHT_MAC));
+        for _ in 0..200 {
+            self.left.send(&to_right)?;
+            let there = self.right.receive(Duration::from_millis(20))?;
+            self.right.send(&to_left)?;
+            if there.is_some() && self.left.receive(Duration::from_millis(20))?.is_some() {
+                self.right.drain(Duration::from_millis(5))?;
+                self.left.drain(Duration::from_millis(5))?;
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the kernel's bridge does not forward",
+        ))
+    }
+
+    /// Runs `nft` in the bridge's namespace with this text as its input.
+    ///
+    /// # Errors
+    /// With what nft printed, when it refuses.
+    pub fn nft(&self, text: &str) -> io::Result<String> {
+        let mut command = Command::new("nft");
+        command
+            .args(["-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = self.bridge.spawn(&mut command)?;
+        child
+            .stdin
+            .take()
+            .ok_or(io::ErrorKind::BrokenPipe)?
+            .write_all(text.as_bytes())?;
+        let output = child.wait_with_output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        ))
+    }
+
+    /// Puts `ruleset` in force, sends `frames` from the left and says what came of it.
+    ///
+    /// # Errors
+    /// When nft refuses the ruleset (`InvalidInput`) or a socket fails.
+    pub fn judge(&self, ruleset: &str, frames: &[Vec<u8>]) -> io::Result<Outcome> {
+        self.nft(&format!("flush ruleset\n{ruleset}"))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        for frame in frames {
+            self.left.send(frame)?;
+        }
+        let quiet = Duration::from_millis(4);
+        let (right, left) = (self.right.drain(quiet)?, self.left.drain(quiet)?);
+        let listing = self.nft("list ruleset")?;
+        Ok(Outcome {
+            right,
+            left,
+            counters: counters(&listing),
+        })
+    }
+}
+
+/// Packets and bytes of every `counter` of a listing, in order.
+pub fn counters(listing: &str) -> Vec<(u64, u64)> {
+    let words: Vec<&str> = listing.split_whitespace().collect();
+    words
+        .windows(5)
+        .filter(|window| window[0] == "counter" && window[1] == "packets" && window[3] == "bytes")
+        .filter_map(|window| Some((window[2].parse().ok()?, window[4].parse().ok()?)))
+        .collect()
+}
