@@ -11,8 +11,9 @@ use std::sync::{Arc, Weak};
 use sluice_dataplane::program::CounterSlot;
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::clock::{Clock, SystemClock};
-use sluice_dataplane::worker::generation::Generation;
+use sluice_dataplane::worker::generation::{Generation, PortTable};
 
+use crate::compile::{CompileCache, CompileError, Target, Warning, generation};
 use crate::model::{Family, Hook};
 use crate::store::exec::{Surroundings, Transaction};
 use crate::store::{ObjectBody, Ruleset, SlotAllocator};
@@ -252,6 +253,9 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     publisher: Box<dyn Publisher>,
     live: Option<Arc<Generation>>,
+    cache: CompileCache,
+    ports: Arc<PortTable>,
+    engines: u32,
     retired: VecDeque<Retired>,
 }
 
@@ -283,6 +287,9 @@ impl Engine {
             clock,
             publisher,
             live: None,
+            cache: CompileCache::new(),
+            ports: Arc::default(),
+            engines: 0,
             retired: VecDeque::new(),
         }
     }
@@ -357,7 +364,7 @@ impl Engine {
             return Err(refusal);
         }
         let warnings = transaction.warnings.iter().chain(&parsed.diagnostics);
-        let warnings: Vec<String> =
+        let mut warnings: Vec<String> =
             warnings.map(|warning| warning.render(&parsed.sources).trim_end().to_owned()).collect();
         let output = std::mem::take(&mut transaction.output);
         if !transaction.changed || request.check_only {
@@ -370,21 +377,74 @@ impl Engine {
         }
         let changes = std::mem::take(&mut transaction.changes);
         let gone = lost_slots(&transaction);
-        let ruleset = transaction.ruleset;
-        self.commit(ruleset, gone);
+        let Transaction { ruleset, mut slots, .. } = transaction;
+        let live = match self.compile(&ruleset) {
+            Ok((generation, unreached)) => {
+                warnings.extend(unreached.iter().map(|warning| format!("Warning: {}", warning.text)));
+                generation
+            }
+            Err(error) => {
+                slots.roll_back();
+                return Err(uncompiled(&error));
+            }
+        };
+        self.commit(ruleset, gone, live);
         Ok(Reply { output, warnings, generation: self.generation, changed: true, changes })
     }
 
-    fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>) {
+    /// Says what the dataplane has beyond the rule VM, as bits of
+    /// [`engines`](sluice_dataplane::program::op::engines).
+    pub fn set_engines(&mut self, engines: u32) {
+        self.engines = engines;
+    }
+
+    /// Sets the ports as workers number them, and publishes the rules that are in force over them.
+    pub fn set_ports(&mut self, profile: Profile, ports: Arc<PortTable>) {
+        self.profile = profile;
+        self.ports = ports;
+        if let Some(live) = &self.live {
+            self.generation += 1;
+            let live = Arc::new(live.with_ports(self.generation, Arc::clone(&self.ports)));
+            self.publisher.publish(Arc::clone(&live));
+            self.live = Some(live);
+        }
+    }
+
+    /// The next generation's program over a ruleset.
+    fn compile(&mut self, ruleset: &Ruleset) -> Result<(Arc<Generation>, Vec<Warning>), CompileError> {
+        // A workbench evaluates nothing, so it takes everything that can be checked.
+        let engines = if self.profile.mode == Mode::Workbench { u32::MAX } else { self.engines };
+        let target = Target { mode: self.profile.mode, engines };
+        let number = self.generation + 1;
+        generation(ruleset, &mut self.cache, &target, number, &self.counters, &self.ports)
+    }
+
+    fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>, live: Arc<Generation>) {
         self.ruleset = ruleset;
         self.generation += 1;
         let generation = self.live.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        self.publisher.publish(Arc::clone(&live));
+        self.live = Some(live);
+        self.cache.committed();
         self.retired.push_back(Retired { generation, slots: gone });
         while self.retired.front().is_some_and(|retired| retired.generation.strong_count() == 0) {
             let Some(retired) = self.retired.pop_front() else { break };
             retired.slots.into_iter().for_each(|slot| self.counters.free(slot));
         }
     }
+}
+
+/// A ruleset that is right but cannot be executed here.
+fn uncompiled(error: &CompileError) -> Refusal {
+    let message = error.to_string();
+    let line = error.place.line;
+    let diagnostic =
+        Diagnostic { file: String::new(), line, column: 0, end_column: 0, message: message.clone() };
+    let rendered = match line {
+        0 => format!("Error: {message}\n"),
+        line => format!("line {line}: Error: {message}\n"),
+    };
+    Refusal { rendered, diagnostics: vec![diagnostic], ..Refusal::default() }
 }
 
 /// Counter slots that nobody has any more.
@@ -419,7 +479,7 @@ fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal>
     Some(Refusal { rendered, diagnostics, conflict: false, forbidden: false })
 }
 
-fn diagnostic(complaint: &crate::syntax::Diagnostic, sources: &SourceMap) -> Diagnostic {
+fn diagnostic(complaint: &syntax::Diagnostic, sources: &SourceMap) -> Diagnostic {
     let place = complaint.span.and_then(|span| Some((sources.get(span.source)?, sources.position(span)?)));
     let (file, line, column, end_column) = match place {
         Some((source, at)) => (source.name.clone(), at.line, at.first_column, at.last_column),

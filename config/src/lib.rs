@@ -1,5 +1,6 @@
 //! Text and JSON to model, model to compiled program, model back to text. Opens no socket.
 
+pub mod compile;
 pub mod engine;
 pub mod model;
 pub mod store;

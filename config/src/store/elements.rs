@@ -199,6 +199,13 @@ impl Elements {
     /// Up to so many elements, ranges of concatenations are compared with each other.
     pub const MAX_COMPARED: usize = 4096;
 
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.map.clear();
+        self.catch_all = None;
+        self.version += 1;
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.map.len() + usize::from(self.catch_all.is_some())

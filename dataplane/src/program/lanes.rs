@@ -208,17 +208,8 @@ mod x86 {
             _mm512_set1_epi32(mask as i32),
             _mm512_set1_epi32(value as i32),
         );
-        let mut found = 0;
-        for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
-            if among >> (part * 16) & 0xffff == 0 {
-                continue;
-            }
-            // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
-            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            let same = _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), value);
-            found |= u64::from(same) << (part * 16);
-        }
-        found & among
+        let same = |words| _mm512_cmpeq_epi32_mask(_mm512_and_si512(words, mask), value);
+        among & by_16(column, among, same)
     }
 
     #[target_feature(enable = "avx512f")]
@@ -227,17 +218,26 @@ mod x86 {
             _mm512_set1_epi32(mask as i32),
             _mm512_set1_epi32(value as i32),
         );
-        let mut found = 0;
-        for (part, words) in column.as_chunks::<16>().0.iter().enumerate() {
-            if among >> (part * 16) & 0xffff == 0 {
-                continue;
-            }
-            // SAFETY: `words` is 16 words, the 64 bytes that the load reads.
-            let words = unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
-            let less = _mm512_cmplt_epu32_mask(_mm512_and_si512(words, mask), value);
-            found |= u64::from(less) << (part * 16);
+        let less = |words| _mm512_cmplt_epu32_mask(_mm512_and_si512(words, mask), value);
+        among & by_16(column, among, less)
+    }
+
+    /// Sixteen lanes at a time; when all lanes that count lie in one sixteen, only those.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn by_16(column: &Column, among: u64, test: impl Fn(__m512i) -> u16) -> u64 {
+        let [a, b, c, d] = column.as_chunks::<16>().0 else {
+            return 0;
+        };
+        // SAFETY: the chunks are 16 words each, the 64 bytes that the load reads.
+        let load = |words: &[u32; 16]| unsafe { _mm512_loadu_si512(words.as_ptr().cast()) };
+        if among <= 0xffff {
+            return u64::from(test(load(a)));
         }
-        found & among
+        u64::from(test(load(a)))
+            | u64::from(test(load(b))) << 16
+            | u64::from(test(load(c))) << 32
+            | u64::from(test(load(d))) << 48
     }
 
     #[target_feature(enable = "avx2")]

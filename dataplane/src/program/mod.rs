@@ -13,6 +13,7 @@ pub mod key;
 pub mod lane_set;
 pub mod lanes;
 pub mod op;
+pub mod small_set;
 pub mod tables;
 pub mod vm;
 pub mod walk;

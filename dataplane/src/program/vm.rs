@@ -359,7 +359,7 @@ impl Run<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn compare(
         &mut self,
         slot: Slot,
@@ -388,7 +388,7 @@ impl Run<'_, '_> {
         )
     }
 
-    #[inline]
+    #[inline(always)]
     fn range(&mut self, slot: Slot, low: &[u32], high: &[u32], inverted: bool, m: u64) -> u64 {
         let m = self.key(slot, m);
         let first = self.first_column(slot);

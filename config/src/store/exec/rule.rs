@@ -122,8 +122,18 @@ impl Transaction<'_> {
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
                 Ok(at) if at < known.rules.len() => Ok(Some(at + behind)),
-                _ => refuse(number.span, Errno::NoEntry),
+                _ => refuse(self.with_keyword(number.span, "index"), Errno::NoEntry),
             },
+        }
+    }
+
+    /// nft points at `index N`, not at the number alone.
+    fn with_keyword(&self, span: Span, keyword: &str) -> Span {
+        let text = self.sources.get(span.source).map_or("", |source| &*source.text);
+        let before = text.get(..span.start as usize).unwrap_or("").trim_end();
+        match before.ends_with(keyword) {
+            true => Span { start: (before.len() - keyword.len()) as u32, ..span },
+            false => span,
         }
     }
 

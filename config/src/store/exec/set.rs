@@ -168,8 +168,7 @@ impl Transaction<'_> {
         let table = self.table_mut(set.family, &set.table)?;
         table.references.forget(&Node::Set(shared(&name.value)));
         if let Some(known) = table.set_mut(&name.value) {
-            let version = known.elements.version + 1;
-            known.elements = Elements { version, ..Elements::default() };
+            known.elements.clear();
         }
         self.changed = true;
         Ok(())

@@ -58,7 +58,7 @@ fn candidate<'a>(ruleset: &'a Ruleset, noun: Noun, name: &str) -> Option<Candida
         let names: Vec<(&'static str, &str)> = match noun {
             Noun::Chain | Noun::Rule => table.chains.values().map(|chain| ("chain", &*chain.name)).collect(),
             Noun::Set => {
-                let sets = table.sets.values();
+                let sets = table.sets.values().filter(|set| !set.spec.meter);
                 sets.map(|set| (if set.is_map() { "map" } else { "set" }, &*set.name)).collect()
             }
             Noun::Object => table.objects.values().map(|object| ("obj", &*object.name)).collect(),

@@ -264,7 +264,10 @@ impl<'a> Printer<'a> {
 
     /// A set inside its table, for `get element`.
     pub fn single_set(&self, table: &Table, set: &Set) -> String {
-        self.in_table(table, |out| self.set(set, out))
+        // The kernel's answer has elements only; nft knows the rest but for the comment.
+        let mut shown = set.clone();
+        Arc::make_mut(&mut shown.spec).comment = None;
+        self.in_table(table, |out| self.set(&shown, out))
     }
 
     fn set(&self, set: &Set, out: &mut String) {

@@ -1,0 +1,378 @@
+//! Putting the program together: which chains, in which walks, from which blocks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sluice_dataplane::program::cell::Cell;
+use sluice_dataplane::program::lane_set::LaneSet;
+use sluice_dataplane::program::{ChainId, Class, MapTargets, Program, ProgramBuilder, Tables};
+
+use super::cells::Cells;
+use super::chains::{ChainKey, Chains};
+use super::chunk::{CompiledChunk, Failed};
+use super::effects::Order;
+use super::error::{Cause, CompileError, Place, Warning};
+use super::lower::{Logs, Shared};
+use super::sets::Sets;
+use super::walk::{self, Attached};
+use crate::engine::Mode;
+use crate::model::{ChainType, Family};
+use crate::store::{Chain, Id, Ruleset, Table};
+
+/// Indices without an owner that are tolerated before everything is numbered afresh.
+const IDLE: usize = 65_536;
+
+/// What a program is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// How frames go.
+    pub mode: Mode,
+    /// What the dataplane has beyond the VM, as bits of
+    /// [`engines`](sluice_dataplane::program::op::engines).
+    pub engines: u32,
+}
+
+/// A program with what it refers to by index.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The program.
+    pub program: Arc<Program>,
+    /// Sets, by index.
+    pub sets: Vec<Arc<dyn LaneSet>>,
+    /// Cells, by index.
+    pub cells: Vec<Arc<Cell>>,
+    /// What loads but is never reached.
+    pub warnings: Vec<Warning>,
+}
+
+/// What compilations keep for the next one.
+#[derive(Debug)]
+pub struct CompileCache {
+    tables: Arc<Tables>,
+    chunks: HashMap<Id, CompiledChunk>,
+    chains: Chains,
+    sets: Sets,
+    cells: Cells,
+    logs: Logs,
+    target: Option<Target>,
+    /// Number of the newest compilation.
+    now: u64,
+    /// The compilation whose program was published last.
+    committed: u64,
+}
+
+impl Default for CompileCache {
+    fn default() -> Self {
+        Self {
+            tables: Arc::new(Tables::new()),
+            chunks: HashMap::new(),
+            chains: Chains::default(),
+            sets: Sets::default(),
+            cells: Cells::default(),
+            logs: Logs::new(),
+            target: None,
+            now: 0,
+            committed: 0,
+        }
+    }
+}
+
+impl CompileCache {
+    /// An empty cache: the next compilation makes everything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The newest compilation's program was published; what only older ones used may go.
+    pub fn committed(&mut self) {
+        self.committed = self.now;
+    }
+
+    /// Begins a compilation: forgets what the published program does not use.
+    fn begin(&mut self, target: Target) -> Result<(), Cause> {
+        if self.target != Some(target) || self.idle() > IDLE {
+            let (now, committed) = (self.now, self.committed);
+            *self = Self { target: Some(target), now, committed, ..Self::default() };
+        }
+        let committed = self.committed;
+        self.chunks.retain(|_, chunk| chunk.seen >= committed);
+        self.chains.sweep(committed);
+        self.cells.sweep(committed);
+        self.sets.sweep(committed)?;
+        self.now += 1;
+        Ok(())
+    }
+
+    fn idle(&self) -> usize {
+        self.sets.idle() + self.cells.idle() + self.logs.len().saturating_sub(self.chunks.len() * 64)
+    }
+}
+
+/// Compiles a ruleset.
+///
+/// # Errors
+/// The first rule that cannot be executed, with its place. The cache stays usable.
+pub fn compile(
+    view: &Ruleset,
+    cache: &mut CompileCache,
+    target: &Target,
+) -> Result<Compiled, CompileError> {
+    let nowhere = |cause| CompileError { place: Place::of_ruleset(), cause };
+    cache.begin(*target).map_err(nowhere)?;
+    let now = cache.now;
+    let mut tables = std::mem::take(&mut cache.tables);
+    let mut job = Job {
+        tables: Arc::make_mut(&mut tables),
+        cache,
+        target: *target,
+        now,
+        order: Order::default(),
+        bodies: HashMap::new(),
+        jumps: HashMap::new(),
+        warnings: Vec::new(),
+    };
+    let done = job.run(view);
+    let Job { order, bodies, jumps, warnings, .. } = job;
+    cache.tables = Arc::clone(&tables);
+    let attached = done?;
+    let assembly = Assembly { cache, tables, order, bodies, jumps };
+    let program = assembly.program(&attached).map_err(nowhere)?;
+    Ok(Compiled {
+        program: Arc::new(program),
+        sets: cache.sets.all().to_vec(),
+        cells: cache.cells.all().to_vec(),
+        warnings,
+    })
+}
+
+/// Blocks of every chain that is reached.
+type Bodies = HashMap<ChainId, Vec<Arc<sluice_dataplane::program::Block>>>;
+/// Where every chain that is reached jumps to, once for every jump.
+type Jumps = HashMap<ChainId, Vec<ChainId>>;
+
+/// One compilation.
+struct Job<'a> {
+    tables: &'a mut Tables,
+    cache: &'a mut CompileCache,
+    target: Target,
+    now: u64,
+    order: Order,
+    bodies: Bodies,
+    jumps: Jumps,
+    warnings: Vec<Warning>,
+}
+
+impl Job<'_> {
+    /// Compiles all that is reached; yields the base chains that are.
+    fn run<'v>(&mut self, view: &'v Ruleset) -> Result<Vec<Attached<'v>>, CompileError> {
+        let mut attached = Vec::new();
+        let mut stored = HashMap::new();
+        for table in &view.tables {
+            let failed = |cause| CompileError { place: Place::of_table(table), cause };
+            for chain in table.chains.values() {
+                let id = self.chain(chain).map_err(failed)?;
+                stored.insert(id, (&**table, &**chain));
+                if let Some(base) = &chain.base
+                    && !table.dormant
+                    && self.runs(table, chain)?
+                {
+                    attached.push(Attached { table, chain, base, id });
+                }
+            }
+        }
+        // Elements of maps name chains and objects of their own table only, so sets come next.
+        for table in &view.tables {
+            for set in table.sets.values() {
+                let place = || Place::of_table(table);
+                self.shared(table)
+                    .named(set)
+                    .map_err(|cause| CompileError { place: place(), cause })?;
+            }
+        }
+        let mut waiting: Vec<ChainId> = attached.iter().map(|one| one.id).collect();
+        let mut met: HashSet<ChainId> = waiting.iter().copied().collect();
+        while let Some(id) = waiting.pop() {
+            let Some((table, chain)) = stored.get(&id).copied() else { continue };
+            for target in self.body(id, table, chain)? {
+                if met.insert(target) {
+                    waiting.push(target);
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    fn chain(&mut self, chain: &Chain) -> Result<ChainId, Cause> {
+        self.cache.chains.number(ChainKey::Stored(chain.id), self.now)
+    }
+
+    fn shared<'b>(&'b mut self, table: &'b Table) -> Shared<'b> {
+        Shared {
+            tables: self.tables,
+            chains: &mut self.cache.chains,
+            sets: &mut self.cache.sets,
+            cells: &mut self.cache.cells,
+            logs: &mut self.cache.logs,
+            now: self.now,
+            table,
+        }
+    }
+
+    /// Whether a base chain runs here. One that does not is told, one that must not is refused.
+    fn runs(&mut self, table: &Table, chain: &Chain) -> Result<bool, CompileError> {
+        let Some(base) = &chain.base else { return Ok(false) };
+        let place = Place::of_chain(table, chain);
+        if !walk::is_reached(table.family, base.hook) {
+            if self.target.mode == Mode::Wire {
+                let text = format!(
+                    "chain {} is never reached: no packet comes to hook {} of family {} on a wire",
+                    chain.name,
+                    base.hook.keyword(),
+                    table.family.keyword()
+                );
+                self.warnings.push(Warning { place, text });
+            }
+            return Ok(false);
+        }
+        if base.kind == ChainType::Nat {
+            let nat = sluice_dataplane::program::op::engines::NAT;
+            if self.target.mode == Mode::Workbench {
+                return Ok(false);
+            }
+            if self.target.engines & nat == 0 {
+                let what = "a chain of type nat".to_owned();
+                let engine = "address translation";
+                return Err(CompileError { place, cause: Cause::Engine { what, engine } });
+            }
+        }
+        Ok(true)
+    }
+
+    /// The blocks of a chain; yields the chains that it can go to.
+    fn body(
+        &mut self,
+        id: ChainId,
+        table: &Table,
+        chain: &Chain,
+    ) -> Result<Vec<ChainId>, CompileError> {
+        let mut blocks = Vec::new();
+        let mut jumps = Vec::new();
+        for chunk in chain.rules.chunks() {
+            let known = self.cache.chunks.remove(&chunk.id);
+            let available = self.target.engines;
+            let mut shared = self.shared(table);
+            let compiled = match known {
+                Some(mut known) => {
+                    known.touch(&mut shared);
+                    known
+                }
+                None => CompiledChunk::new(chunk, &mut shared, available).map_err(|failed| {
+                    let Failed { rule, cause } = failed;
+                    CompileError { place: Place::of_rule(table, chain, &rule), cause }
+                })?,
+            };
+            blocks.extend(compiled.blocks.iter().cloned());
+            jumps.extend(self.targets(&compiled.blocks));
+            for (anonymous, inner) in &compiled.anonymous {
+                let targets = self.targets(inner);
+                self.jumps.insert(*anonymous, targets.clone());
+                self.bodies.insert(*anonymous, inner.clone());
+                jumps.extend(targets);
+            }
+            self.order.add(id, &compiled.effects);
+            self.cache.chunks.insert(chunk.id, compiled);
+        }
+        self.bodies.insert(id, blocks);
+        self.jumps.insert(id, jumps.clone());
+        Ok(jumps)
+    }
+
+    /// Where blocks go to, by verdicts and by verdict maps.
+    fn targets(&self, blocks: &[Arc<sluice_dataplane::program::Block>]) -> Vec<ChainId> {
+        let mut targets = Vec::new();
+        for block in blocks {
+            targets.extend_from_slice(&block.uses().chains);
+            for map in &block.uses().verdict_maps {
+                targets.extend_from_slice(self.cache.sets.targets(*map));
+            }
+        }
+        targets
+    }
+}
+
+/// A program from its parts.
+struct Assembly<'a> {
+    cache: &'a CompileCache,
+    tables: Arc<Tables>,
+    order: Order,
+    bodies: Bodies,
+    jumps: Jumps,
+}
+
+impl Assembly<'_> {
+    fn program(mut self, attached: &[Attached<'_>]) -> Result<Program, Cause> {
+        let ordered = self.is_ordered(attached);
+        let mut builder = ProgramBuilder::new(Arc::clone(&self.tables));
+        builder.ordered(ordered);
+        let mut maps = HashSet::new();
+        for chain in 0..self.cache.chains.count() {
+            let blocks = self.bodies.remove(&ChainId(chain)).unwrap_or_default();
+            maps.extend(blocks.iter().flat_map(|block| block.uses().verdict_maps.iter().copied()));
+            builder.chain(blocks);
+        }
+        let mut maps: Vec<_> = maps.into_iter().collect();
+        maps.sort_unstable();
+        for set in maps {
+            let chains = self.cache.sets.targets(set).to_vec();
+            if !chains.is_empty() {
+                builder.map_targets(MapTargets { set, chains });
+            }
+        }
+        for class in Class::ALL {
+            builder.walk(class, walk::wire(class, attached));
+        }
+        Ok(builder.finish()?)
+    }
+
+    /// Whether packets must run one at a time: see [`super::effects`].
+    fn is_ordered(&self, attached: &[Attached<'_>]) -> bool {
+        // Ways into each chain, two standing for many. Jumps go to deeper levels only, so as many
+        // rounds as there are levels are enough.
+        let mut ways: HashMap<ChainId, u32> = attached.iter().map(|one| (one.id, 1)).collect();
+        for _ in 0..sluice_dataplane::program::DEPTH {
+            let mut next: HashMap<ChainId, u32> =
+                attached.iter().map(|one| (one.id, 1)).collect();
+            for (from, targets) in &self.jumps {
+                let Some(&from) = ways.get(from) else { continue };
+                for to in targets {
+                    let ways = next.entry(*to).or_default();
+                    *ways = (*ways + from).min(2);
+                }
+            }
+            if next == ways {
+                break;
+            }
+            ways = next;
+        }
+        self.order.matters(|chain| ways.get(&chain).copied().unwrap_or(0), &self.tables)
+    }
+}
+
+impl Place {
+    pub(super) fn of_ruleset() -> Self {
+        Self { family: Family::Inet, table: "".into(), chain: None, handle: 0, line: 0 }
+    }
+
+    fn of_table(table: &Table) -> Self {
+        let (family, table) = (table.family, table.name.clone());
+        Self { family, table, chain: None, handle: 0, line: 0 }
+    }
+
+    fn of_chain(table: &Table, chain: &Chain) -> Self {
+        Self { chain: Some(chain.name.clone()), ..Self::of_table(table) }
+    }
+
+    fn of_rule(table: &Table, chain: &Chain, rule: &crate::store::StoredRule) -> Self {
+        Self { handle: rule.handle, line: rule.line, ..Self::of_chain(table, chain) }
+    }
+}
