@@ -701,7 +701,7 @@ impl Parser<'_> {
                 break;
             }
         }
-        if !found && !(has_wildcard(&path) && !self.options.include_paths.is_empty()) {
+        if !found && (!has_wildcard(&path) || self.options.include_paths.is_empty()) {
             return self.error(span, format!("File not found: {path}"));
         }
         Ok(())
