@@ -1,3 +1,33 @@
 //! Measures: in-memory suites and network-namespace suites, with the peers beside us.
 
-fn main() {}
+mod alternate;
+mod io;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "Measures sluice and its peers")]
+struct Arguments {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Debug, Subcommand)]
+enum Suite {
+    /// Through network namespaces, next to the kernel's bridge and other forwarders.
+    Io(io::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.suite {
+        Suite::Io(options) => io::run(options),
+    };
+    report::finish(outcome, arguments.json)
+}

@@ -1,0 +1,113 @@
+//! Two hosts and the devices between them, for one contestant.
+
+use std::io;
+
+use rustix::mount::{MountFlags, mount};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use sluice_control::netns::Namespace;
+
+/// Where the softirq that receives runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receive {
+    /// On CPU 0, in the sender's time.
+    Own,
+    /// On CPU 1, where the contestant runs.
+    Shared,
+}
+
+/// CPU of the generator.
+pub(super) const GENERATOR_CPU: usize = 0;
+/// CPU of the contestant.
+pub(super) const CONTESTANT_CPU: usize = 1;
+
+/// `source eth0 - a [..] b - eth0 sink`
+pub(super) struct Bed {
+    pub(super) source: Namespace,
+    pub(super) middle: Namespace,
+    pub(super) sink: Namespace,
+}
+
+impl Bed {
+    pub(super) fn new(receive: Receive) -> anyhow::Result<Self> {
+        let bed = Self {
+            source: Namespace::new("source")?,
+            middle: Namespace::new("middle")?,
+            sink: Namespace::new("sink")?,
+        };
+        bed.middle
+            .sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        for (host, device, number) in [(&bed.source, "a", 1), (&bed.sink, "b", 2)] {
+            // The hosts say nothing of their own: an idle wire is idle.
+            host.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+            host.add_veth("eth0", &bed.middle, device)?;
+            host.set_up("eth0")?;
+            bed.middle.set_up(device)?;
+            host.add_address("eth0", &format!("10.0.0.{number}/24"))?;
+        }
+        if receive == Receive::Shared {
+            bed.steer("a")?;
+        }
+        Ok(bed)
+    }
+
+    /// Has what comes in by a device received on the contestant's CPU.
+    fn steer(&self, device: &str) -> anyhow::Result<()> {
+        let path = format!("/sys/class/net/{device}/queues/rx-0/rps_cpus");
+        let mask = format!("{:x}", 1 << CONTESTANT_CPU);
+        self.middle
+            .run(|| with_own_sysfs(|| std::fs::write(&path, &mask)))??;
+        Ok(())
+    }
+
+    /// Frames that have reached the sink's device.
+    pub(super) fn delivered(&self) -> anyhow::Result<u64> {
+        let text = self
+            .sink
+            .run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("eth0:"));
+        let packets = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(packets
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+            .parse()?)
+    }
+}
+
+/// Runs `work` where `/sys` shows the devices of this thread's network namespace.
+#[allow(unsafe_code)]
+fn with_own_sysfs<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    // SAFETY: a new mount namespace and file system state for this one thread shares no memory
+    // and no descriptor less than before.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS) }?;
+    let private =
+        rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::PRIVATE;
+    rustix::mount::mount_change("/", private)?;
+    mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None)?;
+    work()
+}
+
+/// Binds this thread to a CPU.
+pub(super) fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Time that a CPU was not idle since the machine started, in microseconds.
+pub(super) fn busy_us(cpu: usize) -> anyhow::Result<u64> {
+    const TICK_US: u64 = 10_000;
+    let text = std::fs::read_to_string("/proc/stat")?;
+    let prefix = format!("cpu{cpu} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    let fields = line
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+        .split_whitespace();
+    let fields: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
+    // user, nice, system, (idle, iowait), irq, softirq
+    Ok([0, 1, 2, 5, 6]
+        .iter()
+        .map(|&n| fields.get(n).copied().unwrap_or(0))
+        .sum::<u64>()
+        * TICK_US)
+}

@@ -1,0 +1,286 @@
+//! Who takes part: each between the devices `a` and `b` of a bed, on its CPU.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use sluice_control::opener::{Opener, OpenerProcess, Request};
+use sluice_dataplane::packet::Burst;
+use sluice_dataplane::port::PortId;
+use sluice_dataplane::port::af_packet::{Geometry, open_queues};
+use sluice_dataplane::worker::{
+    Context, Disposition, Fate, Settings, Stages, SystemClock, Wait, Workers,
+};
+
+use super::bare;
+use super::bed::{Bed, CONTESTANT_CPU, pin};
+
+/// A kind of contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Kind {
+    /// The kernel's bridge.
+    Bridge,
+    /// The bare forwarder with the driver's socket options.
+    Bare,
+    /// DPDK testpmd on its af_packet driver.
+    Testpmd,
+    /// Ports and worker loop of sluice, without a pipeline.
+    Loop,
+    /// The daemon with an empty ruleset.
+    Rules0,
+    /// The daemon with 100 stateless rules that do not match.
+    Rules100,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 6] = [
+        Self::Bridge,
+        Self::Bare,
+        Self::Testpmd,
+        Self::Loop,
+        Self::Rules0,
+        Self::Rules100,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Bridge => "kernel bridge",
+            Kind::Bare => "bare AF_PACKET forwarder",
+            Kind::Testpmd => "DPDK testpmd, af_packet",
+            Kind::Loop => "sluice, worker loop only",
+            Kind::Rules0 => "sluice, no rules",
+            Kind::Rules100 => "sluice, 100 rules",
+        }
+    }
+
+    pub(super) fn is_sluice(self) -> bool {
+        matches!(self, Kind::Loop | Kind::Rules0 | Kind::Rules100)
+    }
+
+    /// The others know no partial checksums: TCP between default devices does not work.
+    pub(super) fn carries_tcp(self) -> bool {
+        self.is_sluice() || self == Kind::Bridge
+    }
+
+    /// Why it cannot take part on this machine.
+    pub(super) fn missing(self) -> Option<String> {
+        match self {
+            Kind::Testpmd => Command::new("dpdk-testpmd")
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .err()
+                .map(|error| format!("dpdk-testpmd (Debian: dpdk-dev): {error}")),
+            Kind::Rules0 | Kind::Rules100 => {
+                let path = executable();
+                let reason = format!("{} is not there: cargo build --release", path.display());
+                (!path.exists()).then_some(reason)
+            }
+            Kind::Bridge | Kind::Bare | Kind::Loop => None,
+        }
+    }
+}
+
+/// The daemon beside this executable.
+fn executable() -> PathBuf {
+    std::env::current_exe()
+        .unwrap_or_default()
+        .with_file_name("sluice")
+}
+
+/// A contestant at work.
+pub(super) enum Contestant<'bed> {
+    Bridge(&'bed Bed),
+    Thread(Arc<AtomicBool>, JoinHandle<anyhow::Result<()>>),
+    Loop(Workers, Opener),
+    Process(Child, Option<tempfile::TempDir>),
+}
+
+impl<'bed> Contestant<'bed> {
+    pub(super) fn start(kind: Kind, bed: &'bed Bed, slots: u32) -> anyhow::Result<Self> {
+        let contestant = match kind {
+            Kind::Bridge => {
+                bed.middle.add_bridge("br0", &["a", "b"])?;
+                Self::Bridge(bed)
+            }
+            Kind::Bare => start_bare(bed, slots)?,
+            Kind::Testpmd => start_testpmd(bed)?,
+            Kind::Loop => start_loop(bed, slots)?,
+            Kind::Rules0 => start_daemon(bed, 0)?,
+            Kind::Rules100 => start_daemon(bed, 100)?,
+        };
+        wait_until_it_forwards(bed)?;
+        Ok(contestant)
+    }
+
+    pub(super) fn stop(self) -> anyhow::Result<()> {
+        match self {
+            Self::Bridge(bed) => bed.middle.remove_link("br0")?,
+            Self::Thread(stop, thread) => {
+                stop.store(true, Ordering::Relaxed);
+                thread
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("the bare forwarder failed"))??;
+            }
+            Self::Loop(workers, opener) => {
+                drop(workers);
+                drop(opener);
+            }
+            Self::Process(mut child, _directory) => {
+                let id = rustix::process::Pid::from_child(&child);
+                rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+                child.wait()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Until a host answers through it.
+fn wait_until_it_forwards(bed: &Bed) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        if bed.source.sh("ping -c 1 -W 0.2 10.0.0.2").is_ok() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("nothing comes through")
+}
+
+fn start_bare<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
+    let geometry = Geometry {
+        slots,
+        ..Geometry::default()
+    };
+    let mut sides = Vec::new();
+    for device in ["a", "b"] {
+        let index = bed.middle.index(device)?;
+        sides.extend(bed.middle.run(|| open_queues(index, 1, geometry))??);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        pin(CONTESTANT_CPU)?;
+        Ok(bare::forward(sides, geometry, &told)?)
+    });
+    Ok(Contestant::Thread(stop, thread))
+}
+
+fn start_testpmd<'bed>(bed: &Bed) -> anyhow::Result<Contestant<'bed>> {
+    let mut command = Command::new("dpdk-testpmd");
+    command
+        .args([
+            "--no-huge",
+            "-m",
+            "512",
+            "--no-pci",
+            "--no-telemetry",
+            "--main-lcore",
+            "0",
+        ])
+        .args(["-l", &format!("0,{CONTESTANT_CPU}")])
+        .arg(format!("--file-prefix=sluice-bench-{}", std::process::id()))
+        .arg("--vdev=net_af_packet0,iface=a,qdisc_bypass=1")
+        .arg("--vdev=net_af_packet1,iface=b,qdisc_bypass=1")
+        .args(["--", "--forward-mode=io", "--nb-cores=1", "--interactive"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = bed.middle.spawn(&mut command)?;
+    // Its command line must stay open, or it ends.
+    if let Some(input) = &mut child.stdin {
+        input.write_all(b"start\n")?;
+    }
+    Ok(Contestant::Process(child, None))
+}
+
+/// Sends every frame to the other port.
+struct Cross;
+
+impl Stages for Cross {
+    type Generation = ();
+
+    fn number((): &()) -> u64 {
+        1
+    }
+
+    fn process(&mut self, burst: &mut Burst<'_>, (): &(), _: &Context, out: &mut Disposition) {
+        for (lane, frame) in burst.iter().enumerate() {
+            out.set(lane, Fate::Send(PortId(1 - frame.in_port.0)));
+        }
+    }
+}
+
+fn start_loop<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
+    let opener = OpenerProcess::on_thread()?.connect(|_| {})?;
+    let settings = Settings {
+        cpus: vec![Some(CONTESTANT_CPU)],
+        wait: Wait::Adaptive,
+    };
+    let generation = Arc::new(ArcSwap::from_pointee(()));
+    let workers = Workers::start(
+        &settings,
+        |_| Cross,
+        generation,
+        Arc::new(SystemClock),
+        Arc::new(|_| {}),
+    )?;
+    for (port, device) in ["a", "b"].into_iter().enumerate() {
+        let opened = opener.open(&Request {
+            port: port as u16,
+            device: format!("{}:{device}", bed.middle.path()),
+            queues: 1,
+            slots,
+            prepare: false,
+        })?;
+        workers.add_port(PortId(port as u16), opened.queues)?;
+    }
+    Ok(Contestant::Loop(workers, opener))
+}
+
+fn start_daemon<'bed>(bed: &Bed, rules: usize) -> anyhow::Result<Contestant<'bed>> {
+    let directory = tempfile::Builder::new().prefix("sluice-bench.").tempdir()?;
+    let rule = |number| {
+        format!(
+            "    ip daddr 192.0.2.{number} udp dport {} drop\n",
+            1000 + number
+        )
+    };
+    let rules: String = (0..rules).map(rule).collect();
+    let hook = "type filter hook forward priority 0; policy accept;";
+    let ruleset = match rules.is_empty() {
+        true => String::new(),
+        false => {
+            format!("table bridge bench {{\n  chain forward {{\n    {hook}\n{rules}  }}\n}}\n")
+        }
+    };
+    let ruleset_file = directory.path().join("ruleset.nft");
+    std::fs::write(&ruleset_file, ruleset)?;
+    let appliance = directory.path().join("sluice.toml");
+    std::fs::write(
+        &appliance,
+        format!(
+            "[dataplane]\nmode = \"wire\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n\
+             [[port]]\ndevice = \"a\"\npeer = \"b\"\n[[port]]\ndevice = \"b\"\npeer = \"a\"\n\
+             [ruleset]\nfiles = [{ruleset_file:?}]\n\
+             [control]\nsocket = {:?}\n",
+            directory.path().join("control.sock")
+        ),
+    )?;
+    let mut command = Command::new(executable());
+    command
+        .arg("run")
+        .arg("--config")
+        .arg(&appliance)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command.stderr(std::fs::File::create(directory.path().join("log"))?);
+    let child = bed.middle.spawn(&mut command)?;
+    Ok(Contestant::Process(child, Some(directory)))
+}
