@@ -38,6 +38,7 @@ pub mod hash;
 mod hashing;
 mod hits;
 pub mod interval;
+mod lane;
 mod line;
 pub mod list;
 mod page;
@@ -47,14 +48,20 @@ mod set;
 mod slots;
 mod sorted;
 mod spec;
+mod statement;
 mod structure;
 mod view;
 
 pub use change::Change;
 pub use element::{Element, Key, Words};
 pub use error::SetError;
-pub use hits::{Column, Hits, LANES};
+pub use hits::{Column, LANES, Places};
+pub use lane::{LaneView, Refused};
 pub use list::{Member, SetView};
 pub use set::{Outcome, Set, Touched};
 pub use spec::{MAX_WORDS, SetSpec, Shape};
+<<<<<<< HEAD
+pub use statement::{initial_state, state_words};
+=======
+>>>>>>> main
 pub use view::OwnView;
