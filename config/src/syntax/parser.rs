@@ -14,6 +14,8 @@ mod set;
 mod stateful;
 mod stmt;
 
+pub use set::is_data_type;
+
 use std::sync::Arc;
 
 use super::ast::{Command, Expr, ExprKind, Name, Text, Variable};
