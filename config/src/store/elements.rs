@@ -35,7 +35,7 @@ pub struct Elements {
 }
 
 /// An element without its smallest key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredElement {
     /// Largest key, where it is not the smallest: ranges and prefixes, word by word of the parts.
     pub high: Option<Box<Words>>,

@@ -410,8 +410,11 @@ impl Run<'_, '_> {
                 inverted,
             } => {
                 let m = self.keys(&keys, m);
-                let found = self.look_up(set.0, &keys, m, 0);
-                if inverted { m & !found } else { found }
+                if inverted {
+                    m & !self.contains(set.0, &keys, m)
+                } else {
+                    self.look_up(set.0, &keys, m, 0)
+                }
             }
             Op::MapInto { set, keys, into } => {
                 let m = self.keys(&keys, m);
@@ -560,6 +563,15 @@ impl Run<'_, '_> {
         let hit = generation.sets()[set as usize].look_up(&key, m, &moment, &mut found[..data]);
         self.vm.found = found;
         hit & m
+    }
+
+    /// Which lanes have their keys in a set; its elements' statements do not run.
+    fn contains(&self, set: u32, keys: &Slots, m: u64) -> u64 {
+        if m == 0 {
+            return 0;
+        }
+        let key = self.key_columns(&self.vm.columns, keys);
+        self.generation.sets()[set as usize].contains(&key, m, &self.moment())
     }
 
     pub(super) fn moment(&self) -> Moment<'_> {

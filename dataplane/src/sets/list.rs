@@ -57,11 +57,7 @@ impl SetView {
             }
             let more = member
                 .view
-<<<<<<< HEAD
                 .lookup(&columns[..words], lanes & !found, now_ns, data, places);
-=======
-                .lookup(&columns[..words], lanes & !found, now_ns, hits);
->>>>>>> main
             for lane in Lanes(more) {
                 places.members[lane] = number as u16;
             }

@@ -60,8 +60,5 @@ pub use lane::{LaneView, Refused};
 pub use list::{Member, SetView};
 pub use set::{Outcome, Set, Touched};
 pub use spec::{MAX_WORDS, SetSpec, Shape};
-<<<<<<< HEAD
 pub use statement::{initial_state, state_words};
-=======
->>>>>>> main
 pub use view::OwnView;

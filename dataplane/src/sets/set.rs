@@ -56,11 +56,7 @@ pub(super) struct Version {
 #[derive(Debug)]
 pub(super) enum Store {
     Table {
-<<<<<<< HEAD
         table: Box<Dynamic>,
-=======
-        table: Dynamic,
->>>>>>> main
         catch_all: ArcSwapOption<Vec<u32>>,
     },
     Versions(ArcSwap<Version>),
@@ -136,11 +132,7 @@ impl Set {
         let store = if spec.dynamic && matches!(spec.shape, Shape::Exact { .. }) {
             let table = Dynamic::new(hasher, layout, Arc::clone(&slots), spec.size, spec.forceadd);
             Store::Table {
-<<<<<<< HEAD
                 table: Box::new(table),
-=======
-                table,
->>>>>>> main
                 catch_all: ArcSwapOption::empty(),
             }
         } else {
@@ -202,7 +194,6 @@ impl Set {
     pub(super) fn retire(&self, writer: &mut Writer, old: Arc<Root>, freed: Vec<u32>) {
         writer.retired.push_back((Arc::downgrade(&old), freed));
         drop(old);
-<<<<<<< HEAD
         while writer
             .retired
             .front()
@@ -211,13 +202,6 @@ impl Set {
             if let Some((_, freed)) = writer.retired.pop_front() {
                 self.slots.give_back(&freed);
             }
-=======
-        while let Some((_, freed)) = writer
-            .retired
-            .pop_front_if(|(root, _)| root.strong_count() == 0)
-        {
-            self.slots.give_back(&freed);
->>>>>>> main
         }
     }
 
@@ -491,11 +475,7 @@ impl Set {
             for from in [at, 0] {
                 root.body.near(from, 1, &mut |row| {
                     seen += 1;
-<<<<<<< HEAD
                     if split_mix(&mut writer.chance).is_multiple_of(seen) {
-=======
-                    if split_mix(&mut writer.chance) % seen == 0 {
->>>>>>> main
                         gone = vec![(
                             row.low.to_vec(),
                             row.high.to_vec(),

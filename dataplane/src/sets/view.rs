@@ -46,12 +46,8 @@ impl OwnView {
         let mut sink = Sink {
             layout: self.set.layout,
             now_ns,
-<<<<<<< HEAD
             data,
             slots: &mut places.slots,
-=======
-            hits,
->>>>>>> main
         };
         match (&self.set.store, &self.version) {
             (Store::Table { table, catch_all }, _) => {
@@ -310,20 +306,9 @@ impl OwnView {
     pub fn lookup_one(&self, key: &[u32], now_ns: u64) -> Option<Words> {
         let columns: Vec<Column> = key.iter().map(|&word| Column([word; LANES])).collect();
         let columns: Vec<&Column> = columns.iter().collect();
-<<<<<<< HEAD
         let mut data = vec![Column::default(); self.set.layout.data];
         let found = self.lookup(&columns, 1, now_ns, &mut data, &mut Places::default());
         (found == 1).then(|| data.iter().map(|column| column[0]).collect())
-=======
-        let mut hits = Hits::default();
-        let found = self.lookup(&columns, 1, now_ns, &mut hits);
-        (found == 1).then(|| {
-            hits.data[..self.set.layout.data]
-                .iter()
-                .map(|column| column[0])
-                .collect()
-        })
->>>>>>> main
     }
 }
 
