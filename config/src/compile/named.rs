@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
 use sluice_dataplane::program::ChainId;
+use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
 
 use super::error::Cause;
 use super::lower::{Lowering, Shared, StateCursor};
@@ -16,7 +16,9 @@ impl Shared<'_> {
     /// Gives a named set its index, and makes its runtime set if its elements have changed.
     pub(super) fn named(&mut self, set: &Set) -> Result<(), Cause> {
         let desc = desc_of(&set.spec.key, set.spec.data.as_ref())?;
-        let id = self.sets.number(SetKey::Named(set.id), &desc, self.now, self.tables)?;
+        let id = self
+            .sets
+            .number(SetKey::Named(set.id), &desc, self.now, self.tables)?;
         if self.sets.is_current(id, &set.elements) {
             return Ok(());
         }
@@ -31,13 +33,27 @@ impl Shared<'_> {
         for (low, element) in &set.elements.map {
             let data = lowering.element_data(element, set.spec.data.as_ref(), &mut chains)?;
             let high = element.high.as_ref().map_or(low, |high| high);
-            elements.push(SmallElement { low: low.to_vec(), high: high.to_vec(), data });
+            elements.push(SmallElement {
+                low: low.to_vec(),
+                high: high.to_vec(),
+                data,
+            });
         }
         if let Some(element) = &set.elements.catch_all {
             let data = lowering.element_data(element, set.spec.data.as_ref(), &mut chains)?;
-            elements.push(SmallElement { low: Vec::new(), high: Vec::new(), data });
+            elements.push(SmallElement {
+                low: Vec::new(),
+                high: Vec::new(),
+                data,
+            });
         }
-        let fields: Vec<usize> = set.spec.key.parts.iter().map(|part| columns(part.bits)).collect();
+        let fields: Vec<usize> = set
+            .spec
+            .key
+            .parts
+            .iter()
+            .map(|part| columns(part.bits))
+            .collect();
         let refused = || Cause::Set {
             name: set.name.to_string(),
             reason: "elements do not fit its type".to_owned(),
@@ -56,8 +72,13 @@ impl Lowering<'_, '_> {
         data: Option<&DataType>,
         chains: &mut Vec<ChainId>,
     ) -> Result<Vec<u32>, Cause> {
-        let missing = || Cause::Set { name: String::new(), reason: "an element without data".into() };
-        let Some(data) = data else { return Ok(Vec::new()) };
+        let missing = || Cause::Set {
+            name: String::new(),
+            reason: "an element without data".into(),
+        };
+        let Some(data) = data else {
+            return Ok(Vec::new());
+        };
         match (data, element.data.as_deref().ok_or_else(missing)?) {
             (DataType::Interval(_), ElementData::Value(low, high)) => {
                 let high = high.as_ref().unwrap_or(low);

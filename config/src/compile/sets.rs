@@ -16,8 +16,8 @@ use super::lower::Lowering;
 use super::registry::Registry;
 use super::statement::object_kind;
 use super::value::{bounds, columns, words};
-use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
 use crate::model::ObjectKind;
+use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
 use crate::store::{Elements, Id, ObjectBody};
 
 /// Whose set it is.
@@ -57,7 +57,12 @@ impl From<&SetDesc> for Shape {
             SetData::Verdict => (1, None, true),
             SetData::Object { kind } => (1, Some(*kind), false),
         };
-        Self { key: desc.key_columns, data, kind, verdict }
+        Self {
+            key: desc.key_columns,
+            data,
+            kind,
+            verdict,
+        }
     }
 }
 
@@ -71,7 +76,12 @@ impl Sets {
         tables: &mut Tables,
     ) -> Result<SetId, Cause> {
         let fresh = || Ok::<_, Cause>(tables.set(desc.clone())?.0);
-        Ok(SetId(self.registry.number(key, &Shape::from(desc), now, fresh)?))
+        Ok(SetId(self.registry.number(
+            key,
+            &Shape::from(desc),
+            now,
+            fresh,
+        )?))
     }
 
     /// Puts the runtime set behind an index.
@@ -150,7 +160,10 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
 }
 
 fn refused(reason: &str) -> Cause {
-    Cause::Set { name: "anonymous set".to_owned(), reason: reason.to_owned() }
+    Cause::Set {
+        name: "anonymous set".to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The shape of a set.
@@ -162,24 +175,47 @@ pub(super) fn desc_of(key: &SetType, data: Option<&DataType>) -> Result<SetDesc,
     let data = match data {
         None => SetData::Nothing,
         Some(DataType::Verdict) => SetData::Verdict,
-        Some(DataType::Value(ty)) => SetData::Columns { count: narrow(width(ty))? },
+        Some(DataType::Value(ty)) => SetData::Columns {
+            count: narrow(width(ty))?,
+        },
         // First and last value side by side.
-        Some(DataType::Interval(ty)) => SetData::Columns { count: narrow(2 * width(ty))? },
-        Some(DataType::Object(kind)) => SetData::Object { kind: object_kind(*kind)? },
+        Some(DataType::Interval(ty)) => SetData::Columns {
+            count: narrow(2 * width(ty))?,
+        },
+        Some(DataType::Object(kind)) => SetData::Object {
+            kind: object_kind(*kind)?,
+        },
     };
-    Ok(SetDesc { key_columns: narrow(width(key))?, data })
+    Ok(SetDesc {
+        key_columns: narrow(width(key))?,
+        data,
+    })
 }
 
 impl Lowering<'_, '_> {
     /// The parts of a named set's key.
     pub(super) fn set_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing { what: "set", name: name.to_owned() };
-        Ok(self.shared.table.set(name).ok_or_else(missing)?.spec.key.parts.clone())
+        let missing = || Cause::Missing {
+            what: "set",
+            name: name.to_owned(),
+        };
+        Ok(self
+            .shared
+            .table
+            .set(name)
+            .ok_or_else(missing)?
+            .spec
+            .key
+            .parts
+            .clone())
     }
 
     /// The parts of a named map's data.
     pub(super) fn data_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing { what: "map", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "map",
+            name: name.to_owned(),
+        };
         match &self.shared.table.set(name).ok_or_else(missing)?.spec.data {
             Some(DataType::Value(ty)) => Ok(ty.parts.clone()),
             _ => Err(Cause::unsupported("a dynamic element of this kind of map")),
@@ -198,7 +234,9 @@ impl Lowering<'_, '_> {
                 let keys = self.key_fields(key, &types)?;
                 Ok((self.named_set(name)?, keys))
             }
-            _ => Err(Cause::unsupported("a look-up in something that is not a map")),
+            _ => Err(Cause::unsupported(
+                "a look-up in something that is not a map",
+            )),
         }
     }
 
@@ -206,16 +244,27 @@ impl Lowering<'_, '_> {
     pub(super) fn map_value(&mut self, key: &Expr, map: &Expr) -> Result<vm::Slot, Cause> {
         let data = match &map.kind {
             ExprKind::Set(set) => set.data.clone(),
-            ExprKind::SetRef(name) => self.shared.table.set(name).and_then(|set| set.spec.data.clone()),
+            ExprKind::SetRef(name) => self
+                .shared
+                .table
+                .set(name)
+                .and_then(|set| set.spec.data.clone()),
             _ => None,
         };
         let Some(DataType::Value(ty)) = data else {
-            return Err(Cause::unsupported("a value from something that is not a map of values"));
+            return Err(Cause::unsupported(
+                "a value from something that is not a map of values",
+            ));
         };
         let (set, keys) = self.map_key(key, map)?;
         let bits = match &ty.parts[..] {
             [part] => part.bits,
-            parts => 32 * parts.iter().map(|part| columns(part.bits) as u16).sum::<u16>(),
+            parts => {
+                32 * parts
+                    .iter()
+                    .map(|part| columns(part.bits) as u16)
+                    .sum::<u16>()
+            }
         };
         let into = self.work(bits)?;
         self.emit(vm::Op::MapInto { set, keys, into });
@@ -226,9 +275,11 @@ impl Lowering<'_, '_> {
     pub(super) fn maps_to_intervals(&self, map: &Expr) -> bool {
         let data = match &map.kind {
             ExprKind::Set(set) => set.data.as_ref(),
-            ExprKind::SetRef(name) => {
-                self.shared.table.set(name).and_then(|set| set.spec.data.as_ref())
-            }
+            ExprKind::SetRef(name) => self
+                .shared
+                .table
+                .set(name)
+                .and_then(|set| set.spec.data.as_ref()),
             _ => None,
         };
         matches!(data, Some(DataType::Interval(_)))
@@ -242,13 +293,20 @@ impl Lowering<'_, '_> {
         let mut chains = Vec::new();
         for element in &set.elements {
             if !element.stmts.is_empty() {
-                return Err(Cause::unsupported("statements of elements of an anonymous set"));
+                return Err(Cause::unsupported(
+                    "statements of elements of an anonymous set",
+                ));
             }
             elements.push(self.small_element(element, set, &mut chains)?);
         }
         // The catch-all is asked last.
         elements.sort_by_key(|element| element.low.is_empty());
-        let fields: Vec<usize> = set.key.parts.iter().map(|part| columns(part.bits)).collect();
+        let fields: Vec<usize> = set
+            .key
+            .parts
+            .iter()
+            .map(|part| columns(part.bits))
+            .collect();
         let key = SetKey::Anonymous(self.rule, part);
         let built = SmallSet::new(&fields, desc.data.clone(), elements)
             .ok_or_else(|| refused("elements do not fit its type"))?;
@@ -285,7 +343,11 @@ impl Lowering<'_, '_> {
         Ok(SmallElement { low, high, data })
     }
 
-    pub(super) fn verdict_word(&mut self, verdict: &Verdict, chains: &mut Vec<ChainId>) -> Result<u32, Cause> {
+    pub(super) fn verdict_word(
+        &mut self,
+        verdict: &Verdict,
+        chains: &mut Vec<ChainId>,
+    ) -> Result<u32, Cause> {
         let verdict = self.verdict_of(verdict)?;
         if let vm::Verdict::Jump { chain } | vm::Verdict::Goto { chain } = verdict {
             chains.push(chain);
@@ -296,7 +358,10 @@ impl Lowering<'_, '_> {
     /// What an object map has for an object: the slot of a counter, the index of a cell, or the
     /// object's own number.
     pub(super) fn object_word(&mut self, kind: ObjectKind, name: &str) -> Result<u32, Cause> {
-        let missing = || Cause::Missing { what: "object", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "object",
+            name: name.to_owned(),
+        };
         let object = self.shared.table.object(kind, name).ok_or_else(missing)?;
         Ok(match &object.body {
             ObjectBody::Counter { slot, .. } => slot.0,
@@ -337,7 +402,9 @@ fn value_words(data: &Expr, types: &[KeyPart]) -> Result<Vec<u32>, Cause> {
     }
     let mut all = Vec::new();
     for (part, ty) in parts.iter().zip(types) {
-        let value = part.value().ok_or_else(|| refused("data that is not a constant"))?;
+        let value = part
+            .value()
+            .ok_or_else(|| refused("data that is not a constant"))?;
         all.extend(words(value, ty.bits));
     }
     Ok(all)

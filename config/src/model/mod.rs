@@ -18,9 +18,9 @@ pub mod stmt;
 pub mod symbols;
 pub mod time;
 
+pub use check::{check_elements, check_rule};
 pub use datatype::{ByteOrder, TypeId};
 pub use expr::{Element, Expr, ExprKind, SetExpr};
-pub use check::{check_elements, check_rule};
 pub use print::{print_element, print_elements, print_rule};
 pub use rule::{
     ChainInfo, ChainType, Family, Hook, ObjectKind, PrintOptions, Rule, RuleContext, Scope,

@@ -69,7 +69,10 @@ impl Chunk {
     pub const CAPACITY: usize = 64;
 
     fn new(rules: Vec<Arc<StoredRule>>) -> Arc<Self> {
-        Arc::new(Self { id: Id::fresh(), rules })
+        Arc::new(Self {
+            id: Id::fresh(),
+            rules,
+        })
     }
 }
 

@@ -71,7 +71,9 @@ impl Stages for Pipeline {
             },
         };
         let mut walk = Walk { run: walk };
-        if generation.program().ordered() {
+        let mixed = classes.iter().filter(|lanes| **lanes != 0).count() > 1;
+        let program = generation.program();
+        if program.ordered() || mixed && program.has_effects() {
             for lane in lanes(all) {
                 walk.classes(&classes, 1 << lane);
             }

@@ -95,7 +95,6 @@ impl Context {
         context
     }
 
-
     /// What is known about a layer.
     pub(crate) fn at(&self, base: PayloadBase) -> Option<Proto> {
         self.layers[index(base)].now
@@ -105,7 +104,14 @@ impl Context {
     pub(crate) fn ambiguous(&self, base: PayloadBase, header: Header) -> Option<Proto> {
         let layer = &self.layers[index(base)];
         (layer.seen.len() > 1)
-            .then(|| layer.seen.iter().rev().find(|p| **p != Proto::Known(header)).copied())
+            .then(|| {
+                layer
+                    .seen
+                    .iter()
+                    .rev()
+                    .find(|p| **p != Proto::Known(header))
+                    .copied()
+            })
             .flatten()
     }
 

@@ -167,8 +167,11 @@ impl<'a> Checker<'a> {
         for stmt in &rule.stmts {
             if let Some(end) = terminal {
                 return Err(Box::new(
-                    Diagnostic::error(stmt.span, "Statement after terminal statement has no effect")
-                        .with_related(end),
+                    Diagnostic::error(
+                        stmt.span,
+                        "Statement after terminal statement has no effect",
+                    )
+                    .with_related(end),
                 ));
             }
             self.stmt_span = stmt.span;

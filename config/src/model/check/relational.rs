@@ -53,13 +53,19 @@ impl Checker<'_> {
     ) -> Checked<()> {
         let l = self.expr(left, &Want::any())?;
         if l.is_constant() {
-            return fail(left.span, "Relational expression has constant left hand side");
+            return fail(
+                left.span,
+                "Relational expression has constant left hand side",
+            );
         }
         let want = Want::like(&l);
         let r = self.expr(right, &want_of_right(&l, right, &want))?;
         let (l, r) = as_presence(l, r);
         if !r.is_constant() {
-            return fail(right.span, "Right hand side of relational expression must be constant");
+            return fail(
+                right.span,
+                "Right hand side of relational expression must be constant",
+            );
         }
         let r = unwrap_single(r);
         if !(l.ty == TypeId::Boolean || r.ty == TypeId::Boolean) {
@@ -112,7 +118,12 @@ impl Checker<'_> {
             self.remember(&l, left_span.to(right_span));
         }
         let (left, op, right) = canonical(l, rel, r);
-        self.out.push(Stmt::Match(Match { left, op, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op,
+            right,
+            implicit: false,
+        }));
         Ok(())
     }
 
@@ -132,10 +143,16 @@ impl Checker<'_> {
     /// Any (`Neq`) or none (`Eq`) of the flags.
     fn flags(&mut self, l: Expr, r: Expr, op: RelOp, span: Span) -> Checked<()> {
         if !l.ty.is_bitmask() {
-            return fail(span, "negation can only be used with singleton bitmask values. Did you mean \"!=\"?");
+            return fail(
+                span,
+                "negation can only be used with singleton bitmask values. Did you mean \"!=\"?",
+            );
         }
         let Some(mask) = r.value() else {
-            return fail(span, "negation can only be used with singleton bitmask values. Did you mean \"!=\"?");
+            return fail(
+                span,
+                "negation can only be used with singleton bitmask values. Did you mean \"!=\"?",
+            );
         };
         self.push_masked(l, mask, op, 0);
         Ok(())
@@ -147,12 +164,19 @@ impl Checker<'_> {
         let value = self.expr(&compare.value, &want)?;
         let mask = self.expr(&compare.mask, &want)?;
         if !l.ty.is_bitmask() {
-            return fail(compare.value.span, "flags can only be compared in a bitmask");
+            return fail(
+                compare.value.span,
+                "flags can only be compared in a bitmask",
+            );
         }
         let (Some(v), Some(m)) = (value.value(), mask.value()) else {
             return fail(compare.value.span, "flags must be constant");
         };
-        let op = if compare.op == RelationalOp::Ne { RelOp::Neq } else { RelOp::Eq };
+        let op = if compare.op == RelationalOp::Ne {
+            RelOp::Neq
+        } else {
+            RelOp::Eq
+        };
         self.push_masked(l, m, op, v);
         Ok(())
     }
@@ -166,7 +190,12 @@ impl Checker<'_> {
         };
         let (m, right) = (constant(mask), constant(value));
         let left = binop(BinOp::And, l, m);
-        self.out.push(Stmt::Match(Match { left, op, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op,
+            right,
+            implicit: false,
+        }));
     }
 }
 
@@ -181,7 +210,12 @@ fn as_presence(l: Expr, r: Expr) -> (Expr, Expr) {
                 result: super::super::expr::FibResult::Present,
                 ..fib
             };
-            let left = Expr { ty: TypeId::Boolean, bits: 1, kind: ExprKind::Fib(fib), ..l };
+            let left = Expr {
+                ty: TypeId::Boolean,
+                bits: 1,
+                kind: ExprKind::Fib(fib),
+                ..l
+            };
             (left, r)
         }
         kind => (Expr { kind, ..l }, r),
@@ -211,7 +245,10 @@ fn unwrap_single(r: Expr) -> Expr {
                 {
                     only.key
                 }
-                _ => Expr { kind: ExprKind::Set(set), ..r },
+                _ => Expr {
+                    kind: ExprKind::Set(set),
+                    ..r
+                },
             }
         }
         kind => Expr { kind, ..r },
@@ -223,7 +260,11 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
     if let ExprKind::Range { lo, hi } = r.kind {
         // An hour's range may pass midnight; the kernel holds the other hours, negated.
         if lo > hi {
-            let flipped = if op == RelOp::Eq { RelOp::Neq } else { RelOp::Eq };
+            let flipped = if op == RelOp::Eq {
+                RelOp::Neq
+            } else {
+                RelOp::Eq
+            };
             let kind = ExprKind::Range { lo: hi, hi: lo };
             return (l, flipped, Expr { kind, ..r });
         }
@@ -235,7 +276,10 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
         && len > 0
         && r.ty != TypeId::Mark
     {
-        let right = Expr { kind: ExprKind::Value(value), ..r };
+        let right = Expr {
+            kind: ExprKind::Value(value),
+            ..r
+        };
         let mask = prefix_mask(l.bits, len);
         let (operand, old, xor) = mask_xor(l);
         return (from_mask_xor(operand, old & mask, xor & mask), op, right);
@@ -255,7 +299,14 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
     if xor == 0 && operand.ty.info().prefix && mask != 0 && value & !mask == 0 {
         let len = (mask << (128 - operand.bits)).leading_ones() as u16;
         if prefix_mask(operand.bits, len) == mask && len < operand.bits {
-            return (operand, op, Expr { kind: ExprKind::Prefix { value, len }, ..r });
+            return (
+                operand,
+                op,
+                Expr {
+                    kind: ExprKind::Prefix { value, len },
+                    ..r
+                },
+            );
         }
     }
     (from_mask_xor(operand, mask, xor), op, r)

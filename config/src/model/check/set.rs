@@ -26,8 +26,14 @@ impl DataWant {
     pub(crate) fn of(data: &DataType) -> Self {
         match data {
             DataType::Verdict => DataWant::Verdict,
-            DataType::Value(ty) => DataWant::Value { want: Want::set(ty), interval: false },
-            DataType::Interval(ty) => DataWant::Value { want: Want::set(ty), interval: true },
+            DataType::Value(ty) => DataWant::Value {
+                want: Want::set(ty),
+                interval: false,
+            },
+            DataType::Interval(ty) => DataWant::Value {
+                want: Want::set(ty),
+                interval: true,
+            },
             DataType::Object(kind) => DataWant::Object(*kind),
         }
     }
@@ -37,8 +43,15 @@ impl DataWant {
             DataWant::Verdict => DataType::Verdict,
             DataWant::Object(kind) => DataType::Object(*kind),
             DataWant::Value { want, .. } => {
-                let ty = SetType { parts: want.parts.clone(), type_of: None };
-                if interval { DataType::Interval(ty) } else { DataType::Value(ty) }
+                let ty = SetType {
+                    parts: want.parts.clone(),
+                    type_of: None,
+                };
+                if interval {
+                    DataType::Interval(ty)
+                } else {
+                    DataType::Value(ty)
+                }
             }
         }
     }
@@ -79,10 +92,15 @@ impl Checker<'_> {
             list
         };
         let data_interval = list.iter().any(|e| {
-            e.data.as_ref().is_some_and(|d| Element::plain(d.clone()).is_interval())
+            e.data
+                .as_ref()
+                .is_some_and(|d| Element::plain(d.clone()).is_interval())
         });
         Ok(SetExpr {
-            key: SetType { parts: want.parts.clone(), type_of: None },
+            key: SetType {
+                parts: want.parts.clone(),
+                type_of: None,
+            },
             data: data.map(|d| d.data_type(data_interval)),
             interval,
             elements: list,
@@ -155,10 +173,13 @@ impl Checker<'_> {
             DataWant::Verdict => {
                 let e = self.expr(value, &Want::of(TypeId::Verdict))?;
                 if e.ty != TypeId::Verdict {
-                    return fail(value.span, format!(
-                        "datatype mismatch, expected netfilter verdict, expression has type {}",
-                        describe(&parts_of(&e))
-                    ));
+                    return fail(
+                        value.span,
+                        format!(
+                            "datatype mismatch, expected netfilter verdict, expression has type {}",
+                            describe(&parts_of(&e))
+                        ),
+                    );
                 }
                 typed.data = Some(e);
             }
@@ -191,7 +212,10 @@ impl Checker<'_> {
         if want.parts.is_empty() && !matches!(map.map.value().kind, Ast::SetRef(_)) {
             return fail(span, "Can't parse symbolic invalid expressions");
         }
-        let data = DataWant::Value { want: want.clone(), interval: true };
+        let data = DataWant::Value {
+            want: want.clone(),
+            interval: true,
+        };
         let (key, map_expr, _) = self.lookup(map, &data, span)?;
         let mut typed = match &map_expr.kind {
             ExprKind::Set(set) => match &set.data {
@@ -211,7 +235,10 @@ impl Checker<'_> {
             }
             _ => return fail(map.map.span, "Expression is not a map"),
         };
-        typed.kind = ExprKind::Map { key: Box::new(key), map: Box::new(map_expr) };
+        typed.kind = ExprKind::Map {
+            key: Box::new(key),
+            map: Box::new(map_expr),
+        };
         Ok(typed)
     }
 

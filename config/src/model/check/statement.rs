@@ -37,12 +37,18 @@ impl Checker<'_> {
                 Stmt::VerdictMap { key, map }
             }
             StmtKind::Chain(chain) => return self.anonymous_chain(chain),
-            StmtKind::Counter(c) => Stmt::Counter { packets: c.packets, bytes: c.bytes },
+            StmtKind::Counter(c) => Stmt::Counter {
+                packets: c.packets,
+                bytes: c.bytes,
+            },
             StmtKind::Limit(limit) => Stmt::Limit(check_limit(limit, span)?),
             StmtKind::Quota(quota) => Stmt::Quota(check_quota(quota)),
             StmtKind::Last(used_ms) => Stmt::Last { used_ms: *used_ms },
             StmtKind::CtCount(count) => match u32::try_from(count.count) {
-                Ok(n) => Stmt::ConnLimit { count: n, over: count.over },
+                Ok(n) => Stmt::ConnLimit {
+                    count: n,
+                    over: count.over,
+                },
                 Err(_) => return fail(span, "Value exceeds valid range 0-4294967295"),
             },
             StmtKind::ObjectRef(object) => self.object_ref(object, span)?,
@@ -74,7 +80,10 @@ impl Checker<'_> {
             StmtKind::CtSet(ct, value) => self.ct_set(*ct, value, span)?,
             StmtKind::PayloadSet(sides) => self.mangle(&sides.0, &sides.1, span)?,
             StmtKind::TcpOptionReset(kind) => {
-                let option = ast::TcpOption { kind: *kind, field: ast::TcpOptionField::Exists };
+                let option = ast::TcpOption {
+                    kind: *kind,
+                    field: ast::TcpOptionField::Exists,
+                };
                 Stmt::OptionReset(self.tcp_option(option, span)?)
             }
             StmtKind::Notrack => Stmt::Notrack,
@@ -97,7 +106,11 @@ impl Checker<'_> {
             rules.push(check_rule(rule, &self.cx)?);
         }
         let target = ChainRef::Anonymous(rules);
-        let verdict = if chain.goto { Verdict::Goto(target) } else { Verdict::Jump(target) };
+        let verdict = if chain.goto {
+            Verdict::Goto(target)
+        } else {
+            Verdict::Jump(target)
+        };
         self.out.push(Stmt::Verdict(verdict));
         Ok(chain.goto)
     }
@@ -108,7 +121,10 @@ impl Checker<'_> {
         let target = match &value.kind {
             Ast::Map(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Object(kind), span)?;
-                let kind = ExprKind::Map { key: Box::new(key), map: Box::new(map) };
+                let kind = ExprKind::Map {
+                    key: Box::new(key),
+                    map: Box::new(map),
+                };
                 ObjectTarget::Map(expr(TypeId::String, 0, ByteOrder::Host, kind))
             }
             _ => {
@@ -120,7 +136,10 @@ impl Checker<'_> {
                     return fail(object.name.span, format!("No such file or directory{hint}"));
                 }
                 if kind == ObjectKind::Secmark {
-                    return fail(span, "secmark is not supported: there is no security module here");
+                    return fail(
+                        span,
+                        "secmark is not supported: there is no security module here",
+                    );
                 }
                 ObjectTarget::Name(name.to_owned())
             }
@@ -145,7 +164,11 @@ impl Checker<'_> {
             | u8::from(flags.skuid) << 3
             | u8::from(flags.ether) << 5;
         if log.group.is_some() && (log.level.is_some() || bits != 0) {
-            let what = if log.level.is_some() { "level" } else { "flags" };
+            let what = if log.level.is_some() {
+                "level"
+            } else {
+                "flags"
+            };
             return fail(span, format!("{what} and group are mutually exclusive"));
         }
         Ok(Log {
@@ -177,7 +200,10 @@ impl Checker<'_> {
                 let code = self.reject_code(code, TypeId::IcmpxCode)?;
                 if matches!(self.cx.family, Family::Ip | Family::Ip6) {
                     let _ = place;
-                    return fail(span, "icmpx reject type can only be used in inet, bridge and netdev tables");
+                    return fail(
+                        span,
+                        "icmpx reject type can only be used in inet, bridge and netdev tables",
+                    );
                 }
                 let _ = network;
                 Reject::Icmpx(code)
@@ -206,7 +232,12 @@ impl Checker<'_> {
     fn implied(&mut self, left: Expr, value: u128) {
         let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
         self.learn(&left, &right);
-        self.out.push(Stmt::Match(Match { left, op: RelOp::Eq, right, implicit: false }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op: RelOp::Eq,
+            right,
+            implicit: false,
+        }));
     }
 
     fn default_reject(&mut self, span: Span) -> Checked<Reject> {
@@ -218,7 +249,12 @@ impl Checker<'_> {
                 Some(Proto::Known(Header::Ip)) => Reject::Icmp(3),
                 Some(Proto::Known(Header::Ip6)) => Reject::Icmpv6(4),
                 None => Reject::Icmpx(1),
-                Some(_) => return fail(span, "cannot infer ICMP reject variant to use: explicit value required.\n"),
+                Some(_) => {
+                    return fail(
+                        span,
+                        "cannot infer ICMP reject variant to use: explicit value required.\n",
+                    );
+                }
             },
         })
     }
@@ -238,7 +274,11 @@ impl Checker<'_> {
             Some(other) => {
                 let mut diagnostic = Diagnostic::error(
                     span,
-                    format!("conflicting protocols specified: {} vs {}", other.name(), header.keyword()),
+                    format!(
+                        "conflicting protocols specified: {} vs {}",
+                        other.name(),
+                        header.keyword()
+                    ),
                 );
                 if let Some(learned) = self.learned_at[1] {
                     diagnostic = diagnostic.with_related(learned);
@@ -249,11 +289,19 @@ impl Checker<'_> {
                 let ip = header == Header::Ip;
                 let (left, value) = match self.cx.family {
                     Family::Inet => (meta_expr(MetaKey::Nfproto), if ip { 2 } else { 10 }),
-                    _ => (meta_expr(MetaKey::Protocol), if ip { 0x0800 } else { 0x86dd }),
+                    _ => (
+                        meta_expr(MetaKey::Protocol),
+                        if ip { 0x0800 } else { 0x86dd },
+                    ),
                 };
                 let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
                 self.learn(&left, &right);
-                self.out.push(Stmt::Match(Match { left, op: RelOp::Eq, right, implicit: true }));
+                self.out.push(Stmt::Match(Match {
+                    left,
+                    op: RelOp::Eq,
+                    right,
+                    implicit: true,
+                }));
                 Ok(())
             }
         }
@@ -290,7 +338,10 @@ impl Checker<'_> {
         }
         if matches!(
             e.kind,
-            ExprKind::Range { .. } | ExprKind::Prefix { .. } | ExprKind::Set(_) | ExprKind::SetRef(_)
+            ExprKind::Range { .. }
+                | ExprKind::Prefix { .. }
+                | ExprKind::Set(_)
+                | ExprKind::SetRef(_)
         ) {
             return fail(value.span, "expected a single value");
         }
@@ -328,7 +379,10 @@ impl Checker<'_> {
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
         if let ExprKind::Payload(payload) = &target.kind
-            && matches!(payload.field, Some(HeaderField::TcpDoff | HeaderField::IpHdrlength))
+            && matches!(
+                payload.field,
+                Some(HeaderField::TcpDoff | HeaderField::IpHdrlength)
+            )
         {
             return fail(span, "cannot change the length of a header");
         }
@@ -398,14 +452,19 @@ impl Checker<'_> {
             }
         }
         if element.key.is_constant() {
-            return fail(key.key.span, "Key must be an expression that is not constant");
+            return fail(
+                key.key.span,
+                "Key must be an expression that is not constant",
+            );
         }
         Ok(element)
     }
 
     fn meter(&mut self, meter: &ast::Meter, span: Span) -> Checked<Stmt> {
         let mut element = self.update_element(&meter.key, &Want::any(), span)?;
-        element.stmts.push(super::check_stateful(&meter.stmt, &self.cx)?);
+        element
+            .stmts
+            .push(super::check_stateful(&meter.stmt, &self.cx)?);
         let size = match meter.size {
             Some(size) => u32::try_from(size).ok(),
             None => Some(65_535),
@@ -414,7 +473,11 @@ impl Checker<'_> {
             Some(name) => name.value.to_string(),
             None => return fail(span, "a meter needs a name"),
         };
-        Ok(Stmt::Meter(Meter { name, size, element: Box::new(element) }))
+        Ok(Stmt::Meter(Meter {
+            name,
+            size,
+            element: Box::new(element),
+        }))
     }
 }
 
@@ -445,7 +508,11 @@ pub fn check_limit(limit: &ast::Limit, span: Span) -> Checked<Limit> {
 
 /// A quota.
 pub fn check_quota(quota: &ast::Quota) -> Quota {
-    Quota { bytes: quota.bytes, used: quota.used_bytes, over: quota.over }
+    Quota {
+        bytes: quota.bytes,
+        used: quota.used_bytes,
+        over: quota.over,
+    }
 }
 
 /// Options of a synproxy.
@@ -457,7 +524,17 @@ pub fn check_synproxy(synproxy: &ast::Synproxy, span: Span) -> Checked<Synproxy>
     let wscale = match synproxy.wscale {
         None => None,
         Some(w) if w <= 14 => Some(w as u8),
-        Some(w) => return fail(span, format!("synproxy wscale {w} is out of range, the maximum is 14")),
+        Some(w) => {
+            return fail(
+                span,
+                format!("synproxy wscale {w} is out of range, the maximum is 14"),
+            );
+        }
     };
-    Ok(Synproxy { mss, wscale, timestamp: synproxy.timestamp, sack_perm: synproxy.sack_perm })
+    Ok(Synproxy {
+        mss,
+        wscale,
+        timestamp: synproxy.timestamp,
+        sack_perm: synproxy.sack_perm,
+    })
 }

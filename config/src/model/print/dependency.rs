@@ -59,7 +59,10 @@ impl<'a> Killer<'a> {
             }
             Stmt::OptionReset(e) => self.expr(e),
             Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => self.expr(value),
-            Stmt::Object { target: ObjectTarget::Map(e), .. } => self.expr(e),
+            Stmt::Object {
+                target: ObjectTarget::Map(e),
+                ..
+            } => self.expr(e),
             Stmt::Nat(nat) => {
                 for e in [&nat.addr, &nat.port].into_iter().flatten() {
                     self.expr(e);
@@ -188,7 +191,11 @@ impl<'a> Killer<'a> {
             }
             ExprKind::Payload(p) => match p.field {
                 Some(HeaderField::EtherType | HeaderField::VlanType) => {
-                    let layer = if matches!(value, 0x8100 | 0x88a8) { LINK } else { NETWORK };
+                    let layer = if matches!(value, 0x8100 | 0x88a8) {
+                        LINK
+                    } else {
+                        NETWORK
+                    };
                     self.deps[layer] = Some(i);
                 }
                 Some(HeaderField::IpProtocol | HeaderField::Ip6Nexthdr) => {

@@ -129,7 +129,9 @@ fn exthdr(out: &mut String, ext: &Exthdr) {
         ExthdrName::Ip6(ExtHeader::Field(field, index)) => {
             write!(out, "{} {}", field.header().keyword(), field.keyword()).ok();
             match field {
-                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => write!(out, "[{index}]"),
+                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => {
+                    write!(out, "[{index}]")
+                }
                 _ => Ok(()),
             }
         }

@@ -6,8 +6,8 @@ use super::super::datatype::TypeId;
 use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, FibResult, Verdict};
 use super::super::rule::{Family, PrintOptions};
 use super::super::stmt::{
-    Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp, SetOp,
-    Stmt, Synproxy,
+    Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp,
+    SetOp, Stmt, Synproxy,
 };
 use super::super::{symbols, time};
 use super::expression::{self, expr};
@@ -23,7 +23,10 @@ pub(super) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Place { family: Family::Ip, depth: 2 }
+        Place {
+            family: Family::Ip,
+            depth: 2,
+        }
     }
 }
 
@@ -86,7 +89,11 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
             synproxy(out, s);
         }
         Stmt::Dup { to, device } => dup(out, to.as_ref(), device.as_ref(), options),
-        Stmt::Fwd { family, addr, device } => {
+        Stmt::Fwd {
+            family,
+            addr,
+            device,
+        } => {
             out.push_str("fwd");
             if let Some(addr) = addr {
                 family_word(out, *family);
@@ -125,8 +132,16 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
         Stmt::Siit(name) => {
             let _ = write!(out, "siit name \"{name}\"");
         }
-        Stmt::Npt { destination, from, to } => {
-            out.push_str(if *destination { "dnpt from " } else { "snpt from " });
+        Stmt::Npt {
+            destination,
+            from,
+            to,
+        } => {
+            out.push_str(if *destination {
+                "dnpt from "
+            } else {
+                "snpt from "
+            });
             expr(out, from, options);
             out.push_str(" to ");
             expr(out, to, options);
@@ -135,7 +150,11 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
 }
 
 fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
-    if let ExprKind::Binop { op: BinOp::And, left, right } = &m.left.kind
+    if let ExprKind::Binop {
+        op: BinOp::And,
+        left,
+        right,
+    } = &m.left.kind
         && left.ty.is_bitmask()
         && let (Some(mask), Some(value)) = (right.value(), m.right.value())
         && flag_match(out, left, mask, m.op, value, options)
@@ -157,7 +176,11 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     if let ExprKind::Fib(fib) = &m.left.kind
         && fib.result == FibResult::Present
     {
-        out.push_str(if m.right.value() == Some(0) { "missing" } else { "exists" });
+        out.push_str(if m.right.value() == Some(0) {
+            "missing"
+        } else {
+            "exists"
+        });
         return;
     }
     expr(out, &m.right, options);
@@ -264,7 +287,11 @@ pub(super) fn limit(out: &mut String, l: &Limit) {
     let over = if l.over { "over " } else { "" };
     if l.bytes {
         let (rate, unit_bytes) = bytes(l.rate);
-        let _ = write!(out, "limit rate {over}{rate} {unit_bytes}/{}", unit(l.unit_seconds));
+        let _ = write!(
+            out,
+            "limit rate {over}{rate} {unit_bytes}/{}",
+            unit(l.unit_seconds)
+        );
         if l.burst > 0 {
             let (burst, unit_bytes) = bytes(l.burst);
             let _ = write!(out, " burst {burst} {unit_bytes}");
@@ -314,8 +341,9 @@ fn object(out: &mut String, keyword: &str, target: &ObjectTarget, options: &Prin
     }
 }
 
-const LEVELS: [&str; 9] =
-    ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
+const LEVELS: [&str; 9] = [
+    "emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit",
+];
 
 fn log(out: &mut String, l: &Log) {
     out.push_str("log");
@@ -344,7 +372,11 @@ fn log(out: &mut String, l: &Log) {
         3 => out.push_str(" flags tcp sequence,options"),
         _ => {}
     }
-    for (bit, word) in [(4, " flags ip options"), (8, " flags skuid"), (32, " flags ether")] {
+    for (bit, word) in [
+        (4, " flags ip options"),
+        (8, " flags skuid"),
+        (32, " flags ether"),
+    ] {
         if l.flags & bit != 0 {
             out.push_str(word);
         }
@@ -519,7 +551,10 @@ fn dynamic_element(out: &mut String, element: &Element, options: &PrintOptions<'
     }
     for s in &element.stmts {
         out.push(' ');
-        let quiet = PrintOptions { stateless: true, ..*options };
+        let quiet = PrintOptions {
+            stateless: true,
+            ..*options
+        };
         stmt(out, s, Place::default(), &quiet);
     }
     if let Some(data) = &element.data {

@@ -133,13 +133,20 @@ fn label(out: &mut String, value: u128) {
 }
 
 fn owner(ty: TypeId, value: u128) -> Option<String> {
-    let file = if ty == TypeId::Uid { "/etc/passwd" } else { "/etc/group" };
+    let file = if ty == TypeId::Uid {
+        "/etc/passwd"
+    } else {
+        "/etc/group"
+    };
     let id = value.to_string();
-    std::fs::read_to_string(file).ok()?.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id).then(|| name.to_owned())
-    })
+    std::fs::read_to_string(file)
+        .ok()?
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == id).then(|| name.to_owned())
+        })
 }
 
 /// The bytes of a text value, zeroes behind cut off.

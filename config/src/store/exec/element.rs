@@ -1,5 +1,6 @@
 //! Elements: add, create, delete, get.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rule::TableScope;
@@ -23,41 +24,78 @@ impl Transaction<'_> {
         let Some(found) = table.set(&name.value) else {
             return Err(suggest::unknown(&self.ruleset, Noun::Set, &name.value, name.span).into());
         };
-        let scope = TableScope(Some(table));
-        let context =
-            RuleContext { family: set.family, table: &set.table.value, chain: None, scope: &scope };
+        let scope = TableScope {
+            table: Some(table),
+            ruleset: &self.ruleset,
+        };
+        let context = RuleContext {
+            family: set.family,
+            table: &set.table.value,
+            chain: None,
+            scope: &scope,
+        };
         checker::elements(elements, &found.info(), &context).map_err(Fail::Check)
     }
 
-    pub(super) fn add_elements(&mut self, set: &ItemRef, elements: &ast::Expr, create: bool, span: Span) -> Done {
+    pub(super) fn add_elements(
+        &mut self,
+        set: &ItemRef,
+        elements: &ast::Expr,
+        create: bool,
+        span: Span,
+    ) -> Done {
         let checked = self.check_elements(set, elements)?;
         let name = named(set)?;
         let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         for (element, at) in &checked {
-            check_targets(table, element, object_kind_of(table, &name.value), elements, *at)?;
+            check_targets(
+                table,
+                element,
+                object_kind_of(table, &name.value),
+                elements,
+                *at,
+            )?;
         }
-        let Some(known) = table.set(&name.value) else { return Ok(()) };
+        let Some(known) = table.set(&name.value) else {
+            return Ok(());
+        };
         let spec = known.spec.clone();
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
+        }
+        let bare = |element: &Element| element.data.is_none() && element.object.is_none();
+        if let Some((_, at)) = checked
+            .iter()
+            .find(|(element, _)| spec.data.is_some() && bare(element))
+        {
+            return refuse(*at, Errno::Invalid);
         }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
         next.expire(now_ns);
         let mut added = Vec::new();
         let mut written = Elements::default();
+        let mut places = HashMap::new();
         for (element, at) in &checked {
             let (low, stored) = StoredElement::new(element, spec.timeout_ms, now_ns);
             if spec.interval && spec.key.parts.len() == 1 && low.is_some() {
-                self.check_overlap(known, &written, low.as_ref(), &stored, create, *at)?;
+                self.check_overlap(known, &written, &places, low.as_ref(), &stored, create, *at)?;
+                places.extend(low.clone().map(|low| (low, *at)));
                 written.put(low.clone(), stored.clone());
             }
-            if spec.auto_merge && spec.interval && spec.key.parts.len() == 1 && spec.data.is_none()
+            if spec.auto_merge
+                && spec.interval
+                && spec.key.parts.len() == 1
+                && spec.data.is_none()
                 && let Some(low) = low
             {
-                let high = stored.high.as_deref().cloned().unwrap_or_else(|| low.clone());
+                let high = stored
+                    .high
+                    .as_deref()
+                    .cloned()
+                    .unwrap_or_else(|| low.clone());
                 let (low, high) = next.merge(low, high);
                 let high = (high != low).then(|| Box::new(high));
                 next.put(Some(low), StoredElement { high, ..stored });
@@ -80,12 +118,14 @@ impl Transaction<'_> {
             targets(element, object_kind(&spec), &mut |target| used.push(target));
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-        used.iter().for_each(|target| table.references.add(&node, target.clone()));
+        used.iter()
+            .for_each(|target| table.references.add(&node, target.clone()));
         if used.iter().any(|target| matches!(target, Node::Chain(_)))
             && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span)
         {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-            used.iter().for_each(|target| table.references.remove(&node, target));
+            used.iter()
+                .for_each(|target| table.references.remove(&node, target));
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
@@ -96,11 +136,13 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)]
     /// nft's own look at ranges, before the kernel's.
     fn check_overlap(
         &self,
         known: &Set,
         written: &Elements,
+        places: &HashMap<Words, Span>,
         low: Option<&Words>,
         stored: &StoredElement,
         create: bool,
@@ -117,7 +159,14 @@ impl Transaction<'_> {
             _ => {}
         }
         match written.clash(low, stored, true, parts) {
-            Some(_) => complain("conflicting intervals specified"),
+            Some((_, other)) => {
+                let complaint = Diagnostic::error(at, "conflicting intervals specified");
+                let related = places.get(&other).copied();
+                Err(match related {
+                    Some(related) => complaint.with_related(related).into(),
+                    None => complaint.into(),
+                })
+            }
             None => Ok(()),
         }
     }
@@ -134,7 +183,9 @@ impl Transaction<'_> {
         let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
-        let Some(known) = table.set(&name.value) else { return Ok(()) };
+        let Some(known) = table.set(&name.value) else {
+            return Ok(());
+        };
         let spec = known.spec.clone();
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
@@ -160,7 +211,9 @@ impl Transaction<'_> {
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         for element in &gone {
-            stored_target(element, object_kind(&spec), &mut |target| table.references.remove(&node, &target));
+            stored_target(element, object_kind(&spec), &mut |target| {
+                table.references.remove(&node, &target)
+            });
         }
         if let Some(known) = table.set_mut(&name.value) {
             self.changed |= known.elements.version != next.version;
@@ -169,16 +222,27 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    pub(super) fn get_elements(&mut self, set: &ItemRef, elements: &ast::Expr, span: Span) -> Done<String> {
+    pub(super) fn get_elements(
+        &mut self,
+        set: &ItemRef,
+        elements: &ast::Expr,
+        span: Span,
+    ) -> Done<String> {
         let checked = self.check_elements(set, elements)?;
         let name = named(set)?;
         let table = self.checked_table(set.family, &set.table)?;
-        let Some(known) = table.set(&name.value) else { return Ok(String::new()) };
+        let Some(known) = table.set(&name.value) else {
+            return Ok(String::new());
+        };
         let mut found = Elements::default();
         for (element, _) in &checked {
             let (low, high) = bounds(&element.key);
             let hit = if matches!(element.key.kind, ExprKind::CatchAll) {
-                known.elements.catch_all.as_ref().map(|element| (None, element.clone()))
+                known
+                    .elements
+                    .catch_all
+                    .as_ref()
+                    .map(|element| (None, element.clone()))
             } else {
                 let hit = find(known, &low, high.as_ref());
                 let hit = hit.filter(|(_, element)| !element.expired(self.now_ns));
@@ -189,9 +253,17 @@ impl Transaction<'_> {
                 None => return refuse(span, Errno::NoEntry),
             }
         }
-        let shown = Set { elements: found, ..(**known).clone() };
-        let printer =
-            Printer::new(&self.ruleset, self.slots.counters(), self.options, self.now_ns, false);
+        let shown = Set {
+            elements: found,
+            ..(**known).clone()
+        };
+        let printer = Printer::new(
+            &self.ruleset,
+            self.slots.counters(),
+            self.options,
+            self.now_ns,
+            false,
+        );
         Ok(printer.single_set(table, &shown))
     }
 }
@@ -200,7 +272,11 @@ impl Transaction<'_> {
 fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredElement)> {
     let owned = |(low, element): (&Words, &StoredElement)| (low.clone(), element.clone());
     if !set.spec.interval {
-        return set.elements.map.get(low).map(|element| (low.clone(), element.clone()));
+        return set
+            .elements
+            .map
+            .get(low)
+            .map(|element| (low.clone(), element.clone()));
     }
     if set.spec.key.parts.len() == 1 {
         return set.elements.covering(low, high.unwrap_or(low)).map(owned);
@@ -209,23 +285,45 @@ fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredEl
     let wanted = crate::store::elements::values(low, parts);
     let fits = |known_low: &Words, known: &StoredElement| {
         let lows = crate::store::elements::values(known_low, parts);
-        let highs = crate::store::elements::values(known.high.as_deref().unwrap_or(known_low), parts);
-        wanted.iter().zip(lows).zip(highs).all(|((value, low), high)| (low..=high).contains(value))
+        let highs =
+            crate::store::elements::values(known.high.as_deref().unwrap_or(known_low), parts);
+        wanted
+            .iter()
+            .zip(lows)
+            .zip(highs)
+            .all(|((value, low), high)| (low..=high).contains(value))
     };
-    set.elements.map.iter().find(|(known_low, known)| fits(known_low, known)).map(owned)
+    set.elements
+        .map
+        .iter()
+        .find(|(known_low, known)| fits(known_low, known))
+        .map(owned)
 }
 
 /// Cuts a piece out of a merged range.
 fn cut(elements: &mut Elements, low: &Words, high: Option<&Words>) -> bool {
     let high = high.unwrap_or(low);
-    let Some((known_low, known)) = elements.covering(low, high).map(|(low, known)| (low.clone(), known.clone())) else {
+    let Some((known_low, known)) = elements
+        .covering(low, high)
+        .map(|(low, known)| (low.clone(), known.clone()))
+    else {
         return false;
     };
-    let known_high = known.high.as_deref().cloned().unwrap_or_else(|| known_low.clone());
+    let known_high = known
+        .high
+        .as_deref()
+        .cloned()
+        .unwrap_or_else(|| known_low.clone());
     elements.map.remove(&known_low);
     let mut keep = |low: Words, high: Words| {
         let high = (high != low).then(|| Box::new(high));
-        elements.put(Some(low), StoredElement { high, ..known.clone() });
+        elements.put(
+            Some(low),
+            StoredElement {
+                high,
+                ..known.clone()
+            },
+        );
     };
     if known_low < *low
         && let Some(end) = predecessor(low)
@@ -252,12 +350,20 @@ fn targets(element: &Element, kind: Option<crate::model::ObjectKind>, f: &mut dy
     if let (Some(kind), Some(name)) = (kind, &element.object) {
         f(Node::Object(kind, super::shared(name)));
     }
-    if let Some(crate::model::Expr { kind: ExprKind::Verdict(verdict), .. }) = &element.data {
+    if let Some(crate::model::Expr {
+        kind: ExprKind::Verdict(verdict),
+        ..
+    }) = &element.data
+    {
         references::of_verdict(verdict, f);
     }
 }
 
-fn stored_target(element: &StoredElement, kind: Option<crate::model::ObjectKind>, f: &mut dyn FnMut(Node)) {
+fn stored_target(
+    element: &StoredElement,
+    kind: Option<crate::model::ObjectKind>,
+    f: &mut dyn FnMut(Node),
+) {
     match (element.data.as_deref(), kind) {
         (Some(ElementData::Object(name)), Some(kind)) => f(Node::Object(kind, name.clone())),
         (Some(ElementData::Verdict(verdict)), _) => references::of_verdict(verdict, f),
@@ -285,7 +391,9 @@ fn check_targets(
                 Some(_) => Ok(()),
                 None => refuse(at, Errno::NoEntry),
             },
-            Node::Object(kind, name) if table.object(*kind, name).is_none() => refuse(at, Errno::NoEntry),
+            Node::Object(kind, name) if table.object(*kind, name).is_none() => {
+                refuse(at, Errno::NoEntry)
+            }
             _ => Ok(()),
         };
     });
