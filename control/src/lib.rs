@@ -11,5 +11,4 @@ pub mod metrics;
 pub mod netns;
 pub mod opener;
 pub mod pcap;
-pub mod ports;
 pub mod rights;
