@@ -5,14 +5,20 @@ use std::time::Instant;
 use sluice_config::engine::{Engine, Request};
 
 fn main() {
-    let path = std::env::args().nth(1).unwrap_or_else(|| "big.nft".to_owned());
+    let path = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "big.nft".to_owned());
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let mut engine = Engine::workbench();
     for round in 0..2 {
         let prefix = if round == 0 { "" } else { "flush ruleset\n" };
         let started = Instant::now();
         let outcome = engine.run(Request::file(&path, &format!("{prefix}{text}")));
-        println!("load: {:?}, {}", started.elapsed(), outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned()));
+        println!(
+            "load: {:?}, {}",
+            started.elapsed(),
+            outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned())
+        );
     }
     for command in [
         "add rule inet big c ip saddr 1.2.3.4 tcp dport 80 counter drop",
@@ -23,9 +29,18 @@ fn main() {
     ] {
         let started = Instant::now();
         let outcome = engine.run(Request::command(command));
-        println!("{:?} {command}: {}", started.elapsed(), outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned()));
+        println!(
+            "{:?} {command}: {}",
+            started.elapsed(),
+            outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned())
+        );
     }
+    println!("compiled: {:?}", engine.live().map(|live| live.program().as_bytes().len()));
     let started = Instant::now();
     let outcome = engine.run(Request::command("list ruleset"));
-    println!("list: {:?}, {} bytes", started.elapsed(), outcome.map_or(0, |reply| reply.output.len()));
+    println!(
+        "list: {:?}, {} bytes",
+        started.elapsed(),
+        outcome.map_or(0, |reply| reply.output.len())
+    );
 }

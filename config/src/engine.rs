@@ -62,16 +62,17 @@ impl Profile {
     pub fn reaches(&self, family: Family, hook: Hook) -> bool {
         match self.mode {
             Mode::Workbench => true,
-            Mode::Wire => {
-                family != Family::Arp && !matches!(hook, Hook::Input | Hook::Output)
-            }
+            Mode::Wire => family != Family::Arp && !matches!(hook, Hook::Input | Hook::Output),
             Mode::Gateway => true,
         }
     }
 
     /// A workbench without ports.
     pub fn workbench() -> Self {
-        Self { mode: Mode::Workbench, ports: Vec::new() }
+        Self {
+            mode: Mode::Workbench,
+            ports: Vec::new(),
+        }
     }
 }
 
@@ -267,7 +268,9 @@ struct Retired {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -334,8 +337,14 @@ impl Engine {
     /// # Errors
     /// When it was refused; nothing has changed.
     pub fn run(&mut self, request: Request) -> Result<Reply, Refusal> {
-        if request.expected_generation.is_some_and(|expected| expected != self.generation) {
-            return Err(Refusal { conflict: true, ..Refusal::default() });
+        if request
+            .expected_generation
+            .is_some_and(|expected| expected != self.generation)
+        {
+            return Err(Refusal {
+                conflict: true,
+                ..Refusal::default()
+            });
         }
         let options = syntax::Options {
             include_paths: request.include_paths.clone(),
@@ -364,23 +373,38 @@ impl Engine {
             return Err(refusal);
         }
         let warnings = transaction.warnings.iter().chain(&parsed.diagnostics);
-        let mut warnings: Vec<String> =
-            warnings.map(|warning| warning.render(&parsed.sources).trim_end().to_owned()).collect();
+        let mut warnings: Vec<String> = warnings
+            .map(|warning| warning.render(&parsed.sources).trim_end().to_owned())
+            .collect();
         let output = std::mem::take(&mut transaction.output);
         if !transaction.changed {
             transaction.slots.roll_back();
-            return Ok(Reply { output, warnings, generation: self.generation, ..Reply::default() });
+            return Ok(Reply {
+                output,
+                warnings,
+                generation: self.generation,
+                ..Reply::default()
+            });
         }
         if request.read_only && !request.check_only {
             transaction.slots.roll_back();
-            return Err(Refusal { forbidden: true, ..Refusal::default() });
+            return Err(Refusal {
+                forbidden: true,
+                ..Refusal::default()
+            });
         }
         let changes = std::mem::take(&mut transaction.changes);
         let gone = lost_slots(&transaction);
-        let Transaction { ruleset, mut slots, .. } = transaction;
+        let Transaction {
+            ruleset, mut slots, ..
+        } = transaction;
         let live = match self.compile(&ruleset) {
             Ok((generation, unreached)) => {
-                warnings.extend(unreached.iter().map(|warning| format!("Warning: {}", warning.text)));
+                warnings.extend(
+                    unreached
+                        .iter()
+                        .map(|warning| format!("Warning: {}", warning.text)),
+                );
                 Some(generation)
             }
             // A workbench evaluates nothing, so it takes everything that can be checked.
@@ -392,10 +416,21 @@ impl Engine {
         };
         if request.check_only {
             slots.roll_back();
-            return Ok(Reply { output, warnings, generation: self.generation, ..Reply::default() });
+            return Ok(Reply {
+                output,
+                warnings,
+                generation: self.generation,
+                ..Reply::default()
+            });
         }
         self.commit(ruleset, gone, live);
-        Ok(Reply { output, warnings, generation: self.generation, changed: true, changes })
+        Ok(Reply {
+            output,
+            warnings,
+            generation: self.generation,
+            changed: true,
+            changes,
+        })
     }
 
     /// Says what the dataplane has beyond the rule VM, as bits of
@@ -417,11 +452,28 @@ impl Engine {
     }
 
     /// The next generation's program over a ruleset.
-    fn compile(&mut self, ruleset: &Ruleset) -> Result<(Arc<Generation>, Vec<Warning>), CompileError> {
-        let engines = if self.profile.mode == Mode::Workbench { u32::MAX } else { self.engines };
-        let target = Target { mode: self.profile.mode, engines };
+    fn compile(
+        &mut self,
+        ruleset: &Ruleset,
+    ) -> Result<(Arc<Generation>, Vec<Warning>), CompileError> {
+        let engines = if self.profile.mode == Mode::Workbench {
+            u32::MAX
+        } else {
+            self.engines
+        };
+        let target = Target {
+            mode: self.profile.mode,
+            engines,
+        };
         let number = self.generation + 1;
-        generation(ruleset, &mut self.cache, &target, number, &self.counters, &self.ports)
+        generation(
+            ruleset,
+            &mut self.cache,
+            &target,
+            number,
+            &self.counters,
+            &self.ports,
+        )
     }
 
     fn commit(&mut self, ruleset: Ruleset, gone: Vec<CounterSlot>, live: Option<Arc<Generation>>) {
@@ -433,10 +485,22 @@ impl Engine {
             self.cache.committed();
         }
         self.live = live;
-        self.retired.push_back(Retired { generation, slots: gone });
-        while self.retired.front().is_some_and(|retired| retired.generation.strong_count() == 0) {
-            let Some(retired) = self.retired.pop_front() else { break };
-            retired.slots.into_iter().for_each(|slot| self.counters.free(slot));
+        self.retired.push_back(Retired {
+            generation,
+            slots: gone,
+        });
+        while self
+            .retired
+            .front()
+            .is_some_and(|retired| retired.generation.strong_count() == 0)
+        {
+            let Some(retired) = self.retired.pop_front() else {
+                break;
+            };
+            retired
+                .slots
+                .into_iter()
+                .for_each(|slot| self.counters.free(slot));
         }
     }
 }
@@ -445,13 +509,22 @@ impl Engine {
 fn uncompiled(error: &CompileError) -> Refusal {
     let message = error.to_string();
     let line = error.place.line;
-    let diagnostic =
-        Diagnostic { file: String::new(), line, column: 0, end_column: 0, message: message.clone() };
+    let diagnostic = Diagnostic {
+        file: String::new(),
+        line,
+        column: 0,
+        end_column: 0,
+        message: message.clone(),
+    };
     let rendered = match line {
         0 => format!("Error: {message}\n"),
         line => format!("line {line}: Error: {message}\n"),
     };
-    Refusal { rendered, diagnostics: vec![diagnostic], ..Refusal::default() }
+    Refusal {
+        rendered,
+        diagnostics: vec![diagnostic],
+        ..Refusal::default()
+    }
 }
 
 /// Counter slots that nobody has any more.
@@ -472,7 +545,10 @@ fn lost_slots(transaction: &Transaction<'_>) -> Vec<CounterSlot> {
 
 /// What nft would print, if there is any error.
 fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal> {
-    let parse_failed = parsed.diagnostics.iter().any(|complaint| complaint.severity == Severity::Error);
+    let parse_failed = parsed
+        .diagnostics
+        .iter()
+        .any(|complaint| complaint.severity == Severity::Error);
     let mut errors: Vec<_> = parsed.diagnostics.clone();
     errors.extend(transaction.check_errors.iter().cloned());
     if errors.is_empty() || (!parse_failed && transaction.check_errors.is_empty()) {
@@ -482,15 +558,36 @@ fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal>
         errors = transaction.kernel_errors.clone();
     }
     let rendered = render_all(&errors, &parsed.sources);
-    let diagnostics = errors.iter().map(|error| diagnostic(error, &parsed.sources)).collect();
-    Some(Refusal { rendered, diagnostics, conflict: false, forbidden: false })
+    let diagnostics = errors
+        .iter()
+        .map(|error| diagnostic(error, &parsed.sources))
+        .collect();
+    Some(Refusal {
+        rendered,
+        diagnostics,
+        conflict: false,
+        forbidden: false,
+    })
 }
 
 fn diagnostic(complaint: &syntax::Diagnostic, sources: &SourceMap) -> Diagnostic {
-    let place = complaint.span.and_then(|span| Some((sources.get(span.source)?, sources.position(span)?)));
+    let place = complaint
+        .span
+        .and_then(|span| Some((sources.get(span.source)?, sources.position(span)?)));
     let (file, line, column, end_column) = match place {
-        Some((source, at)) => (source.name.clone(), at.line, at.first_column, at.last_column),
+        Some((source, at)) => (
+            source.name.clone(),
+            at.line,
+            at.first_column,
+            at.last_column,
+        ),
         None => (String::new(), 0, 0, 0),
     };
-    Diagnostic { file, line, column, end_column, message: complaint.message.clone() }
+    Diagnostic {
+        file,
+        line,
+        column,
+        end_column,
+        message: complaint.message.clone(),
+    }
 }

@@ -67,19 +67,36 @@ impl Section {
     /// `type filter hook ...`, without options.
     fn hook(&self) -> String {
         let words = self.head.split_whitespace().skip(1);
-        words.filter(|w| !w.starts_with('-') || w[1..].parse::<i32>().is_ok()).collect::<Vec<_>>().join(" ")
+        words
+            .filter(|w| !w.starts_with('-') || w[1..].parse::<i32>().is_ok())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn options(&self) -> Vec<&str> {
         let words = self.head.split_whitespace().skip(1);
-        words.filter(|w| w.starts_with('-') && w[1..].parse::<i32>().is_err()).collect()
+        words
+            .filter(|w| w.starts_with('-') && w[1..].parse::<i32>().is_err())
+            .collect()
     }
 
     fn text(&self, rule: &str) -> String {
         let hook = self.hook();
-        let hook = if hook.is_empty() { hook } else { format!("{hook};") };
+        let hook = if hook.is_empty() {
+            hook
+        } else {
+            format!("{hook};")
+        };
+        let objects: String = OBJECTS
+            .lines()
+            .filter(|l| {
+                let tracker = l.contains(" ct ") || l.contains("synproxy") || l.trim() == "}";
+                !tracker || matches!(self.family(), "ip" | "inet")
+            })
+            .map(|l| format!("{l}\n"))
+            .collect();
         format!(
-            "table {} t {{{OBJECTS}\n chain other {{ }}\n chain c {{\n{hook}\n{rule}\n}}\n}}\n",
+            "table {} t {{{objects}\n chain other {{ }}\n chain c {{\n{hook}\n{rule}\n}}\n}}\n",
             self.family()
         )
     }
@@ -90,15 +107,23 @@ fn read(path: &Path) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# ") {
-            sections.push(Section { head: head.to_owned(), cases: Vec::new() });
+            sections.push(Section {
+                head: head.to_owned(),
+                cases: Vec::new(),
+            });
             continue;
         }
-        let Some(section) = sections.last_mut() else { continue };
+        let Some(section) = sections.last_mut() else {
+            continue;
+        };
         match (line.strip_prefix('\t'), section.cases.last_mut()) {
             (Some(why), Some(case)) if why.starts_with("??") => case.why = Some(why.to_owned()),
             (Some(answer), Some(case)) => case.answer.push(answer.to_owned()),
             _ if line.is_empty() => {}
-            _ => section.cases.push(Case { rule: line.to_owned(), ..Case::default() }),
+            _ => section.cases.push(Case {
+                rule: line.to_owned(),
+                ..Case::default()
+            }),
         }
     }
     sections
@@ -134,13 +159,21 @@ fn ask(section: &Section, rule: &str) -> Vec<String> {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     if !output.status.success() {
         return error_lines(&String::from_utf8_lossy(&output.stderr));
     }
     let listing = String::from_utf8_lossy(&output.stdout).into_owned();
-    rule_lines(listing.split("====\n").nth(1).unwrap_or(""), !section.hook().is_empty())
+    rule_lines(
+        listing.split("====\n").nth(1).unwrap_or(""),
+        !section.hook().is_empty(),
+    )
 }
 
 fn error_lines(text: &str) -> Vec<String> {
@@ -193,22 +226,34 @@ impl PortNames for Names {
 }
 
 fn set_type(ty: &ast::SetType) -> SetType {
-    let ast::SetType::Type(names) = ty else { panic!("typeof in the objects") };
+    let ast::SetType::Type(names) = ty else {
+        panic!("typeof in the objects")
+    };
     let parts = names
         .iter()
         .map(|n| {
             let ty = TypeId::by_name(&n.value).unwrap();
-            KeyPart { ty, bits: ty.info().bits, order: ty.info().order }
+            KeyPart {
+                ty,
+                bits: ty.info().bits,
+                order: ty.info().order,
+            }
         })
         .collect();
-    SetType { parts, type_of: None }
+    SetType {
+        parts,
+        type_of: None,
+    }
 }
 
 fn names(body: &ast::TableBody) -> Names {
     let sets = body.sets.iter().map(|decl| {
         let data = decl.body.data.as_ref().map(|d| match d {
             MapData::Object(kind) => DataType::Object(kind.value),
-            MapData::Type { of: ast::SetType::Type(n), .. } if &*n[0].value == "verdict" => DataType::Verdict,
+            MapData::Type {
+                of: ast::SetType::Type(n),
+                ..
+            } if &*n[0].value == "verdict" => DataType::Verdict,
             MapData::Type { of, .. } => DataType::Value(set_type(of)),
         });
         let info = SetInfo {
@@ -226,12 +271,19 @@ fn names(body: &ast::TableBody) -> Names {
     });
     Names {
         sets: sets.collect(),
-        objects: body.objects.iter().map(|o| (o.kind, o.name.value.to_string())).collect(),
+        objects: body
+            .objects
+            .iter()
+            .map(|o| (o.kind, o.name.value.to_string()))
+            .collect(),
     }
 }
 
 fn print_options<'a>(flags: &[&str], ports: &'a Names) -> PrintOptions<'a> {
-    let mut options = PrintOptions { ports: Some(ports), ..PrintOptions::default() };
+    let mut options = PrintOptions {
+        ports: Some(ports),
+        ..PrintOptions::default()
+    };
     for flag in flags.iter().flat_map(|f| f[1..].chars()) {
         match flag {
             's' => options.stateless = true,
@@ -254,8 +306,14 @@ fn print_options<'a>(flags: &[&str], ports: &'a Names) -> PrintOptions<'a> {
 
 fn chain_info(hook: Option<&ast::Hook>) -> Option<ChainInfo> {
     let hook = hook?;
-    let ast::PriorityValue::Number(priority) = hook.priority.value else { panic!("named priority") };
-    Some(ChainInfo { kind: hook.chain_type.value, hook: hook.hook.value, priority: priority as i32 })
+    let ast::PriorityValue::Number(priority) = hook.priority.value else {
+        panic!("named priority")
+    };
+    Some(ChainInfo {
+        kind: hook.chain_type.value,
+        hook: hook.hook.value,
+        priority: priority as i32,
+    })
 }
 
 /// What sluice says.
@@ -272,7 +330,12 @@ fn answer(section: &Section, rule: &str) -> Vec<String> {
     if let Some(first) = parsed.diagnostics.first() {
         return error_lines(&first.render(&parsed.sources));
     }
-    let Object::Table { body: Some(body), .. } = &parsed.commands[0].object else { panic!("no table") };
+    let Object::Table {
+        body: Some(body), ..
+    } = &parsed.commands[0].object
+    else {
+        panic!("no table")
+    };
     check(section, body, &parsed.sources)
 }
 
@@ -293,7 +356,10 @@ fn check(section: &Section, body: &ast::TableBody, sources: &SourceMap) -> Vec<S
             Err(error) => return error_lines(&error.render(sources)),
             Ok(rule) => {
                 let text = print_rule(&rule, family, &options);
-                out.extend(text.lines().map(|l| format!("=> {}", l.strip_prefix("\t\t").unwrap_or(l))));
+                out.extend(
+                    text.lines()
+                        .map(|l| format!("=> {}", l.strip_prefix("\t\t").unwrap_or(l))),
+                );
             }
         }
     }
@@ -307,7 +373,10 @@ fn without_hint(line: &str) -> &str {
 
 fn files() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules");
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "rules"));
     files.sort();
     files
@@ -335,7 +404,10 @@ fn rules_list_as_nft_lists_them() {
                 total += 1;
                 let got = answer(section, &case.rule);
                 let same = got.len() == case.answer.len()
-                    && got.iter().zip(&case.answer).all(|(a, b)| without_hint(a) == without_hint(b));
+                    && got
+                        .iter()
+                        .zip(&case.answer)
+                        .all(|(a, b)| without_hint(a) == without_hint(b));
                 if !same {
                     bad += 1;
                     let _ = writeln!(report, "[{}] {}", section.head, case.rule);

@@ -6,14 +6,17 @@
 mod packets;
 
 use packets::bench::Bench;
-use packets::build::{self, Frame};
+use packets::build::{Frame, zoo};
 
 #[path = "packets/cases.rs"]
 mod cases;
 
 #[test]
 fn a_program_read_back_from_its_bytes_judges_the_same() {
-    let bench = Bench::new("table ip t { chain c { type filter hook forward priority 0; tcp dport 22 counter drop; }; }");
-    let frames: Vec<Frame> = vec![build::tcp().dport(22).build(), build::tcp().dport(23).build()];
+    let bench = Bench::new(
+        "table ip t { chain c { type filter hook forward priority 0; tcp dport 22 counter drop; }; }",
+    );
+    let frames: Vec<Frame> = zoo().into_iter().take(2).map(|(_, frame)| frame).collect();
     assert_eq!(bench.run(&frames).dropped, [true, false]);
+    assert_eq!(bench.counts("c")[0].bytes, 44);
 }

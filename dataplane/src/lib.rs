@@ -8,6 +8,7 @@ pub mod drop_reason;
 pub mod packet;
 pub mod port;
 pub mod program;
+pub mod sets;
 pub mod worker;
 
 pub use drop_reason::DropReason;

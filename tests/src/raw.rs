@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::netdevice::name_to_index;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use sluice_control::netns::Namespace;
 
 /// A packet socket bound to one device of a namespace.
@@ -32,6 +32,7 @@ impl RawSocket {
             rustix::net::socket_with(AddressFamily::PACKET, kind, SocketFlags::CLOEXEC, None)?;
         let index = name_to_index(&socket, device)?;
         ignore_outgoing(&socket)?;
+        set_number(&socket, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1)?;
         enlarge_buffer(&socket)?;
         bind(&socket, index)?;
         Ok(Self { socket })
@@ -68,10 +69,7 @@ impl RawSocket {
         if poll(&mut polled, Some(&patience))? == 0 {
             return Ok(None);
         }
-        let mut buffer = vec![0; 70_000];
-        let (length, _) = rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::empty())?;
-        buffer.truncate(length);
-        Ok(Some(buffer))
+        Ok(Some(receive_with_tag(&self.socket)?))
     }
 
     /// Every frame that arrives until it is quiet for `quiet`.
@@ -85,6 +83,49 @@ impl RawSocket {
         }
         Ok(frames)
     }
+}
+
+/// Receives one frame; a VLAN tag that the kernel has taken off is put back.
+#[allow(unsafe_code)]
+fn receive_with_tag(socket: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0_u8; 70_000];
+    let mut control = [0_u64; 16];
+    let mut vector = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: all-zero bytes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    // SAFETY: the message points to a buffer and a control area that live and have the sizes given.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    buffer.truncate(length);
+    // SAFETY: the kernel has filled the control area, of which the message says the length.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message).as_ref() };
+    if let Some(header) = header
+        && (header.cmsg_level, header.cmsg_type) == (libc::SOL_PACKET, libc::PACKET_AUXDATA)
+    {
+        // SAFETY: a message of this type carries a tpacket_auxdata.
+        let aux = unsafe {
+            libc::CMSG_DATA(header)
+                .cast::<libc::tpacket_auxdata>()
+                .read_unaligned()
+        };
+        if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
+            let tpid = if aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 {
+                aux.tp_vlan_tpid
+            } else {
+                0x8100
+            };
+            let tag = [tpid.to_be_bytes(), aux.tp_vlan_tci.to_be_bytes()].concat();
+            buffer.splice(12..12, tag);
+        }
+    }
+    Ok(buffer)
 }
 
 /// Binds to a device for all protocols. rustix has no packet address of its own yet.

@@ -68,7 +68,9 @@ impl Bed {
             .lines()
             .find_map(|line| line.trim().strip_prefix("eth0:"));
         let packets = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(packets.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.parse()?)
+        Ok(packets
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+            .parse()?)
     }
 }
 
@@ -98,7 +100,9 @@ pub(super) fn busy_us(cpu: usize) -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/stat")?;
     let prefix = format!("cpu{cpu} ");
     let line = text.lines().find_map(|line| line.strip_prefix(&prefix));
-    let fields = line.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.split_whitespace();
+    let fields = line
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+        .split_whitespace();
     let fields: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
     // user, nice, system, (idle, iowait), irq, softirq
     Ok([0, 1, 2, 5, 6]

@@ -25,8 +25,9 @@ impl Cells {
         tables: &mut Tables,
     ) -> Result<CellId, Cause> {
         let kind = cell.kind();
-        let number =
-            self.registry.number(key, &kind, now, || Ok::<_, Cause>(tables.cell(kind).0))?;
+        let number = self
+            .registry
+            .number(key, &kind, now, || Ok::<_, Cause>(tables.cell(kind).0))?;
         let at = number as usize;
         if at == self.cells.len() {
             self.cells.push(Arc::clone(cell));

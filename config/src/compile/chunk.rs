@@ -55,9 +55,14 @@ impl CompiledChunk {
     ) -> Result<Self, Failed> {
         let mut made = Made::default();
         for rule in &chunk.rules {
-            let failed = |cause| Failed { rule: Arc::clone(rule), cause };
+            let failed = |cause| Failed {
+                rule: Arc::clone(rule),
+                cause,
+            };
             let ops = made.rule(rule, shared).map_err(failed)?;
-            made.blocks.rule(rule_ref(rule), &ops, shared.tables).map_err(|e| failed(e.into()))?;
+            made.blocks
+                .rule(rule_ref(rule), &ops, shared.tables)
+                .map_err(|e| failed(e.into()))?;
         }
         let compiled = made.finish(shared).map_err(|cause| Failed {
             rule: Arc::clone(&chunk.rules[0]),
@@ -73,7 +78,9 @@ impl CompiledChunk {
 
     /// All its blocks.
     pub(super) fn all_blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
-        self.blocks.iter().chain(self.anonymous.iter().flat_map(|(_, blocks)| blocks))
+        self.blocks
+            .iter()
+            .chain(self.anonymous.iter().flat_map(|(_, blocks)| blocks))
     }
 
     /// Notes that the compilation `now` met the chunk and all that it owns.
@@ -99,19 +106,30 @@ pub(super) fn rule_ref(rule: &StoredRule) -> RuleRef {
 fn culprit(chunk: &Chunk, compiled: &CompiledChunk, missing: u32, tables: &Tables) -> Failed {
     let needs = |reference: RuleRef| {
         let rules = compiled.all_blocks().flat_map(|block| block.rules());
-        rules.filter(|(rule, _)| *rule == reference).any(|(rule, ops)| {
-            let mut alone = BlockBuilder::new();
-            alone.rule(rule, &ops);
-            alone.finish(tables).is_ok_and(|block| block.uses().engines & missing != 0)
-        })
+        rules
+            .filter(|(rule, _)| *rule == reference)
+            .any(|(rule, ops)| {
+                let mut alone = BlockBuilder::new();
+                alone.rule(rule, &ops);
+                alone
+                    .finish(tables)
+                    .is_ok_and(|block| block.uses().engines & missing != 0)
+            })
     };
-    let rule = chunk.rules.iter().find(|rule| needs(rule_ref(rule))).unwrap_or(&chunk.rules[0]);
+    let rule = chunk
+        .rules
+        .iter()
+        .find(|rule| needs(rule_ref(rule)))
+        .unwrap_or(&chunk.rules[0]);
     let engine = engines::NAMES
         .iter()
         .find(|(bit, _)| missing & bit != 0)
         .map_or("another engine", |(_, name)| name);
     let what = "the rule".to_owned();
-    Failed { rule: Arc::clone(rule), cause: Cause::Engine { what, engine } }
+    Failed {
+        rule: Arc::clone(rule),
+        cause: Cause::Engine { what, engine },
+    }
 }
 
 /// Blocks in the making: a new one is begun when one is full.
@@ -160,8 +178,10 @@ impl Made {
         let cells = rule.slots.cells.iter().chain(&rule.slots.numgens);
         self.owned.extend(cells.map(|cell| Owned::Cell(cell.key)));
         for part in 0..cursor.parts {
-            self.owned.push(Owned::Chain(ChainKey::Anonymous(rule.id, part)));
-            self.owned.push(Owned::Set(SetKey::Anonymous(rule.id, part)));
+            self.owned
+                .push(Owned::Chain(ChainKey::Anonymous(rule.id, part)));
+            self.owned
+                .push(Owned::Set(SetKey::Anonymous(rule.id, part)));
         }
         Ok(ops)
     }

@@ -105,7 +105,11 @@ mod tests {
     use sluice_dataplane::program::{SetAction, Slots};
 
     fn look_up(set: u32) -> Op {
-        Op::LookUp { set: SetId(set), keys: Slots::new(), inverted: false }
+        Op::LookUp {
+            set: SetId(set),
+            keys: Slots::new(),
+            inverted: false,
+        }
     }
 
     fn add(set: u32) -> Op {

@@ -31,7 +31,10 @@ impl Lowering<'_, '_> {
     /// A constant in a work slot.
     pub(super) fn immediate(&mut self, value: u128, bits: u16) -> Result<Slot, Cause> {
         let into = self.work(bits)?;
-        self.emit(Op::Immediate { into, value: words(value, bits) });
+        self.emit(Op::Immediate {
+            into,
+            value: words(value, bits),
+        });
         Ok(into)
     }
 
@@ -52,9 +55,16 @@ impl Lowering<'_, '_> {
             xor: words(xor, bits),
         };
         let shift = |left: bool| -> Result<Op, Cause> {
-            let by = u8::try_from(constant).ok().filter(|by| u16::from(*by) < bits);
+            let by = u8::try_from(constant)
+                .ok()
+                .filter(|by| u16::from(*by) < bits);
             let by = by.ok_or_else(|| Cause::unsupported("a shift by the whole width or more"))?;
-            Ok(Op::Shift { into, from, left, bits: by })
+            Ok(Op::Shift {
+                into,
+                from,
+                left,
+                bits: by,
+            })
         };
         let all = ones(bits);
         let op = match op {
@@ -80,16 +90,28 @@ impl Lowering<'_, '_> {
         let right = self.operand(right)?;
         let right = self.widened(right, bits)?;
         let into = self.work(bits)?;
-        self.emit(Op::Combine { into, left, how, right });
+        self.emit(Op::Combine {
+            into,
+            left,
+            how,
+            right,
+        });
         Ok(into)
     }
 
     fn numgen(&mut self, numgen: Numgen) -> Result<Slot, Cause> {
         let into = self.work(32)?;
         let op = if numgen.random {
-            Op::NumgenRandom { into, modulus: numgen.modulus, offset: numgen.offset }
+            Op::NumgenRandom {
+                into,
+                modulus: numgen.modulus,
+                offset: numgen.offset,
+            }
         } else {
-            Op::NumgenInc { into, cell: self.next_numgen()? }
+            Op::NumgenInc {
+                into,
+                cell: self.next_numgen()?,
+            }
         };
         self.emit(op);
         Ok(into)
@@ -99,7 +121,11 @@ impl Lowering<'_, '_> {
         let op = match &hash.key {
             None => {
                 let into = self.work(32)?;
-                Op::Symhash { into, modulus: hash.modulus, offset: hash.offset }
+                Op::Symhash {
+                    into,
+                    modulus: hash.modulus,
+                    offset: hash.offset,
+                }
             }
             Some(key) => {
                 let from = self.fields(key)?;
@@ -107,7 +133,13 @@ impl Lowering<'_, '_> {
                 // Without a seed the kernel draws one; here it is the rule's own, so that a
                 // reload of the file does not send flows another way.
                 let seed = hash.seed.unwrap_or(self.rule.0 as u32);
-                Op::Jhash { into, from, modulus: hash.modulus, seed, offset: hash.offset }
+                Op::Jhash {
+                    into,
+                    from,
+                    modulus: hash.modulus,
+                    seed,
+                    offset: hash.offset,
+                }
             }
         };
         self.emit(op);
@@ -132,7 +164,9 @@ impl Lowering<'_, '_> {
     pub(super) fn key_fields(&mut self, expr: &Expr, types: &[KeyPart]) -> Result<Slots, Cause> {
         let parts = parts(expr);
         if parts.len() != types.len() {
-            return Err(Cause::unsupported("a key with another number of fields than its set"));
+            return Err(Cause::unsupported(
+                "a key with another number of fields than its set",
+            ));
         }
         let mut slots = Vec::with_capacity(parts.len());
         for (part, ty) in parts.iter().zip(types) {

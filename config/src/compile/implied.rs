@@ -16,7 +16,9 @@ pub(super) struct Implied<'a> {
 
 /// The implied match that a statement is.
 pub(super) fn implied(stmt: &Stmt) -> Option<Implied<'_>> {
-    let Stmt::Match(matched) = stmt else { return None };
+    let Stmt::Match(matched) = stmt else {
+        return None;
+    };
     if !matched.implicit {
         return None;
     }

@@ -7,28 +7,42 @@ use sluice_dataplane::program::{
 };
 
 use super::error::Cause;
+use crate::model::expr;
 use crate::model::expr::{
     Ct, CtDir, CtKey, Expr, ExprKind, ExthdrName, Fib, MetaKey, PayloadBase, Requirement, RtKey,
 };
-use crate::model::expr;
 
 /// The key that an expression loads; `None` when it is computed.
 pub(super) fn key_of(expr: &Expr) -> Result<Option<KeyDesc>, Cause> {
     let key = match &expr.kind {
         ExprKind::Payload(payload) => KeyDesc {
-            source: Source::Payload { base: base(payload.base), bit_offset: payload.offset },
+            source: Source::Payload {
+                base: base(payload.base),
+                bit_offset: payload.offset,
+            },
             bits: payload.bits,
             requires: requires(&payload.requires),
         },
         ExprKind::Exthdr(exthdr) => exthdr_key(exthdr),
         ExprKind::Meta(key) => {
             let (key, bits) = meta(*key)?;
-            KeyDesc { source: Source::Meta { key }, bits, requires: Requires::Nothing }
+            KeyDesc {
+                source: Source::Meta { key },
+                bits,
+                requires: Requires::Nothing,
+            }
         }
         ExprKind::Ct(ct) => {
             let (key, bits) = ct_key(ct.key)?;
-            let source = Source::Ct { key, direction: direction(*ct) };
-            KeyDesc { source, bits, requires: Requires::Nothing }
+            let source = Source::Ct {
+                key,
+                direction: direction(*ct),
+            };
+            KeyDesc {
+                source,
+                bits,
+                requires: Requires::Nothing,
+            }
         }
         ExprKind::Rt(key) => rt_key(*key)?,
         ExprKind::Fib(fib) => fib_key(*fib),
@@ -84,7 +98,10 @@ pub(super) fn requires(list: &[Requirement]) -> Requires {
         (None, None) => Requires::Nothing,
         (Some(ethertype), None) => Requires::Network { ethertype },
         (None, Some(protocol)) => Requires::Transport { protocol },
-        (Some(ethertype), Some(protocol)) => Requires::Both { ethertype, protocol },
+        (Some(ethertype), Some(protocol)) => Requires::Both {
+            ethertype,
+            protocol,
+        },
     }
 }
 
@@ -97,7 +114,10 @@ pub(super) fn guards(requires: &Requires, key: MetaKey, value: u128) -> bool {
         Requires::Nothing => (None, None),
         Requires::Network { ethertype } => (Some(*ethertype), None),
         Requires::Transport { protocol } => (None, Some(*protocol)),
-        Requires::Both { ethertype, protocol } => (Some(*ethertype), Some(*protocol)),
+        Requires::Both {
+            ethertype,
+            protocol,
+        } => (Some(*ethertype), Some(*protocol)),
     };
     let network = network.map(u128::from);
     match key {
@@ -115,8 +135,11 @@ fn exthdr_key(exthdr: &expr::Exthdr) -> KeyDesc {
     let (kind, guarded) = exthdr_kind(exthdr);
     // Whether an option is there can be asked of any packet; a header of the network layer only of
     // a packet of that layer, as nft compiles it.
-    let requires =
-        if exthdr.present && !guarded { Requires::Nothing } else { requires(&exthdr.requires) };
+    let requires = if exthdr.present && !guarded {
+        Requires::Nothing
+    } else {
+        requires(&exthdr.requires)
+    };
     KeyDesc {
         source: Source::Exthdr {
             kind,
@@ -231,7 +254,11 @@ fn rt_key(key: RtKey) -> Result<KeyDesc, Cause> {
         RtKey::Mtu => (vm::RtKey::Mtu, 16),
         RtKey::Ipsec => return Err(Cause::unsupported("rt ipsec")),
     };
-    Ok(KeyDesc { source: Source::Rt { key }, bits, requires: Requires::Nothing })
+    Ok(KeyDesc {
+        source: Source::Rt { key },
+        bits,
+        requires: Requires::Nothing,
+    })
 }
 
 fn fib_key(fib: Fib) -> KeyDesc {
@@ -248,7 +275,11 @@ fn fib_key(fib: Fib) -> KeyDesc {
         expr::FibResult::OifName => (FibResult::Oifname, 128),
         expr::FibResult::Type => (FibResult::Type, 32),
     };
-    KeyDesc { source: Source::Fib { result, flags }, bits, requires: Requires::Nothing }
+    KeyDesc {
+        source: Source::Fib { result, flags },
+        bits,
+        requires: Requires::Nothing,
+    }
 }
 
 #[cfg(test)]
@@ -258,7 +289,13 @@ mod tests {
     #[test]
     fn requirements_become_part_of_the_key() {
         let both = requires(&[Requirement::NfProto(2), Requirement::L4Proto(1)]);
-        assert_eq!(both, Requires::Both { ethertype: 0x0800, protocol: 1 });
+        assert_eq!(
+            both,
+            Requires::Both {
+                ethertype: 0x0800,
+                protocol: 1
+            }
+        );
         assert!(guards(&both, MetaKey::Nfproto, 2));
         assert!(guards(&both, MetaKey::Protocol, 0x0800));
         assert!(guards(&both, MetaKey::L4proto, 1));
@@ -269,6 +306,9 @@ mod tests {
 
     #[test]
     fn a_tag_is_not_part_of_a_key() {
-        assert_eq!(requires(&[Requirement::EtherType(0x8100)]), Requires::Nothing);
+        assert_eq!(
+            requires(&[Requirement::EtherType(0x8100)]),
+            Requires::Nothing
+        );
     }
 }

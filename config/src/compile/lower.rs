@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::{
     CellId, CellKind, ChainId, CounterSlot, KeyDesc, Log, LogId, Op, Requires, SetId, Slot, Slots,
     Tables,
 };
-use sluice_dataplane::program::cell::Cell;
 
 use super::cells::Cells;
 use super::chains::{ChainKey, Chains};
 use super::error::Cause;
 use super::sets::Sets;
 use super::value::columns;
-use crate::model::{Rule};
+use crate::model::Rule;
 use crate::store::{Id, RuleSlots, Table};
 
 /// Descriptions of log statements, each once.
@@ -32,6 +32,8 @@ pub(super) struct Shared<'a> {
     pub(super) logs: &'a mut Logs,
     /// Number of the compilation.
     pub(super) now: u64,
+    /// Monotonic time.
+    pub(super) now_ns: u64,
     /// The table whose names rules mean.
     pub(super) table: &'a Table,
 }
@@ -128,29 +130,48 @@ impl<'a, 'b> Lowering<'a, 'b> {
 
     pub(super) fn next_counter(&mut self) -> Result<CounterSlot, Cause> {
         self.at.counters += 1;
-        self.slots.counters.get(self.at.counters - 1).copied().ok_or(Cause::NoSlot)
+        self.slots
+            .counters
+            .get(self.at.counters - 1)
+            .copied()
+            .ok_or(Cause::NoSlot)
     }
 
     pub(super) fn next_cell(&mut self, kind: CellKind) -> Result<CellId, Cause> {
         self.at.cells += 1;
-        let slot = self.slots.cells.get(self.at.cells - 1).ok_or(Cause::NoSlot)?;
+        let slot = self
+            .slots
+            .cells
+            .get(self.at.cells - 1)
+            .ok_or(Cause::NoSlot)?;
         let (key, cell) = (slot.key, Arc::clone(&slot.cell));
         self.cell(key, &cell, kind)
     }
 
     pub(super) fn next_numgen(&mut self) -> Result<CellId, Cause> {
         self.at.numgens += 1;
-        let slot = self.slots.numgens.get(self.at.numgens - 1).ok_or(Cause::NoSlot)?;
+        let slot = self
+            .slots
+            .numgens
+            .get(self.at.numgens - 1)
+            .ok_or(Cause::NoSlot)?;
         let (key, cell) = (slot.key, Arc::clone(&slot.cell));
         self.cell(key, &cell, CellKind::Numgen)
     }
 
     /// The index of a cell, which must be of this kind.
-    pub(super) fn cell(&mut self, key: u32, cell: &Arc<Cell>, kind: CellKind) -> Result<CellId, Cause> {
+    pub(super) fn cell(
+        &mut self,
+        key: u32,
+        cell: &Arc<Cell>,
+        kind: CellKind,
+    ) -> Result<CellId, Cause> {
         if cell.kind() != kind {
             return Err(Cause::NoSlot);
         }
-        let Shared { cells, tables, now, .. } = &mut *self.shared;
+        let Shared {
+            cells, tables, now, ..
+        } = &mut *self.shared;
         cells.number(key, cell, *now, tables)
     }
 
@@ -160,14 +181,22 @@ impl<'a, 'b> Lowering<'a, 'b> {
             .shared
             .table
             .chain(name)
-            .ok_or_else(|| Cause::Missing { what: "chain", name: name.to_owned() })?;
-        self.shared.chains.number(ChainKey::Stored(chain.id), self.shared.now)
+            .ok_or_else(|| Cause::Missing {
+                what: "chain",
+                name: name.to_owned(),
+            })?;
+        self.shared
+            .chains
+            .number(ChainKey::Stored(chain.id), self.shared.now)
     }
 
     /// A chain without a name that belongs to this rule.
     pub(super) fn anonymous_chain(&mut self, rules: &[Rule]) -> Result<ChainId, Cause> {
         let part = self.next_part();
-        let chain = self.shared.chains.number(ChainKey::Anonymous(self.rule, part), self.shared.now)?;
+        let chain = self
+            .shared
+            .chains
+            .number(ChainKey::Anonymous(self.rule, part), self.shared.now)?;
         self.anonymous.push((chain, rules.to_vec()));
         Ok(chain)
     }
@@ -192,12 +221,17 @@ impl<'a, 'b> Lowering<'a, 'b> {
 
     /// A named set or map of the rule's table.
     pub(super) fn named_set(&mut self, name: &str) -> Result<SetId, Cause> {
-        let set = self
-            .shared
-            .table
-            .set(name)
-            .ok_or_else(|| Cause::Missing { what: "set", name: name.to_owned() })?;
-        self.shared.sets.named(set.id).ok_or_else(|| Cause::Missing { what: "set", name: name.to_owned() })
+        let set = self.shared.table.set(name).ok_or_else(|| Cause::Missing {
+            what: "set",
+            name: name.to_owned(),
+        })?;
+        self.shared
+            .sets
+            .named(set.id)
+            .ok_or_else(|| Cause::Missing {
+                what: "set",
+                name: name.to_owned(),
+            })
     }
 }
 
@@ -205,7 +239,8 @@ impl<'a, 'b> Lowering<'a, 'b> {
 pub(super) fn side_by_side(slots: impl IntoIterator<Item = Slot>) -> Result<Slots, Cause> {
     let mut list = Slots::new();
     for slot in slots {
-        list.try_push(slot).map_err(|_| Cause::unsupported("a concatenation of more than 16 fields"))?;
+        list.try_push(slot)
+            .map_err(|_| Cause::unsupported("a concatenation of more than 16 fields"))?;
     }
     Ok(list)
 }

@@ -53,7 +53,9 @@ impl Lowering<'_, '_> {
     pub(super) fn option_reset(&mut self, option: &Expr) -> Result<(), Cause> {
         match &option.kind {
             ExprKind::Exthdr(exthdr) if matches!(exthdr.name, ExthdrName::Tcp(_)) => {
-                self.emit(Op::ResetTcpOption { number: exthdr.kind });
+                self.emit(Op::ResetTcpOption {
+                    number: exthdr.kind,
+                });
                 Ok(())
             }
             _ => Err(Cause::unsupported("reset of anything but a TCP option")),

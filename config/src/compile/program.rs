@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::lane_set::LaneSet;
-use sluice_dataplane::program::{ChainId, Class, MapTargets, Program, ProgramBuilder, Tables};
+use sluice_dataplane::program::{
+    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, Tables,
+};
+use sluice_dataplane::sets;
 
 use super::cells::Cells;
 use super::chains::{ChainKey, Chains};
@@ -85,6 +88,7 @@ impl CompileCache {
 
     /// The newest compilation's program was published; what only older ones used may go.
     pub fn committed(&mut self) {
+        self.sets.commit();
         self.committed = self.now;
     }
 
@@ -92,7 +96,12 @@ impl CompileCache {
     fn begin(&mut self, target: Target) -> Result<(), Cause> {
         if self.target != Some(target) || self.idle() > IDLE {
             let (now, committed) = (self.now, self.committed);
-            *self = Self { target: Some(target), now, committed, ..Self::default() };
+            *self = Self {
+                target: Some(target),
+                now,
+                committed,
+                ..Self::default()
+            };
         }
         let committed = self.committed;
         self.chunks.retain(|_, chunk| chunk.seen >= committed);
@@ -103,12 +112,24 @@ impl CompileCache {
         Ok(())
     }
 
+    /// The runtime set of a named set, and what its elements carry.
+    pub fn runtime_set(&self, owner: Id) -> Option<(&Arc<sets::Set>, &[ElementStatement])> {
+        self.sets.runtimes.get(&owner).map(|known| (&known.set, &known.statements[..]))
+    }
+
+    /// Gives the memory of expired elements back, looking at about `budget` elements of each set.
+    pub fn sweep_sets(&self, now_ns: u64, budget: usize) -> usize {
+        self.sets.runtimes.values().map(|known| known.set.sweep(now_ns, budget)).sum()
+    }
+
     fn idle(&self) -> usize {
-        self.sets.idle() + self.cells.idle() + self.logs.len().saturating_sub(self.chunks.len() * 64)
+        self.sets.idle()
+            + self.cells.idle()
+            + self.logs.len().saturating_sub(self.chunks.len() * 64)
     }
 }
 
-/// Compiles a ruleset.
+/// Compiles a ruleset. `now_ns` is the monotonic time from which timeouts of elements count.
 ///
 /// # Errors
 /// The first rule that cannot be executed, with its place. The cache stays usable.
@@ -116,8 +137,12 @@ pub fn compile(
     view: &Ruleset,
     cache: &mut CompileCache,
     target: &Target,
+    now_ns: u64,
 ) -> Result<Compiled, CompileError> {
-    let nowhere = |cause| CompileError { place: Place::of_ruleset(), cause };
+    let nowhere = |cause| CompileError {
+        place: Place::of_ruleset(),
+        cause,
+    };
     cache.begin(*target).map_err(nowhere)?;
     let now = cache.now;
     let mut tables = std::mem::take(&mut cache.tables);
@@ -126,16 +151,29 @@ pub fn compile(
         cache,
         target: *target,
         now,
+        now_ns,
         order: Order::default(),
         bodies: HashMap::new(),
         jumps: HashMap::new(),
         warnings: Vec::new(),
     };
     let done = job.run(view);
-    let Job { order, bodies, jumps, warnings, .. } = job;
+    let Job {
+        order,
+        bodies,
+        jumps,
+        warnings,
+        ..
+    } = job;
     cache.tables = Arc::clone(&tables);
     let attached = done?;
-    let assembly = Assembly { cache, tables, order, bodies, jumps };
+    let assembly = Assembly {
+        cache,
+        tables,
+        order,
+        bodies,
+        jumps,
+    };
     let program = assembly.program(&attached).map_err(nowhere)?;
     Ok(Compiled {
         program: Arc::new(program),
@@ -156,6 +194,7 @@ struct Job<'a> {
     cache: &'a mut CompileCache,
     target: Target,
     now: u64,
+    now_ns: u64,
     order: Order,
     bodies: Bodies,
     jumps: Jumps,
@@ -168,7 +207,10 @@ impl Job<'_> {
         let mut attached = Vec::new();
         let mut stored = HashMap::new();
         for table in &view.tables {
-            let failed = |cause| CompileError { place: Place::of_table(table), cause };
+            let failed = |cause| CompileError {
+                place: Place::of_table(table),
+                cause,
+            };
             for chain in table.chains.values() {
                 let id = self.chain(chain).map_err(failed)?;
                 stored.insert(id, (&**table, &**chain));
@@ -176,7 +218,12 @@ impl Job<'_> {
                     && !table.dormant
                     && self.runs(table, chain)?
                 {
-                    attached.push(Attached { table, chain, base, id });
+                    attached.push(Attached {
+                        table,
+                        chain,
+                        base,
+                        id,
+                    });
                 }
             }
         }
@@ -186,13 +233,18 @@ impl Job<'_> {
                 let place = || Place::of_table(table);
                 self.shared(table)
                     .named(set)
-                    .map_err(|cause| CompileError { place: place(), cause })?;
+                    .map_err(|cause| CompileError {
+                        place: place(),
+                        cause,
+                    })?;
             }
         }
         let mut waiting: Vec<ChainId> = attached.iter().map(|one| one.id).collect();
         let mut met: HashSet<ChainId> = waiting.iter().copied().collect();
         while let Some(id) = waiting.pop() {
-            let Some((table, chain)) = stored.get(&id).copied() else { continue };
+            let Some((table, chain)) = stored.get(&id).copied() else {
+                continue;
+            };
             for target in self.body(id, table, chain)? {
                 if met.insert(target) {
                     waiting.push(target);
@@ -203,7 +255,9 @@ impl Job<'_> {
     }
 
     fn chain(&mut self, chain: &Chain) -> Result<ChainId, Cause> {
-        self.cache.chains.number(ChainKey::Stored(chain.id), self.now)
+        self.cache
+            .chains
+            .number(ChainKey::Stored(chain.id), self.now)
     }
 
     fn shared<'b>(&'b mut self, table: &'b Table) -> Shared<'b> {
@@ -214,13 +268,16 @@ impl Job<'_> {
             cells: &mut self.cache.cells,
             logs: &mut self.cache.logs,
             now: self.now,
+            now_ns: self.now_ns,
             table,
         }
     }
 
     /// Whether a base chain runs here. One that does not is told, one that must not is refused.
     fn runs(&mut self, table: &Table, chain: &Chain) -> Result<bool, CompileError> {
-        let Some(base) = &chain.base else { return Ok(false) };
+        let Some(base) = &chain.base else {
+            return Ok(false);
+        };
         let place = Place::of_chain(table, chain);
         if !walk::is_reached(table.family, base.hook) {
             if self.target.mode == Mode::Wire {
@@ -242,7 +299,10 @@ impl Job<'_> {
             if self.target.engines & nat == 0 {
                 let what = "a chain of type nat".to_owned();
                 let engine = "address translation";
-                return Err(CompileError { place, cause: Cause::Engine { what, engine } });
+                return Err(CompileError {
+                    place,
+                    cause: Cause::Engine { what, engine },
+                });
             }
         }
         Ok(true)
@@ -268,7 +328,10 @@ impl Job<'_> {
                 }
                 None => CompiledChunk::new(chunk, &mut shared, available).map_err(|failed| {
                     let Failed { rule, cause } = failed;
-                    CompileError { place: Place::of_rule(table, chain, &rule), cause }
+                    CompileError {
+                        place: Place::of_rule(table, chain, &rule),
+                        cause,
+                    }
                 })?,
             };
             blocks.extend(compiled.blocks.iter().cloned());
@@ -317,7 +380,11 @@ impl Assembly<'_> {
         let mut maps = HashSet::new();
         for chain in 0..self.cache.chains.count() {
             let blocks = self.bodies.remove(&ChainId(chain)).unwrap_or_default();
-            maps.extend(blocks.iter().flat_map(|block| block.uses().verdict_maps.iter().copied()));
+            maps.extend(
+                blocks
+                    .iter()
+                    .flat_map(|block| block.uses().verdict_maps.iter().copied()),
+            );
             builder.chain(blocks);
         }
         let mut maps: Vec<_> = maps.into_iter().collect();
@@ -340,10 +407,11 @@ impl Assembly<'_> {
         // rounds as there are levels are enough.
         let mut ways: HashMap<ChainId, u32> = attached.iter().map(|one| (one.id, 1)).collect();
         for _ in 0..sluice_dataplane::program::DEPTH {
-            let mut next: HashMap<ChainId, u32> =
-                attached.iter().map(|one| (one.id, 1)).collect();
+            let mut next: HashMap<ChainId, u32> = attached.iter().map(|one| (one.id, 1)).collect();
             for (from, targets) in &self.jumps {
-                let Some(&from) = ways.get(from) else { continue };
+                let Some(&from) = ways.get(from) else {
+                    continue;
+                };
                 for to in targets {
                     let ways = next.entry(*to).or_default();
                     *ways = (*ways + from).min(2);
@@ -354,25 +422,45 @@ impl Assembly<'_> {
             }
             ways = next;
         }
-        self.order.matters(|chain| ways.get(&chain).copied().unwrap_or(0), &self.tables)
+        self.order
+            .matters(|chain| ways.get(&chain).copied().unwrap_or(0), &self.tables)
     }
 }
 
 impl Place {
     pub(super) fn of_ruleset() -> Self {
-        Self { family: Family::Inet, table: "".into(), chain: None, handle: 0, line: 0 }
+        Self {
+            family: Family::Inet,
+            table: "".into(),
+            chain: None,
+            handle: 0,
+            line: 0,
+        }
     }
 
     fn of_table(table: &Table) -> Self {
         let (family, table) = (table.family, table.name.clone());
-        Self { family, table, chain: None, handle: 0, line: 0 }
+        Self {
+            family,
+            table,
+            chain: None,
+            handle: 0,
+            line: 0,
+        }
     }
 
     fn of_chain(table: &Table, chain: &Chain) -> Self {
-        Self { chain: Some(chain.name.clone()), ..Self::of_table(table) }
+        Self {
+            chain: Some(chain.name.clone()),
+            ..Self::of_table(table)
+        }
     }
 
     fn of_rule(table: &Table, chain: &Chain, rule: &crate::store::StoredRule) -> Self {
-        Self { handle: rule.handle, line: rule.line, ..Self::of_chain(table, chain) }
+        Self {
+            handle: rule.handle,
+            line: rule.line,
+            ..Self::of_chain(table, chain)
+        }
     }
 }

@@ -24,7 +24,10 @@ struct Owner<T> {
 
 impl<K, T> Default for Registry<K, T> {
     fn default() -> Self {
-        Self { owners: HashMap::new(), free: Vec::new() }
+        Self {
+            owners: HashMap::new(),
+            free: Vec::new(),
+        }
     }
 }
 
@@ -48,9 +51,14 @@ impl<K: Eq + Hash, T: Eq + Clone> Registry<K, T> {
             Some(at) => self.free.swap_remove(at).0,
             None => fresh()?,
         };
-        if let Some(left) =
-            self.owners.insert(owner, Owner { number, kind: kind.clone(), seen: now })
-        {
+        if let Some(left) = self.owners.insert(
+            owner,
+            Owner {
+                number,
+                kind: kind.clone(),
+                seen: now,
+            },
+        ) {
             self.free.push((left.number, left.kind));
         }
         Ok(number)

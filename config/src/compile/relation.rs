@@ -15,14 +15,20 @@ const INLINE_ELEMENTS: usize = 4;
 impl Lowering<'_, '_> {
     /// Lowers a match.
     pub(super) fn relation(&mut self, matched: &Match) -> Result<(), Cause> {
-        let Match { left, op, right, .. } = matched;
+        let Match {
+            left, op, right, ..
+        } = matched;
         match &right.kind {
             ExprKind::Set(set) => self.in_anonymous(left, *op, set),
             ExprKind::SetRef(name) => {
                 let set = self.named_set(name)?;
                 let types = self.set_parts(name)?;
                 let keys = self.key_fields(left, &types)?;
-                self.emit(Op::LookUp { set, keys, inverted: negated(*op)? });
+                self.emit(Op::LookUp {
+                    set,
+                    keys,
+                    inverted: negated(*op)?,
+                });
                 Ok(())
             }
             ExprKind::Concat(values) => self.all_fields(left, *op, values),
@@ -32,8 +38,14 @@ impl Lowering<'_, '_> {
 
     /// Compares one value with a constant, a prefix or a range.
     fn compare(&mut self, left: &Expr, op: RelOp, right: &Expr) -> Result<(), Cause> {
-        if let (ExprKind::Binop { op: BinOp::And, left: inner, .. }, Some(mask)) =
-            (&left.kind, mask_of(left))
+        if let (
+            ExprKind::Binop {
+                op: BinOp::And,
+                left: inner,
+                ..
+            },
+            Some(mask),
+        ) = (&left.kind, mask_of(left))
             && !matches!(right.kind, ExprKind::Range { .. })
             && key_of(inner)?.is_some()
         {
@@ -61,7 +73,12 @@ impl Lowering<'_, '_> {
             }
             ExprKind::Range { lo, hi } => {
                 let (low, high) = (words(*lo, bits), words(*hi, bits));
-                self.emit(Op::Range { key, low, high, inverted: negated(op)? });
+                self.emit(Op::Range {
+                    key,
+                    low,
+                    high,
+                    inverted: negated(op)?,
+                });
                 return Ok(());
             }
             _ => return self.compare_values(key, mask, op, right),
@@ -69,10 +86,17 @@ impl Lowering<'_, '_> {
         let value = words(value, bits);
         let relation = relation_of(op);
         self.emit(match mask {
-            Some(mask) if mask & ones(bits) != ones(bits) => {
-                Op::CompareMasked { key, mask: words(mask, bits), relation, value }
-            }
-            _ => Op::Compare { key, relation, value },
+            Some(mask) if mask & ones(bits) != ones(bits) => Op::CompareMasked {
+                key,
+                mask: words(mask, bits),
+                relation,
+                value,
+            },
+            _ => Op::Compare {
+                key,
+                relation,
+                value,
+            },
         });
         Ok(())
     }
@@ -94,8 +118,17 @@ impl Lowering<'_, '_> {
         let right = self.widened(right, bits)?;
         let into = self.work(bits)?;
         let left = key;
-        self.emit(Op::Combine { into, left, how: Combine::Xor, right });
-        self.emit(Op::Compare { key: into, relation: relation_of(op), value: words(0, bits) });
+        self.emit(Op::Combine {
+            into,
+            left,
+            how: Combine::Xor,
+            right,
+        });
+        self.emit(Op::Compare {
+            key: into,
+            relation: relation_of(op),
+            value: words(0, bits),
+        });
         Ok(())
     }
 
@@ -105,7 +138,10 @@ impl Lowering<'_, '_> {
         if op != RelOp::Eq || fields.len() != values.len() {
             return Err(Cause::unsupported("this comparison of a concatenation"));
         }
-        fields.iter().zip(values).try_for_each(|(field, value)| self.compare(field, op, value))
+        fields
+            .iter()
+            .zip(values)
+            .try_for_each(|(field, value)| self.compare(field, op, value))
     }
 
     /// `left { ... }`.
@@ -122,11 +158,18 @@ impl Lowering<'_, '_> {
         }
         let single = set.key.parts.len() == 1 && key_of(left)?.is_some();
         if plain && single && inverted && set.elements.len() <= INLINE_ELEMENTS {
-            return set.elements.iter().try_for_each(|one| self.element(left, op, &one.key));
+            return set
+                .elements
+                .iter()
+                .try_for_each(|one| self.element(left, op, &one.key));
         }
         let keys = self.key_fields(left, &set.key.parts)?;
         let set = self.anonymous_set(set)?;
-        self.emit(Op::LookUp { set, keys, inverted });
+        self.emit(Op::LookUp {
+            set,
+            keys,
+            inverted,
+        });
         Ok(())
     }
 
@@ -137,7 +180,12 @@ impl Lowering<'_, '_> {
             let key = self.operand(left)?;
             let bits = self.bits(key);
             let (low, high) = (words(low, bits), words(high, bits));
-            self.emit(Op::Range { key, low, high, inverted: negated(op)? });
+            self.emit(Op::Range {
+                key,
+                low,
+                high,
+                inverted: negated(op)?,
+            });
             return Ok(());
         }
         self.compare(left, op, element)
@@ -147,7 +195,11 @@ impl Lowering<'_, '_> {
 /// The mask of `x & constant`.
 fn mask_of(expr: &Expr) -> Option<u128> {
     match &expr.kind {
-        ExprKind::Binop { op: BinOp::And, right, .. } => right.value(),
+        ExprKind::Binop {
+            op: BinOp::And,
+            right,
+            ..
+        } => right.value(),
         _ => None,
     }
 }
@@ -166,7 +218,9 @@ fn negated(op: RelOp) -> Result<bool, Cause> {
     match op {
         RelOp::Eq => Ok(false),
         RelOp::Neq => Ok(true),
-        _ => Err(Cause::unsupported("an order comparison with a set or range")),
+        _ => Err(Cause::unsupported(
+            "an order comparison with a set or range",
+        )),
     }
 }
 

@@ -8,17 +8,23 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
+use sluice_dataplane::program::typed_set::{TypedSet, data_words};
+use sluice_dataplane::sets::{self, Change, Element as Row, Key};
 use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
 
 use super::error::Cause;
 use super::expression::parts;
 use super::lower::Lowering;
+use super::named::{Runtime, secret, shape_of};
 use super::registry::Registry;
 use super::statement::object_kind;
 use super::value::{bounds, columns, words};
-use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
 use crate::model::ObjectKind;
+use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
 use crate::store::{Elements, Id, ObjectBody};
+
+/// Anonymous sets of up to this many elements are compared one by one.
+const SMALL: usize = 8;
 
 /// Whose set it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +40,10 @@ pub(super) enum SetKey {
 pub(super) struct Sets {
     registry: Registry<SetKey, Shape>,
     instances: Vec<Arc<dyn LaneSet>>,
-    /// Elements that an instance was made of.
-    made_of: HashMap<SetId, Elements>,
+    /// Named sets with their contents.
+    pub(super) runtimes: HashMap<Id, Runtime>,
+    /// Changes of sets that packets write, to be made when the program is published.
+    pub(super) pending: Vec<(Id, Change, Elements)>,
     /// Chains that a verdict map's elements name.
     targets: HashMap<SetId, Vec<ChainId>>,
 }
@@ -57,7 +65,12 @@ impl From<&SetDesc> for Shape {
             SetData::Verdict => (1, None, true),
             SetData::Object { kind } => (1, Some(*kind), false),
         };
-        Self { key: desc.key_columns, data, kind, verdict }
+        Self {
+            key: desc.key_columns,
+            data,
+            kind,
+            verdict,
+        }
     }
 }
 
@@ -71,7 +84,12 @@ impl Sets {
         tables: &mut Tables,
     ) -> Result<SetId, Cause> {
         let fresh = || Ok::<_, Cause>(tables.set(desc.clone())?.0);
-        Ok(SetId(self.registry.number(key, &Shape::from(desc), now, fresh)?))
+        Ok(SetId(self.registry.number(
+            key,
+            &Shape::from(desc),
+            now,
+            fresh,
+        )?))
     }
 
     /// Puts the runtime set behind an index.
@@ -94,20 +112,27 @@ impl Sets {
         self.registry.get(&SetKey::Named(id)).map(SetId)
     }
 
-    /// Whether the set behind an index was made of these elements.
-    pub(super) fn is_current(&self, id: SetId, elements: &Elements) -> bool {
+    /// Whether a named set's contents, behind this index, are these elements.
+    pub(super) fn is_current(&self, owner: Id, id: SetId, elements: &Elements) -> bool {
         // Versions count from each declaration on: the same number of another declaration is
         // told apart by its memory.
-        self.made_of.get(&id).is_some_and(|known| {
+        let same = |known: &Elements| {
             known.version == elements.version
                 && known.map.ptr_eq(&elements.map)
                 && known.catch_all.is_some() == elements.catch_all.is_some()
-        })
+        };
+        (id.0 as usize) < self.instances.len()
+            && self.runtimes.get(&owner).is_some_and(|known| same(&known.applied))
     }
 
-    /// Notes what the set behind an index was made of.
-    pub(super) fn set_current(&mut self, id: SetId, elements: &Elements) {
-        self.made_of.insert(id, elements.clone());
+    /// Makes the changes of sets that packets write.
+    pub(super) fn commit(&mut self) {
+        for (owner, change, elements) in self.pending.drain(..) {
+            change.commit();
+            if let Some(known) = self.runtimes.get_mut(&owner) {
+                known.applied = elements;
+            }
+        }
     }
 
     /// Chains that a verdict map's elements name.
@@ -122,12 +147,15 @@ impl Sets {
 
     /// Frees indices of sets that were last met before `since`, and their memory.
     pub(super) fn sweep(&mut self, since: u64) -> Result<(), Cause> {
+        // Changes of a transaction that failed are not made.
+        self.pending.clear();
         for number in self.registry.sweep(since) {
             let id = SetId(number);
             let desc = self.instances[number as usize].desc();
             self.put(id, empty(&desc)?, Vec::new());
-            self.made_of.remove(&id);
         }
+        let registry = &self.registry;
+        self.runtimes.retain(|owner, _| registry.get(&SetKey::Named(*owner)).is_some());
         Ok(())
     }
 
@@ -149,8 +177,34 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
     Ok(Arc::new(set.ok_or_else(|| refused("empty"))?))
 }
 
+/// An anonymous set in the set engine.
+fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Result<TypedSet, Cause> {
+    let intervals = elements.iter().any(|element| element.low != element.high);
+    let spec = sets::SetSpec {
+        data_words: data_words(&desc.data),
+        ..sets::SetSpec::new(shape_of(parts, intervals))
+    };
+    let rows: Vec<Row> = elements
+        .into_iter()
+        .map(|element| {
+            let catch_all = element.low.is_empty();
+            let key =
+                if catch_all { Key::CatchAll } else { Key::range(&element.low, &element.high) };
+            Row::new(key).with_data(&element.data)
+        })
+        .collect();
+    let failed = |error: sets::SetError| refused(&error.to_string());
+    let set = sets::Set::new(spec, secret()).map_err(failed)?;
+    let mut change = set.begin(0).map_err(failed)?;
+    change.load(&rows).map_err(|(_, error)| failed(error))?;
+    Ok(TypedSet::new(change.commit(), desc.clone(), &[]))
+}
+
 fn refused(reason: &str) -> Cause {
-    Cause::Set { name: "anonymous set".to_owned(), reason: reason.to_owned() }
+    Cause::Set {
+        name: "anonymous set".to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The shape of a set.
@@ -162,24 +216,47 @@ pub(super) fn desc_of(key: &SetType, data: Option<&DataType>) -> Result<SetDesc,
     let data = match data {
         None => SetData::Nothing,
         Some(DataType::Verdict) => SetData::Verdict,
-        Some(DataType::Value(ty)) => SetData::Columns { count: narrow(width(ty))? },
+        Some(DataType::Value(ty)) => SetData::Columns {
+            count: narrow(width(ty))?,
+        },
         // First and last value side by side.
-        Some(DataType::Interval(ty)) => SetData::Columns { count: narrow(2 * width(ty))? },
-        Some(DataType::Object(kind)) => SetData::Object { kind: object_kind(*kind)? },
+        Some(DataType::Interval(ty)) => SetData::Columns {
+            count: narrow(2 * width(ty))?,
+        },
+        Some(DataType::Object(kind)) => SetData::Object {
+            kind: object_kind(*kind)?,
+        },
     };
-    Ok(SetDesc { key_columns: narrow(width(key))?, data })
+    Ok(SetDesc {
+        key_columns: narrow(width(key))?,
+        data,
+    })
 }
 
 impl Lowering<'_, '_> {
     /// The parts of a named set's key.
     pub(super) fn set_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing { what: "set", name: name.to_owned() };
-        Ok(self.shared.table.set(name).ok_or_else(missing)?.spec.key.parts.clone())
+        let missing = || Cause::Missing {
+            what: "set",
+            name: name.to_owned(),
+        };
+        Ok(self
+            .shared
+            .table
+            .set(name)
+            .ok_or_else(missing)?
+            .spec
+            .key
+            .parts
+            .clone())
     }
 
     /// The parts of a named map's data.
     pub(super) fn data_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing { what: "map", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "map",
+            name: name.to_owned(),
+        };
         match &self.shared.table.set(name).ok_or_else(missing)?.spec.data {
             Some(DataType::Value(ty)) => Ok(ty.parts.clone()),
             _ => Err(Cause::unsupported("a dynamic element of this kind of map")),
@@ -198,7 +275,9 @@ impl Lowering<'_, '_> {
                 let keys = self.key_fields(key, &types)?;
                 Ok((self.named_set(name)?, keys))
             }
-            _ => Err(Cause::unsupported("a look-up in something that is not a map")),
+            _ => Err(Cause::unsupported(
+                "a look-up in something that is not a map",
+            )),
         }
     }
 
@@ -206,16 +285,27 @@ impl Lowering<'_, '_> {
     pub(super) fn map_value(&mut self, key: &Expr, map: &Expr) -> Result<vm::Slot, Cause> {
         let data = match &map.kind {
             ExprKind::Set(set) => set.data.clone(),
-            ExprKind::SetRef(name) => self.shared.table.set(name).and_then(|set| set.spec.data.clone()),
+            ExprKind::SetRef(name) => self
+                .shared
+                .table
+                .set(name)
+                .and_then(|set| set.spec.data.clone()),
             _ => None,
         };
         let Some(DataType::Value(ty)) = data else {
-            return Err(Cause::unsupported("a value from something that is not a map of values"));
+            return Err(Cause::unsupported(
+                "a value from something that is not a map of values",
+            ));
         };
         let (set, keys) = self.map_key(key, map)?;
         let bits = match &ty.parts[..] {
             [part] => part.bits,
-            parts => 32 * parts.iter().map(|part| columns(part.bits) as u16).sum::<u16>(),
+            parts => {
+                32 * parts
+                    .iter()
+                    .map(|part| columns(part.bits) as u16)
+                    .sum::<u16>()
+            }
         };
         let into = self.work(bits)?;
         self.emit(vm::Op::MapInto { set, keys, into });
@@ -226,9 +316,11 @@ impl Lowering<'_, '_> {
     pub(super) fn maps_to_intervals(&self, map: &Expr) -> bool {
         let data = match &map.kind {
             ExprKind::Set(set) => set.data.as_ref(),
-            ExprKind::SetRef(name) => {
-                self.shared.table.set(name).and_then(|set| set.spec.data.as_ref())
-            }
+            ExprKind::SetRef(name) => self
+                .shared
+                .table
+                .set(name)
+                .and_then(|set| set.spec.data.as_ref()),
             _ => None,
         };
         matches!(data, Some(DataType::Interval(_)))
@@ -242,19 +334,30 @@ impl Lowering<'_, '_> {
         let mut chains = Vec::new();
         for element in &set.elements {
             if !element.stmts.is_empty() {
-                return Err(Cause::unsupported("statements of elements of an anonymous set"));
+                return Err(Cause::unsupported(
+                    "statements of elements of an anonymous set",
+                ));
             }
             elements.push(self.small_element(element, set, &mut chains)?);
         }
         // The catch-all is asked last.
         elements.sort_by_key(|element| element.low.is_empty());
-        let fields: Vec<usize> = set.key.parts.iter().map(|part| columns(part.bits)).collect();
+        let fields: Vec<usize> = set
+            .key
+            .parts
+            .iter()
+            .map(|part| columns(part.bits))
+            .collect();
         let key = SetKey::Anonymous(self.rule, part);
-        let built = SmallSet::new(&fields, desc.data.clone(), elements)
-            .ok_or_else(|| refused("elements do not fit its type"))?;
+        let built: Arc<dyn LaneSet> = if elements.len() <= SMALL {
+            let built = SmallSet::new(&fields, desc.data.clone(), elements);
+            Arc::new(built.ok_or_else(|| refused("elements do not fit its type"))?)
+        } else {
+            Arc::new(large(&set.key.parts, &desc, elements)?)
+        };
         let shared = &mut *self.shared;
         let id = shared.sets.number(key, &desc, shared.now, shared.tables)?;
-        shared.sets.put(id, Arc::new(built), chains);
+        shared.sets.put(id, built, chains);
         Ok(id)
     }
 
@@ -285,7 +388,11 @@ impl Lowering<'_, '_> {
         Ok(SmallElement { low, high, data })
     }
 
-    pub(super) fn verdict_word(&mut self, verdict: &Verdict, chains: &mut Vec<ChainId>) -> Result<u32, Cause> {
+    pub(super) fn verdict_word(
+        &mut self,
+        verdict: &Verdict,
+        chains: &mut Vec<ChainId>,
+    ) -> Result<u32, Cause> {
         let verdict = self.verdict_of(verdict)?;
         if let vm::Verdict::Jump { chain } | vm::Verdict::Goto { chain } = verdict {
             chains.push(chain);
@@ -296,7 +403,10 @@ impl Lowering<'_, '_> {
     /// What an object map has for an object: the slot of a counter, the index of a cell, or the
     /// object's own number.
     pub(super) fn object_word(&mut self, kind: ObjectKind, name: &str) -> Result<u32, Cause> {
-        let missing = || Cause::Missing { what: "object", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "object",
+            name: name.to_owned(),
+        };
         let object = self.shared.table.object(kind, name).ok_or_else(missing)?;
         Ok(match &object.body {
             ObjectBody::Counter { slot, .. } => slot.0,
@@ -337,7 +447,9 @@ fn value_words(data: &Expr, types: &[KeyPart]) -> Result<Vec<u32>, Cause> {
     }
     let mut all = Vec::new();
     for (part, ty) in parts.iter().zip(types) {
-        let value = part.value().ok_or_else(|| refused("data that is not a constant"))?;
+        let value = part
+            .value()
+            .ok_or_else(|| refused("data that is not a constant"))?;
         all.extend(words(value, ty.bits));
     }
     Ok(all)

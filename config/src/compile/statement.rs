@@ -1,5 +1,7 @@
 //! Statements: one function a kind, in the order of the model's enumeration.
 
+use std::sync::Arc;
+
 use sluice_dataplane::program::{
     self as vm, CellKind, ChainId, ElementStatement, EngineObjectId, Icmpx, Log, MetaSetKey, Op,
     SetAction, Slots,
@@ -7,14 +9,12 @@ use sluice_dataplane::program::{
 
 use super::error::Cause;
 use super::expression::parts;
+use super::implied::implied;
 use super::key::{ct_key, direction};
 use super::lower::{Lowering, side_by_side};
-use super::implied::implied;
 use crate::model::ObjectKind;
 use crate::model::expr::{ChainRef, Ct, CtKey, Expr, ExprKind, MetaKey, Verdict};
-use crate::model::stmt::{
-    self, NatFamily, ObjectTarget, Reject, SetOp, SetUpdate, Stmt, Synproxy,
-};
+use crate::model::stmt::{self, NatFamily, ObjectTarget, Reject, SetOp, SetUpdate, Stmt, Synproxy};
 use crate::store::ObjectBody;
 
 /// Most statements of an element.
@@ -85,7 +85,11 @@ impl Lowering<'_, '_> {
             Stmt::Tproxy { family, addr, port } => {
                 let address = self.optional(addr.as_ref())?;
                 let port = self.optional(port.as_ref())?;
-                self.emit(Op::Tproxy { family: family.map_or(0, nfproto), address, port });
+                self.emit(Op::Tproxy {
+                    family: family.map_or(0, nfproto),
+                    address,
+                    port,
+                });
                 Ok(())
             }
             Stmt::Synproxy(synproxy) => {
@@ -110,7 +114,11 @@ impl Lowering<'_, '_> {
             Stmt::Meter(meter) => {
                 let element = meter.element.clone();
                 let set = meter.name.clone();
-                self.set_update(&SetUpdate { op: SetOp::Update, set, element })
+                self.set_update(&SetUpdate {
+                    op: SetOp::Update,
+                    set,
+                    element,
+                })
             }
             Stmt::Nat64(name) => {
                 let object = self.engine_object(ObjectKind::Nat64, name)?;
@@ -152,8 +160,12 @@ impl Lowering<'_, '_> {
             Verdict::Drop => vm::Verdict::Drop,
             Verdict::Continue => vm::Verdict::Continue,
             Verdict::Return => vm::Verdict::Return,
-            Verdict::Jump(chain) => vm::Verdict::Jump { chain: self.chain_ref(chain)? },
-            Verdict::Goto(chain) => vm::Verdict::Goto { chain: self.chain_ref(chain)? },
+            Verdict::Jump(chain) => vm::Verdict::Jump {
+                chain: self.chain_ref(chain)?,
+            },
+            Verdict::Goto(chain) => vm::Verdict::Goto {
+                chain: self.chain_ref(chain)?,
+            },
         })
     }
 
@@ -175,7 +187,9 @@ impl Lowering<'_, '_> {
             ObjectTarget::Name(name) => self.named_object(kind, name),
             ObjectTarget::Map(expr) => {
                 let ExprKind::Map { key, map } = &expr.kind else {
-                    return Err(Cause::unsupported("an object by something that is not a map"));
+                    return Err(Cause::unsupported(
+                        "an object by something that is not a map",
+                    ));
                 };
                 let (set, keys) = self.map_key(key, map)?;
                 let kind = object_kind(kind)?;
@@ -186,17 +200,20 @@ impl Lowering<'_, '_> {
     }
 
     fn named_object(&mut self, kind: ObjectKind, name: &str) -> Result<(), Cause> {
-        let missing = || Cause::Missing { what: "object", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "object",
+            name: name.to_owned(),
+        };
         let table = self.shared.table;
         let object = table.object(kind, name).ok_or_else(missing)?;
         let op = match &object.body {
             ObjectBody::Counter { slot, .. } => Op::Counter { counter: *slot },
-            ObjectBody::Quota { cell, .. } => {
-                Op::Cell { cell: self.cell(cell.key, &cell.cell, CellKind::Quota)? }
-            }
-            ObjectBody::Limit { cell, .. } => {
-                Op::Cell { cell: self.cell(cell.key, &cell.cell, CellKind::Limit)? }
-            }
+            ObjectBody::Quota { cell, .. } => Op::Cell {
+                cell: self.cell(cell.key, &cell.cell, CellKind::Quota)?,
+            },
+            ObjectBody::Limit { cell, .. } => Op::Cell {
+                cell: self.cell(cell.key, &cell.cell, CellKind::Limit)?,
+            },
             _ => Op::EngineObject {
                 kind: object_kind(kind)?,
                 object: EngineObjectId(object.id.0 as u32),
@@ -207,15 +224,24 @@ impl Lowering<'_, '_> {
     }
 
     fn engine_object(&mut self, kind: ObjectKind, name: &str) -> Result<EngineObjectId, Cause> {
-        let missing = || Cause::Missing { what: "object", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "object",
+            name: name.to_owned(),
+        };
         let object = self.shared.table.object(kind, name).ok_or_else(missing)?;
         Ok(EngineObjectId(object.id.0 as u32))
     }
 
     fn flow_add(&mut self, name: &str) -> Result<(), Cause> {
-        let missing = || Cause::Missing { what: "flowtable", name: name.to_owned() };
+        let missing = || Cause::Missing {
+            what: "flowtable",
+            name: name.to_owned(),
+        };
         let table = self.shared.table;
-        let at = table.flowtables.iter().position(|(_, one)| &*one.name == name);
+        let at = table
+            .flowtables
+            .iter()
+            .position(|(_, one)| &*one.name == name);
         let table = EngineObjectId(at.ok_or_else(missing)? as u32);
         self.emit(Op::FlowOffload { table });
         Ok(())
@@ -272,13 +298,20 @@ impl Lowering<'_, '_> {
     }
 
     fn ct_set(&mut self, ct: Ct, value: &Expr) -> Result<(), Cause> {
-        if !matches!(ct.key, CtKey::Mark | CtKey::Label | CtKey::Event | CtKey::Zone) {
+        if !matches!(
+            ct.key,
+            CtKey::Mark | CtKey::Label | CtKey::Event | CtKey::Zone
+        ) {
             return Err(Cause::unsupported(format!("ct {} set", ct.key.keyword())));
         }
         let (key, bits) = ct_key(ct.key)?;
         let from = self.operand(value)?;
         let from = self.widened(from, bits)?;
-        self.emit(Op::CtSet { key, direction: direction(ct), from });
+        self.emit(Op::CtSet {
+            key,
+            direction: direction(ct),
+            from,
+        });
         Ok(())
     }
 
@@ -292,14 +325,23 @@ impl Lowering<'_, '_> {
             ExprKind::Range { lo, hi } => (number(*lo)?, number(*hi)?, None),
             _ => (0, u16::MAX, Some(self.operand(to)?)),
         };
-        self.emit(Op::Queue { first, last, flags, from });
+        self.emit(Op::Queue {
+            first,
+            last,
+            flags,
+            from,
+        });
         Ok(())
     }
 
     fn set_update(&mut self, update: &SetUpdate) -> Result<(), Cause> {
+        let element = &update.element;
+        if let Some(set) = self.shared.table.set(&update.set) {
+            let set = Arc::clone(set);
+            self.shared.carry(&set, &element.stmts)?;
+        }
         let set = self.named_set(&update.set)?;
         let types = self.set_parts(&update.set)?;
-        let element = &update.element;
         let keys = self.key_fields(&element.key, &types)?;
         let data = match &element.data {
             None => Slots::new(),
@@ -348,13 +390,15 @@ pub(super) fn element_statements(stmts: &[Stmt]) -> Result<Vec<ElementStatement>
                     bytes: limit.bytes,
                     over: limit.over,
                 },
-                Stmt::Quota(quota) => {
-                    ElementStatement::Quota { bytes: quota.bytes, over: quota.over }
-                }
+                Stmt::Quota(quota) => ElementStatement::Quota {
+                    bytes: quota.bytes,
+                    over: quota.over,
+                },
                 Stmt::Last { .. } => ElementStatement::Last,
-                Stmt::ConnLimit { count, over } => {
-                    ElementStatement::ConnLimit { count: *count, over: *over }
-                }
+                Stmt::ConnLimit { count, over } => ElementStatement::ConnLimit {
+                    count: *count,
+                    over: *over,
+                },
                 _ => return Err(Cause::unsupported("this statement in a set element")),
             })
         })

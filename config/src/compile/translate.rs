@@ -72,7 +72,9 @@ impl Lowering<'_, '_> {
 
     /// A value, or a range of constants.
     fn span(&mut self, expr: Option<&Expr>) -> Result<Span, Cause> {
-        let Some(expr) = expr else { return Ok((None, None)) };
+        let Some(expr) = expr else {
+            return Ok((None, None));
+        };
         match &expr.kind {
             ExprKind::Prefix { .. } | ExprKind::Range { .. } => {
                 let (low, high) = bounds(expr)?;
@@ -94,11 +96,22 @@ impl Lowering<'_, '_> {
     fn address_and_port(&mut self, expr: &Expr, address_bits: u16) -> Result<(Span, Span), Cause> {
         let both = self.operand(expr)?;
         let port = self.work(16)?;
-        self.emit(Op::Copy { into: port, from: both });
+        self.emit(Op::Copy {
+            into: port,
+            from: both,
+        });
         let shifted = self.work(self.bits(both))?;
-        self.emit(Op::Shift { into: shifted, from: both, left: false, bits: 32 });
+        self.emit(Op::Shift {
+            into: shifted,
+            from: both,
+            left: false,
+            bits: 32,
+        });
         let address = self.work(address_bits)?;
-        self.emit(Op::Copy { into: address, from: shifted });
+        self.emit(Op::Copy {
+            into: address,
+            from: shifted,
+        });
         Ok(((Some(address), Some(address)), (Some(port), Some(port))))
     }
 }

@@ -19,7 +19,11 @@ pub(super) fn words(value: u128, bits: u16) -> Value {
         .map(|column| {
             let shift = 32 * (columns - 1 - column);
             // A value has at most 128 bits; wider slots are zero in front.
-            if shift >= 128 { 0 } else { (value >> shift) as u32 }
+            if shift >= 128 {
+                0
+            } else {
+                (value >> shift) as u32
+            }
         })
         .collect()
 }
@@ -67,8 +71,19 @@ mod tests {
 
     #[test]
     fn a_prefix_is_its_first_and_last_value() {
-        let expr = |kind, bits| Expr { ty: TypeId::Ipv4Addr, bits, order: ByteOrder::Big, kind };
-        let prefix = expr(ExprKind::Prefix { value: 0x0a00_0000, len: 8 }, 32);
+        let expr = |kind, bits| Expr {
+            ty: TypeId::Ipv4Addr,
+            bits,
+            order: ByteOrder::Big,
+            kind,
+        };
+        let prefix = expr(
+            ExprKind::Prefix {
+                value: 0x0a00_0000,
+                len: 8,
+            },
+            32,
+        );
         assert_eq!(bounds(&prefix), Ok((0x0a00_0000, 0x0aff_ffff)));
         let all = expr(ExprKind::Prefix { value: 0, len: 0 }, 128);
         assert_eq!(bounds(&all), Ok((0, u128::MAX)));

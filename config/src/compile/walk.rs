@@ -7,7 +7,9 @@
 
 use std::cmp::Reverse;
 
-use sluice_dataplane::program::{self as vm, ChainId, Class, Entry, Names, Policy, RuleRef, name_words};
+use sluice_dataplane::program::{
+    self as vm, ChainId, Class, Entry, Names, Policy, RuleRef, name_words,
+};
 
 use crate::model::{Family, Hook};
 use crate::store::{BaseChain, Chain, Table};
@@ -28,7 +30,10 @@ pub(super) fn is_reached(family: Family, hook: Hook) -> bool {
             matches!(hook, Hook::Prerouting | Hook::Forward | Hook::Postrouting)
         }
         Family::Inet => {
-            matches!(hook, Hook::Prerouting | Hook::Forward | Hook::Postrouting | Hook::Ingress)
+            matches!(
+                hook,
+                Hook::Prerouting | Hook::Forward | Hook::Postrouting | Hook::Ingress
+            )
         }
         Family::Netdev => matches!(hook, Hook::Ingress | Hook::Egress),
         // The hooks of arp are those of the appliance's own host.
@@ -46,7 +51,9 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
         Class::TaggedIp | Class::TaggedIp6 | Class::Other => &[],
     };
     let bridge = |hook: Hook, before: bool| {
-        at(hook, &[Family::Bridge]).into_iter().filter(move |one| (one.base.priority <= 0) == before)
+        at(hook, &[Family::Bridge])
+            .into_iter()
+            .filter(move |one| (one.base.priority <= 0) == before)
     };
     let any_ip = [Hook::Prerouting, Hook::Forward, Hook::Postrouting]
         .into_iter()
@@ -56,7 +63,10 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
     let run = |walk: &mut Vec<Entry>, list: &mut dyn Iterator<Item = Attached<'_>>| {
         walk.extend(list.map(|one| entry(&one)));
     };
-    run(&mut walk, &mut at(Hook::Ingress, &[Family::Netdev, Family::Inet]).into_iter());
+    run(
+        &mut walk,
+        &mut at(Hook::Ingress, &[Family::Netdev, Family::Inet]).into_iter(),
+    );
     run(&mut walk, &mut bridge(Hook::Prerouting, true));
     if any_ip {
         walk.push(Entry::CheckIp);
@@ -67,9 +77,15 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
     run(&mut walk, &mut bridge(Hook::Forward, true));
     run(&mut walk, &mut at(Hook::Forward, ip).into_iter());
     run(&mut walk, &mut bridge(Hook::Forward, false));
-    run(&mut walk, &mut at(Hook::Postrouting, &[Family::Bridge]).into_iter());
+    run(
+        &mut walk,
+        &mut at(Hook::Postrouting, &[Family::Bridge]).into_iter(),
+    );
     run(&mut walk, &mut at(Hook::Postrouting, ip).into_iter());
-    run(&mut walk, &mut at(Hook::Egress, &[Family::Netdev]).into_iter());
+    run(
+        &mut walk,
+        &mut at(Hook::Egress, &[Family::Netdev]).into_iter(),
+    );
     walk
 }
 
@@ -90,9 +106,19 @@ fn entry(one: &Attached<'_>) -> Entry {
         hook: hook(one.base.hook),
         family: family(one.table.family),
         priority: one.base.priority,
-        policy: if one.base.policy_drop { Policy::Drop } else { Policy::Accept },
+        policy: if one.base.policy_drop {
+            Policy::Drop
+        } else {
+            Policy::Accept
+        },
         policy_rule: RuleRef(one.chain.id.0 as u32),
-        devices: Names(one.base.devices.iter().map(|name| name_words(name)).collect()),
+        devices: Names(
+            one.base
+                .devices
+                .iter()
+                .map(|name| name_words(name))
+                .collect(),
+        ),
     }
 }
 

@@ -37,7 +37,10 @@ pub fn from_bounds(like: &Expr, lo: u128, hi: u128) -> Expr {
             ExprKind::Range { lo, hi }
         }
     };
-    Expr { kind, ..like.clone() }
+    Expr {
+        kind,
+        ..like.clone()
+    }
 }
 
 /// What [`normalise`] found wrong: the indices, in the order given, of two elements that overlap.
@@ -72,7 +75,10 @@ pub fn normalise(elements: Vec<Element>, merge: bool) -> Result<Vec<Element>, Ov
                 if (lo, hi) == (last.0, last.1) && element.data == last.3.data {
                     continue;
                 }
-                return Err(Overlap { first: last.2.min(i), second: last.2.max(i) });
+                return Err(Overlap {
+                    first: last.2.min(i),
+                    second: last.2.max(i),
+                });
             }
         }
         out.push((lo, hi, i, element));
@@ -95,6 +101,11 @@ pub fn sort(elements: &mut [Element], interval: bool) {
         .is_some_and(|e| matches!(e.key.kind, ExprKind::Concat(_)));
     if interval && concat {
         return;
+    }
+    let flags = elements.first().is_some_and(|e| e.key.ty.is_bitmask());
+    if flags && elements.iter().all(|e| e.data.is_none()) {
+        // Words of flags with the same first flag come out as the kernel gives them: the last first.
+        elements.reverse();
     }
     elements.sort_by_cached_key(|e| sort_key(&e.key, interval));
 }

@@ -7,6 +7,7 @@
 //! Limits: one value has at most 128 bits; wider ones are concatenations or are refused.
 
 pub mod check;
+pub mod construct;
 pub mod datatype;
 pub mod elements;
 pub mod expr;
@@ -18,9 +19,9 @@ pub mod stmt;
 pub mod symbols;
 pub mod time;
 
+pub use check::{check_elements, check_rule};
 pub use datatype::{ByteOrder, TypeId};
 pub use expr::{Element, Expr, ExprKind, SetExpr};
-pub use check::{check_elements, check_rule};
 pub use print::{print_element, print_elements, print_rule};
 pub use rule::{
     ChainInfo, ChainType, Family, Hook, ObjectKind, PrintOptions, Rule, RuleContext, Scope,

@@ -31,7 +31,10 @@ static SERVICES: LazyLock<Services> = LazyLock::new(|| {
         for alias in std::iter::once(name).chain(words) {
             services.by_name.entry(alias.to_owned()).or_insert(port);
         }
-        services.by_port.entry(port).or_insert_with(|| name.to_owned());
+        services
+            .by_port
+            .entry(port)
+            .or_insert_with(|| name.to_owned());
     }
     services
 });
@@ -74,10 +77,16 @@ pub fn protocol_number(name: &str) -> Option<u8> {
 
 /// The bit of a connection label.
 pub fn label_bit(name: &str) -> Option<u8> {
-    LABELS.iter().find(|(label, _)| label == name).map(|(_, bit)| *bit)
+    LABELS
+        .iter()
+        .find(|(label, _)| label == name)
+        .map(|(_, bit)| *bit)
 }
 
 /// The name of a connection label.
 pub fn label_name(bit: u8) -> Option<&'static str> {
-    LABELS.iter().find(|(_, b)| *b == bit).map(|(label, _)| label.as_str())
+    LABELS
+        .iter()
+        .find(|(_, b)| *b == bit)
+        .map(|(label, _)| label.as_str())
 }

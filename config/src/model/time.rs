@@ -62,8 +62,16 @@ pub fn parse_date_ns(text: &str) -> Option<u64> {
     };
     let mut parts = date.split('-');
     let year: i64 = parts.next()?.parse().ok()?;
-    let month: i64 = parts.next()?.parse().ok().filter(|m| (1..=12).contains(m))?;
-    let day: i64 = parts.next()?.parse().ok().filter(|d| (1..=31).contains(d))?;
+    let month: i64 = parts
+        .next()?
+        .parse()
+        .ok()
+        .filter(|m| (1..=12).contains(m))?;
+    let day: i64 = parts
+        .next()?
+        .parse()
+        .ok()
+        .filter(|d| (1..=31).contains(d))?;
     if parts.next().is_some() {
         return None;
     }
@@ -137,7 +145,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
@@ -157,7 +169,11 @@ mod tests {
 
     #[test]
     fn dates_round_trip() {
-        for text in ["2023-11-14 22:13:20", "1970-01-01 00:00:00", "2024-02-29 23:59:59"] {
+        for text in [
+            "2023-11-14 22:13:20",
+            "1970-01-01 00:00:00",
+            "2024-02-29 23:59:59",
+        ] {
             assert_eq!(print_date_ns(parse_date_ns(text).unwrap()), text);
         }
         assert_eq!(parse_date_ns("1700000000"), Some(1_700_000_000_000_000_000));

@@ -20,21 +20,42 @@ pub(super) fn rule(rule: &ast::Rule, context: &RuleContext<'_>) -> Result<Rule, 
 }
 
 /// Statements of a set or element.
-pub(super) fn stateful(stmts: &[ast::Stmt], context: &RuleContext<'_>) -> Result<Vec<Stmt>, Complaints> {
-    stmts.iter().map(|stmt| one(check::check_stateful(stmt, context))).collect()
+pub(super) fn stateful(
+    stmts: &[ast::Stmt],
+    context: &RuleContext<'_>,
+) -> Result<Vec<Stmt>, Complaints> {
+    stmts
+        .iter()
+        .map(|stmt| one(check::check_stateful(stmt, context)))
+        .collect()
 }
 
 /// Type of a set's key.
-pub(super) fn key_type(ty: &ast::SetType, context: &RuleContext<'_>) -> Result<SetType, Complaints> {
+pub(super) fn key_type(
+    ty: &ast::SetType,
+    context: &RuleContext<'_>,
+) -> Result<SetType, Complaints> {
     match ty {
         ast::SetType::Typeof(expr) => one(check::check_typeof(expr, context)),
         ast::SetType::Type(names) => {
             let parts = names.iter().map(|name| {
                 TypeId::by_name(&name.value)
-                    .map(|ty| KeyPart { ty, bits: ty.info().bits, order: ty.info().order })
-                    .ok_or_else(|| vec![Diagnostic::error(name.span, format!("unknown datatype {}", name.value))])
+                    .map(|ty| KeyPart {
+                        ty,
+                        bits: ty.info().bits,
+                        order: ty.info().order,
+                    })
+                    .ok_or_else(|| {
+                        vec![Diagnostic::error(
+                            name.span,
+                            format!("unknown datatype {}", name.value),
+                        )]
+                    })
             });
-            Ok(SetType { parts: parts.collect::<Result<_, _>>()?, type_of: None })
+            Ok(SetType {
+                parts: parts.collect::<Result<_, _>>()?,
+                type_of: None,
+            })
         }
     }
 }
@@ -45,7 +66,13 @@ pub(super) fn data_type(data: &MapData, context: &RuleContext<'_>) -> Result<Dat
         MapData::Object(kind) => Ok(DataType::Object(kind.value)),
         MapData::Type { of, interval } => {
             let ty = key_type(of, context)?;
-            let is_verdict = matches!(&*ty.parts, [KeyPart { ty: TypeId::Verdict, .. }]);
+            let is_verdict = matches!(
+                &*ty.parts,
+                [KeyPart {
+                    ty: TypeId::Verdict,
+                    ..
+                }]
+            );
             Ok(match (is_verdict, interval) {
                 (true, _) => DataType::Verdict,
                 (false, true) => DataType::Interval(ty),

@@ -33,30 +33,46 @@ struct Grave {
 impl Removed {
     /// Remembers a removed rule.
     pub fn rule(&mut self, family: Family, table: &Name, chain: &Name, rule: Arc<StoredRule>) {
-        let grave = self.rules.entry((family, table.clone(), chain.clone())).or_default();
+        let grave = self
+            .rules
+            .entry((family, table.clone(), chain.clone()))
+            .or_default();
         if let Some(index) = &mut grave.index {
-            index.entry(key(&rule.body)).or_default().push(grave.rules.len());
+            index
+                .entry(key(&rule.body))
+                .or_default()
+                .push(grave.rules.len());
         }
         grave.rules.push(Some(rule));
     }
 
     /// Remembers a removed set.
     pub fn set(&mut self, family: Family, table: &Name, set: Arc<Set>) {
-        self.sets.insert((family, table.clone(), set.name.clone()), set);
+        self.sets
+            .insert((family, table.clone(), set.name.clone()), set);
     }
 
     /// Remembers a removed object.
     pub fn object(&mut self, family: Family, table: &Name, object: Arc<Object>) {
         let kind = object.body.kind();
-        self.objects.insert((family, table.clone(), kind, object.name.clone()), object);
+        self.objects
+            .insert((family, table.clone(), kind, object.name.clone()), object);
     }
 
     /// The removed rule that an added one continues.
-    pub fn take_rule(&mut self, family: Family, table: &Name, chain: &Name, body: &Rule) -> Option<Arc<StoredRule>> {
+    pub fn take_rule(
+        &mut self,
+        family: Family,
+        table: &Name,
+        chain: &Name,
+        body: &Rule,
+    ) -> Option<Arc<StoredRule>> {
         if self.rules.is_empty() {
             return None;
         }
-        self.rules.get_mut(&(family, table.clone(), chain.clone()))?.take(body)
+        self.rules
+            .get_mut(&(family, table.clone(), chain.clone()))?
+            .take(body)
     }
 
     /// The removed set that an added one continues.
@@ -68,16 +84,25 @@ impl Removed {
     }
 
     /// The removed object that an added one continues.
-    pub fn take_object(&mut self, family: Family, table: &Name, kind: ObjectKind, name: &Name) -> Option<Arc<Object>> {
+    pub fn take_object(
+        &mut self,
+        family: Family,
+        table: &Name,
+        kind: ObjectKind,
+        name: &Name,
+    ) -> Option<Arc<Object>> {
         if self.objects.is_empty() {
             return None;
         }
-        self.objects.remove(&(family, table.clone(), kind, name.clone()))
+        self.objects
+            .remove(&(family, table.clone(), kind, name.clone()))
     }
 
     /// Rules that stay removed; their slots become free.
     pub fn lost_rules(&self) -> impl Iterator<Item = &Arc<StoredRule>> {
-        self.rules.values().flat_map(|grave| grave.rules.iter().flatten())
+        self.rules
+            .values()
+            .flat_map(|grave| grave.rules.iter().flatten())
     }
 
     /// Objects that stay removed.
@@ -139,7 +164,10 @@ fn clear(rule: &mut Rule) {
             Stmt::Counter { packets, bytes } => (*packets, *bytes) = (0, 0),
             Stmt::Quota(quota) => quota.used = 0,
             Stmt::Last { used_ms } => *used_ms = None,
-            Stmt::Verdict(Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules))) => {
+            Stmt::Verdict(
+                Verdict::Jump(ChainRef::Anonymous(rules))
+                | Verdict::Goto(ChainRef::Anonymous(rules)),
+            ) => {
                 rules.iter_mut().for_each(clear);
             }
             _ => {}

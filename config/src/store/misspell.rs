@@ -14,7 +14,10 @@ pub struct Nearest<T> {
 
 impl<T> Default for Nearest<T> {
     fn default() -> Self {
-        Self { distance: usize::MAX, found: None }
+        Self {
+            distance: usize::MAX,
+            found: None,
+        }
     }
 }
 
@@ -25,8 +28,11 @@ impl<T> Nearest<T> {
         if longer <= 1 {
             return false;
         }
-        let threshold =
-            if longer - shorter <= 1 { longer.div_ceil(3).max(1) } else { (longer + 2).div_ceil(3) };
+        let threshold = if longer - shorter <= 1 {
+            longer.div_ceil(3).max(1)
+        } else {
+            (longer + 2).div_ceil(3)
+        };
         let distance = distance(known.as_bytes(), wanted.as_bytes());
         if distance > threshold || distance >= self.distance {
             return false;

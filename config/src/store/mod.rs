@@ -11,15 +11,15 @@
 //! path (counters, limits, quotas, dynamic elements) is keyed by that id.
 
 pub mod chain;
+mod checker;
 pub mod elements;
 pub mod errno;
-mod checker;
 pub mod exec;
 pub mod identity;
 pub mod list;
-pub mod place;
 pub mod misspell;
 pub mod object;
+pub mod place;
 pub mod references;
 
 pub mod ruleset;
@@ -28,9 +28,9 @@ pub mod slots;
 pub mod table;
 
 pub use chain::{BaseChain, Chain, Chunk, Chunks, StoredRule};
+pub use elements::{ElementData, ElementExtra, Elements, StoredElement, Words};
 pub use object::{Flowtable, Object, ObjectBody};
 pub use ruleset::Ruleset;
-pub use elements::{ElementData, ElementExtra, Elements, StoredElement, Words};
 pub use set::{Set, SetSpec};
 pub use slots::{CellSlot, RuleSlots, SlotAllocator};
 pub use table::Table;

@@ -24,12 +24,16 @@ pub fn visit_rule<'a>(rule: &'a Rule, f: &mut dyn FnMut(Visited<'a>)) {
 
 fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
     f(Visited::Stmt(stmt));
-    let mut exprs = |list: &[Option<&'a Expr>]| list.iter().flatten().for_each(|expr| visit_expr(expr, f));
+    let mut exprs =
+        |list: &[Option<&'a Expr>]| list.iter().flatten().for_each(|expr| visit_expr(expr, f));
     match stmt {
         Stmt::Match(m) => exprs(&[Some(&m.left), Some(&m.right)]),
         Stmt::Verdict(verdict) => visit_verdict(verdict, f),
         Stmt::VerdictMap { key, map } => exprs(&[Some(key), Some(map)]),
-        Stmt::Object { target: ObjectTarget::Map(map), .. } => exprs(&[Some(map)]),
+        Stmt::Object {
+            target: ObjectTarget::Map(map),
+            ..
+        } => exprs(&[Some(map)]),
         Stmt::Mangle { target, value } => exprs(&[Some(target), Some(value)]),
         Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => exprs(&[Some(expr)]),
         Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => exprs(&[Some(value)]),
@@ -40,7 +44,10 @@ fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
         Stmt::SetUpdate(update) => visit_element(&update.element, f),
         Stmt::Meter(meter) => visit_element(&meter.element, f),
         Stmt::Npt { from, to, .. } => exprs(&[Some(from), Some(to)]),
-        Stmt::Object { target: ObjectTarget::Name(_), .. }
+        Stmt::Object {
+            target: ObjectTarget::Name(_),
+            ..
+        }
         | Stmt::FlowAdd(_)
         | Stmt::Nat64(_)
         | Stmt::Siit(_)
@@ -57,7 +64,9 @@ fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
 }
 
 fn visit_verdict<'a>(verdict: &'a Verdict, f: &mut dyn FnMut(Visited<'a>)) {
-    if let Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules)) = verdict {
+    if let Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules)) =
+        verdict
+    {
         f(Visited::AnonymousChain(rules));
         rules.iter().for_each(|rule| visit_rule(rule, f));
     }
@@ -95,7 +104,10 @@ fn visit_element<'a>(element: &'a Element, f: &mut dyn FnMut(Visited<'a>)) {
 
 /// Where a written rule says a name; the rule itself if it does not.
 pub fn of_name(rule: &ast::Rule, name: &str) -> Span {
-    rule.stmts.iter().find_map(|stmt| in_stmt(stmt, name)).unwrap_or(rule.span)
+    rule.stmts
+        .iter()
+        .find_map(|stmt| in_stmt(stmt, name))
+        .unwrap_or(rule.span)
 }
 
 fn in_stmt(stmt: &ast::Stmt, name: &str) -> Option<Span> {
@@ -105,7 +117,11 @@ fn in_stmt(stmt: &ast::Stmt, name: &str) -> Option<Span> {
         K::Match(expr) | K::MetaSet(_, expr) | K::CtSet(_, expr) => in_expr(expr, name),
         K::VerdictMap(map) => in_expr(&map.map, name),
         K::ObjectRef(object) => in_expr(&object.name, name),
-        K::Chain(chain) => chain.rules.iter().flat_map(|rule| &rule.stmts).find_map(|stmt| in_stmt(stmt, name)),
+        K::Chain(chain) => chain
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.stmts)
+            .find_map(|stmt| in_stmt(stmt, name)),
         K::FlowAdd(flowtable) => (flowtable.value == name).then_some(flowtable.span),
         K::SetUpdate(update) => in_expr(&update.set, name),
         _ => None,
@@ -114,7 +130,9 @@ fn in_stmt(stmt: &ast::Stmt, name: &str) -> Option<Span> {
 
 fn in_verdict(verdict: &ast::Verdict, name: &str) -> Option<Span> {
     match verdict {
-        ast::Verdict::Jump(to) | ast::Verdict::Goto(to) => (to.word() == Some(name)).then_some(to.span),
+        ast::Verdict::Jump(to) | ast::Verdict::Goto(to) => {
+            (to.word() == Some(name)).then_some(to.span)
+        }
         _ => None,
     }
 }
@@ -128,7 +146,9 @@ fn in_expr(expr: &ast::Expr, name: &str) -> Option<Span> {
         ast::ExprKind::Verdict(verdict) => in_verdict(verdict, name),
         ast::ExprKind::Map(map) => in_expr(&map.map, name),
         ast::ExprKind::Relational(_, sides) => in_expr(&sides.1, name),
-        ast::ExprKind::Set(elements) => elements.iter().find_map(|element| in_element(element, name)),
+        ast::ExprKind::Set(elements) => elements
+            .iter()
+            .find_map(|element| in_element(element, name)),
         ast::ExprKind::Variable(variable) => in_expr(&variable.value, name),
         _ => None,
     }

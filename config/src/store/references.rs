@@ -36,8 +36,18 @@ pub struct References {
 impl References {
     /// Adds an edge.
     pub fn add(&mut self, from: &Node, to: Node) {
-        *self.users.entry(to.clone()).or_default().entry(from.clone()).or_insert(0) += 1;
-        *self.out.entry(from.clone()).or_default().entry(to).or_insert(0) += 1;
+        *self
+            .users
+            .entry(to.clone())
+            .or_default()
+            .entry(from.clone())
+            .or_insert(0) += 1;
+        *self
+            .out
+            .entry(from.clone())
+            .or_default()
+            .entry(to)
+            .or_insert(0) += 1;
     }
 
     /// Takes an edge away.
@@ -60,7 +70,10 @@ impl References {
 
     /// Who uses it.
     pub fn users(&self, of: &Node) -> Vec<Node> {
-        self.users.get(of).map(|users| users.keys().cloned().collect()).unwrap_or_default()
+        self.users
+            .get(of)
+            .map(|users| users.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Whether anything uses it.
@@ -110,13 +123,21 @@ impl References {
         self.height_of(node, &mut known)
     }
 
-    fn height_of<'a>(&'a self, node: &'a Node, known: &mut std::collections::HashMap<&'a Node, usize>) -> usize {
+    fn height_of<'a>(
+        &'a self,
+        node: &'a Node,
+        known: &mut std::collections::HashMap<&'a Node, usize>,
+    ) -> usize {
         if let Some(&height) = known.get(node) {
             return height;
         }
         // A placeholder, so that a loop (refused elsewhere) cannot keep us here for ever.
         known.insert(node, 0);
-        let below = self.targets(node).map(|to| self.height_of(to, known)).max().unwrap_or(0);
+        let below = self
+            .targets(node)
+            .map(|to| self.height_of(to, known))
+            .max()
+            .unwrap_or(0);
         let height = below + usize::from(matches!(node, Node::Chain(_)));
         known.insert(node, height);
         height
@@ -136,6 +157,20 @@ impl References {
         all
     }
 
+    /// The nodes to which control can go from this one, with itself.
+    pub fn descendants(&self, node: &Node) -> Vec<Node> {
+        let mut seen = std::collections::HashSet::new();
+        let mut open = vec![node];
+        let mut all = Vec::new();
+        while let Some(node) = open.pop() {
+            if seen.insert(node) {
+                open.extend(self.targets(node));
+                all.push(node.clone());
+            }
+        }
+        all
+    }
+
     fn targets<'a>(&'a self, node: &Node) -> impl Iterator<Item = &'a Node> {
         self.out
             .get(node)
@@ -146,7 +181,9 @@ impl References {
 }
 
 fn lower(map: &mut HashMap<Node, OrdMap<Node, u32>>, from: &Node, to: &Node) {
-    let Some(inner) = map.get_mut(from) else { return };
+    let Some(inner) = map.get_mut(from) else {
+        return;
+    };
     match inner.get_mut(to) {
         Some(count) if *count > 1 => *count -= 1,
         Some(_) => {
@@ -165,13 +202,20 @@ pub fn of_rule(rule: &Rule, f: &mut dyn FnMut(Node)) {
 }
 
 fn of_stmt(stmt: &Stmt, f: &mut dyn FnMut(Node)) {
-    let mut exprs = |list: &[Option<&Expr>]| list.iter().flatten().for_each(|expr| of_expr(expr, f));
+    let mut exprs =
+        |list: &[Option<&Expr>]| list.iter().flatten().for_each(|expr| of_expr(expr, f));
     match stmt {
         Stmt::Match(m) => exprs(&[Some(&m.left), Some(&m.right)]),
         Stmt::Verdict(verdict) => of_verdict(verdict, f),
         Stmt::VerdictMap { key, map } => exprs(&[Some(key), Some(map)]),
-        Stmt::Object { kind, target: ObjectTarget::Name(name) } => f(Node::Object(*kind, Name::from(&**name))),
-        Stmt::Object { target: ObjectTarget::Map(map), .. } => exprs(&[Some(map)]),
+        Stmt::Object {
+            kind,
+            target: ObjectTarget::Name(name),
+        } => f(Node::Object(*kind, Name::from(&**name))),
+        Stmt::Object {
+            target: ObjectTarget::Map(map),
+            ..
+        } => exprs(&[Some(map)]),
         Stmt::Mangle { target, value } => exprs(&[Some(target), Some(value)]),
         Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => exprs(&[Some(expr)]),
         Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => exprs(&[Some(value)]),

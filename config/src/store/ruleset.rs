@@ -17,17 +17,24 @@ pub struct Ruleset {
 impl Ruleset {
     /// A table by family and name.
     pub fn table(&self, family: Family, name: &str) -> Option<&Arc<Table>> {
-        self.tables.iter().find(|table| table.family == family && &*table.name == name)
+        self.tables
+            .iter()
+            .find(|table| table.family == family && &*table.name == name)
     }
 
     /// A table for change: copied when somebody else holds it.
     pub fn table_mut(&mut self, family: Family, name: &str) -> Option<&mut Table> {
-        let table = self.tables.iter_mut().find(|table| table.family == family && &*table.name == name)?;
+        let table = self
+            .tables
+            .iter_mut()
+            .find(|table| table.family == family && &*table.name == name)?;
         Some(Arc::make_mut(table))
     }
 
     /// The table's place.
     pub fn position(&self, family: Family, name: &str) -> Option<usize> {
-        self.tables.iter().position(|table| table.family == family && &*table.name == name)
+        self.tables
+            .iter()
+            .position(|table| table.family == family && &*table.name == name)
     }
 }

@@ -81,8 +81,21 @@ impl Set {
 impl SetSpec {
     /// Whether the kernel takes another declaration for the same set.
     pub fn fits(&self, other: &SetSpec) -> bool {
-        let flags = |spec: &SetSpec| (spec.constant, spec.interval, spec.timeout, spec.dynamic, spec.meter);
-        let shape = |ty: &SetType| ty.parts.iter().map(|part| (part.ty, part.bits)).collect::<Vec<_>>();
+        let flags = |spec: &SetSpec| {
+            (
+                spec.constant,
+                spec.interval,
+                spec.timeout,
+                spec.dynamic,
+                spec.meter,
+            )
+        };
+        let shape = |ty: &SetType| {
+            ty.parts
+                .iter()
+                .map(|part| (part.ty, part.bits))
+                .collect::<Vec<_>>()
+        };
         let data = |spec: &SetSpec| match &spec.data {
             Some(DataType::Value(ty)) => Some((false, None, shape(ty))),
             Some(DataType::Interval(ty)) => Some((true, None, shape(ty))),
@@ -90,7 +103,12 @@ impl SetSpec {
             Some(DataType::Verdict) => Some((false, None, Vec::new())),
             None => None,
         };
-        let stmts = |spec: &SetSpec| spec.stmts.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+        let stmts = |spec: &SetSpec| {
+            spec.stmts
+                .iter()
+                .map(std::mem::discriminant)
+                .collect::<Vec<_>>()
+        };
         flags(self) == flags(other)
             && shape(&self.key) == shape(&other.key)
             && data(self) == data(other)

@@ -200,7 +200,9 @@ fn fill(body: &mut Rule, slots: &RuleSlots, counters: &Counters, now_ns: u64, at
 
 /// Sets what a rule has counted to zero.
 pub fn reset(rule: &StoredRule, counters: &Counters) {
-    rule.slots.counters.iter().for_each(|slot| drop(counters.reset(*slot)));
+    for slot in &rule.slots.counters {
+        counters.reset(*slot);
+    }
     for slot in &rule.slots.cells {
         if let Cell::Quota(quota) = &*slot.cell {
             quota.reset();

@@ -57,7 +57,8 @@ impl Table {
 
     /// An object by kind and name.
     pub fn object(&self, kind: ObjectKind, name: &str) -> Option<&Arc<Object>> {
-        self.objects.get(self.object_names.get(&(kind, Name::from(name)))?)
+        self.objects
+            .get(self.object_names.get(&(kind, Name::from(name)))?)
     }
 
     /// A flowtable by name.
@@ -138,7 +139,8 @@ impl Table {
 
     /// Adds an object; its name is free among its kind.
     pub fn put_object(&mut self, object: Object) {
-        self.object_names.insert((object.body.kind(), object.name.clone()), object.handle);
+        self.object_names
+            .insert((object.body.kind(), object.name.clone()), object.handle);
         self.objects.insert(object.handle, Arc::new(object));
     }
 
@@ -150,8 +152,10 @@ impl Table {
 
     /// Adds a flowtable; its name is free.
     pub fn put_flowtable(&mut self, flowtable: Flowtable) {
-        self.flowtable_names.insert(flowtable.name.clone(), flowtable.handle);
-        self.flowtables.insert(flowtable.handle, Arc::new(flowtable));
+        self.flowtable_names
+            .insert(flowtable.name.clone(), flowtable.handle);
+        self.flowtables
+            .insert(flowtable.handle, Arc::new(flowtable));
     }
 
     /// Takes a flowtable out.

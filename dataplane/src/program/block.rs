@@ -38,6 +38,8 @@ pub struct Uses {
     pub engines: u32,
     /// Rules in the block.
     pub rules: u32,
+    /// Whether packets change state that other packets can see.
+    pub effects: bool,
 }
 
 /// A verified block.
@@ -317,6 +319,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn op(&mut self, op: &Op) -> Result<(), Malformed> {
         self.uses.engines |= op.engines();
+        self.uses.effects |= op.has_effects();
         match op {
             Op::Compare { key, value, .. } => self.constant(*key, value),
             Op::CompareMasked {

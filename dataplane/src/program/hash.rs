@@ -49,7 +49,7 @@ pub fn jhash(bytes: &[u8], seed: u32) -> u32 {
 
 /// A hash scaled to `0..modulus`, as the kernel's `reciprocal_scale`.
 pub fn scale(hash: u32, modulus: u32) -> u32 {
-    (u64::from(hash) * u64::from(modulus) >> 32) as u32
+    ((u64::from(hash) * u64::from(modulus)) >> 32) as u32
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ pub mod walk;
 
 mod builder;
 mod load;
+#[cfg(test)]
+mod op_tests;
+#[cfg(test)]
+mod property_tests;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -654,6 +654,21 @@ pub mod engines {
 }
 
 impl Op {
+    /// Whether it changes state that other packets can see.
+    pub fn has_effects(&self) -> bool {
+        matches!(
+            self,
+            Self::DynSet { .. }
+                | Self::Cell { .. }
+                | Self::NumgenInc { .. }
+                | Self::CtSet { .. }
+                | Self::ObjectMap {
+                    kind: ObjectKind::Quota | ObjectKind::Limit,
+                    ..
+                }
+        )
+    }
+
     /// What beyond the VM the instruction itself needs, as bits of [`engines`]; what its keys
     /// need comes on top.
     pub fn engines(&self) -> u32 {

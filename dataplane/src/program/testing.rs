@@ -105,6 +105,7 @@ pub(crate) struct Bench {
     pub(crate) tables: Tables,
     chains: Vec<Vec<(u32, Vec<Op>)>>,
     walk: Vec<Entry>,
+    targets: Vec<MapTargets>,
     pub(crate) sets: Vec<Arc<dyn LaneSet>>,
     pub(crate) cells: Vec<Arc<Cell>>,
     pub(crate) counters: Arc<Counters>,
@@ -135,6 +136,7 @@ impl Bench {
             tables: Tables::new(),
             chains: Vec::new(),
             walk: Vec::new(),
+            targets: Vec::new(),
             sets: Vec::new(),
             cells: Vec::new(),
             counters: Arc::new(Counters::new(1)),
@@ -220,6 +222,13 @@ impl Bench {
         });
     }
 
+    pub(crate) fn map_targets(&mut self, set: SetId, chains: &[ChainId]) {
+        self.targets.push(MapTargets {
+            set,
+            chains: chains.to_vec(),
+        });
+    }
+
     pub(crate) fn check_ip(&mut self) {
         self.walk.push(Entry::CheckIp);
     }
@@ -240,6 +249,10 @@ impl Bench {
             blocks.push(Arc::new(block.finish(&self.tables)?));
             builder.chain(blocks);
         }
+        self.targets
+            .iter()
+            .cloned()
+            .for_each(|targets| builder.map_targets(targets));
         for class in Class::ALL {
             builder.walk(class, self.walk_of(class));
         }
@@ -285,9 +298,34 @@ impl Bench {
         self.run_in_batches(frames, 64)
     }
 
+    /// Runs frames through a program that nobody trusts; what it refers to is not there.
+    pub(crate) fn run_program(&mut self, program: Program, frames: &[Vec<u8>]) {
+        let generation = Generation::new(
+            1,
+            Arc::new(program),
+            Vec::new(),
+            Vec::new(),
+            Arc::clone(&self.counters),
+            Arc::new(self.ports.clone()),
+            u32::MAX,
+        );
+        if let Ok(generation) = generation {
+            self.run_generation(&generation, frames, 64);
+        }
+    }
+
     /// Runs frames in batches of a size.
     pub(crate) fn run_in_batches(&mut self, frames: &[Vec<u8>], size: usize) -> Vec<Fate> {
         let generation = self.generation();
+        self.run_generation(&generation, frames, size)
+    }
+
+    fn run_generation(
+        &mut self,
+        generation: &Generation,
+        frames: &[Vec<u8>],
+        size: usize,
+    ) -> Vec<Fate> {
         let mut pipeline = Pipeline::new(7, Arc::clone(&self.events));
         self.out.clear();
         self.frames_out.clear();
@@ -304,7 +342,7 @@ impl Bench {
                 frame.vnet = self.vnet;
                 burst.push(frame);
             }
-            pipeline.process(&mut burst, &generation, &self.context, &mut self.out);
+            pipeline.process(&mut burst, generation, &self.context, &mut self.out);
             fates.extend_from_slice(&self.out.fates()[..batch.len()]);
             self.frames_out
                 .extend(burst.iter().map(|frame| frame.bytes().to_vec()));

@@ -222,7 +222,6 @@ fields! {
     "ah spi" Transport 32 32 Number ah IP4;
     "ah sequence" Transport 64 32 Number ah IP4;
     "comp cpi" Transport 16 16 Number comp IP4;
-    "hbh hdrlength" Network 328 8 Number hop6 IP6;
     "dst nexthdr" Network 320 8 Number dst6 IP6;
     "rt type" Network 336 8 Number rt6 IP6;
     "rt seg-left" Network 344 8 Number rt6 IP6;
@@ -250,7 +249,7 @@ pub fn field(rng: &mut SmallRng, family: &str) -> Option<Sample> {
         let mut frame = (field.base)();
         // A bridge drops frames from group addresses, and would learn the right host at the left.
         let from_group = 0x0100_0000_0000;
-        let keep = if field.text == "ether saddr" {
+        let keep = if field.layer == Layer::Link && field.bits == 48 {
             limit & !from_group
         } else {
             limit
@@ -350,7 +349,12 @@ fn compare(
             let text = format!("{name} {}/{length}", write(network));
             ("prefix", text, [around(network), around(last)].concat())
         }
-        7 if matches!(field.form, Form::Number | Form::Hex) && field.bits <= 32 => {
+        // nft 1.0.6 compares a masked field that does not fill its bytes with a value that it
+        // has forgotten to shift (docs/compatibility.md).
+        7 if matches!(field.form, Form::Number | Form::Hex)
+            && field.bits <= 32
+            && field.bits % 8 == 0 =>
+        {
             let mask = (rng.random::<u128>() & limit).max(1);
             let value = a & mask;
             let not = if rng.random() { "!=" } else { "==" };

@@ -50,17 +50,30 @@ impl Checker<'_> {
         let b = self.expr(right, &right_want)?;
         if let (Some(x), Some(y)) = (a.value(), b.value()) {
             let value = fold(op, x, y, a.bits);
-            return Ok(Expr { kind: ExprKind::Value(value), ..a });
+            return Ok(Expr {
+                kind: ExprKind::Value(value),
+                ..a
+            });
         }
         let Some(constant) = b.value() else {
-            return fail(right.span, "Right hand side of binary operation must be constant");
+            return fail(
+                right.span,
+                "Right hand side of binary operation must be constant",
+            );
         };
         if shift {
             if constant >= u128::from(a.bits) {
                 return fail(
                     span,
-                    format!("{} shift of {constant} bits is undefined for type of {} bits width",
-                        if op == BinOp::ShiftLeft { "Left" } else { "Right" }, a.bits),
+                    format!(
+                        "{} shift of {constant} bits is undefined for type of {} bits width",
+                        if op == BinOp::ShiftLeft {
+                            "Left"
+                        } else {
+                            "Right"
+                        },
+                        a.bits
+                    ),
                 );
             }
             return Ok(binop(op, a, b));
@@ -89,14 +102,27 @@ fn fold(op: BinOp, x: u128, y: u128, bits: u16) -> u128 {
 
 pub(crate) fn binop(op: BinOp, left: Expr, right: Expr) -> Expr {
     let (ty, bits, order) = (left.ty, left.bits, left.order);
-    expr(ty, bits, order, ExprKind::Binop { op, left: Box::new(left), right: Box::new(right) })
+    expr(
+        ty,
+        bits,
+        order,
+        ExprKind::Binop {
+            op,
+            left: Box::new(left),
+            right: Box::new(right),
+        },
+    )
 }
 
 /// Takes a chain of and, xor, or by constants apart: operand, mask, xor.
 pub(crate) fn mask_xor(e: Expr) -> (Expr, u128, u128) {
     let all = all_ones(e.bits);
     match e.kind {
-        ExprKind::Binop { op: op @ (BinOp::And | BinOp::Or | BinOp::Xor), left, right } => {
+        ExprKind::Binop {
+            op: op @ (BinOp::And | BinOp::Or | BinOp::Xor),
+            left,
+            right,
+        } => {
             let constant = right.value().unwrap_or(0);
             let (operand, mask, xor) = mask_xor(*left);
             match op {
@@ -116,7 +142,10 @@ pub(crate) fn from_mask_xor(operand: Expr, mask: u128, xor: u128) -> Expr {
     let flip = xor & mask;
     let keep = (mask | or) & all;
     let with = |e: Expr, op: BinOp, value: u128| {
-        let constant = Expr { kind: ExprKind::Value(value), ..like(&e) };
+        let constant = Expr {
+            kind: ExprKind::Value(value),
+            ..like(&e)
+        };
         binop(op, e, constant)
     };
     let mut e = operand;

@@ -178,9 +178,11 @@ fn label(text: &str) -> Result<u128, String> {
     match number(text) {
         Some(bit) if bit < 128 => Ok(1u128 << bit),
         Some(bit) => Err(format!("Value {bit} too large (127 max)")),
-        None => services::label_bit(text).map(|bit| 1u128 << bit).ok_or_else(|| {
-            format!("/etc/connlabel.conf: could not parse conntrack label \"{text}\"")
-        }),
+        None => services::label_bit(text)
+            .map(|bit| 1u128 << bit)
+            .ok_or_else(|| {
+                format!("/etc/connlabel.conf: could not parse conntrack label \"{text}\"")
+            }),
     }
 }
 

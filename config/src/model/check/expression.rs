@@ -1,7 +1,8 @@
 //! Expressions: constants by the type that is expected, loads, operations.
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
-use super::super::expr::{ChainRef, Expr, ExprKind, KeyPart, Verdict};
+use super::super::expr::{ChainRef, Expr, ExprKind, KeyPart, MetaKey, Verdict};
+use super::super::rule::Family;
 use super::constant;
 use super::load::{expr, meta_expr};
 use super::{Checked, Checker, Want, describe, fail, parts_of};
@@ -33,6 +34,9 @@ impl Checker<'_> {
             Ast::IpOption(option) => self.ip_option(*option, span),
             Ast::SctpChunk(chunk) => Ok(self.sctp_chunk(*chunk)),
             Ast::DccpOption(_) => fail(span, "dccp options are not supported"),
+            Ast::Meta(MetaKey::Nfproto) if self.cx.family != Family::Inet => {
+                fail(span, "meta nfproto is only useful in the inet family")
+            }
             Ast::Meta(key) => Ok(meta_expr(*key)),
             Ast::Ct(ct) => self.ct(*ct, span),
             Ast::Fib(fib) => self.fib(*fib, span),
@@ -59,7 +63,12 @@ impl Checker<'_> {
             Ast::CatchAll => Ok(self.typed_as(want, ExprKind::CatchAll)),
             Ast::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
-                Ok(expr(TypeId::Verdict, 0, ByteOrder::Host, ExprKind::Verdict(verdict)))
+                Ok(expr(
+                    TypeId::Verdict,
+                    0,
+                    ByteOrder::Host,
+                    ExprKind::Verdict(verdict),
+                ))
             }
         }
     }
@@ -99,7 +108,12 @@ impl Checker<'_> {
 
     fn boolean(&self, value: bool, want: &Want) -> Expr {
         let _ = want;
-        expr(TypeId::Boolean, 1, ByteOrder::Host, ExprKind::Value(u128::from(value)))
+        expr(
+            TypeId::Boolean,
+            1,
+            ByteOrder::Host,
+            ExprKind::Value(u128::from(value)),
+        )
     }
 
     fn typed_number(&mut self, ty: TypeId, number: u128, want: &Want, span: Span) -> Checked<Expr> {
@@ -156,7 +170,10 @@ impl Checker<'_> {
         if base.ty.info().base == Base::String {
             return fail(
                 span,
-                format!("Prefix expression is undefined for {} types", base.ty.info().description),
+                format!(
+                    "Prefix expression is undefined for {} types",
+                    base.ty.info().description
+                ),
             );
         }
         let Some(value) = base.value() else {
@@ -165,7 +182,10 @@ impl Checker<'_> {
         if len > u64::from(base.bits) {
             return fail(
                 span,
-                format!("Prefix length {len} is invalid for type of {} bits width", base.bits),
+                format!(
+                    "Prefix length {len} is invalid for type of {} bits width",
+                    base.bits
+                ),
             );
         }
         let len = len as u16;
@@ -186,12 +206,10 @@ impl Checker<'_> {
         if a > b && low.ty != TypeId::Hour {
             return fail(span, "Range has zero or negative size");
         }
-        let kind = if a == b {
-            ExprKind::Value(a)
-        } else {
-            ExprKind::Range { lo: a, hi: b }
-        };
-        Ok(Expr { kind, ..low })
+        Ok(Expr {
+            kind: ExprKind::Range { lo: a, hi: b },
+            ..low
+        })
     }
 
     fn concat(&mut self, parts: &[ast::Expr], span: Span, want: &Want) -> Checked<Expr> {
@@ -217,12 +235,20 @@ impl Checker<'_> {
             };
             let e = self.expr(part, &want)?;
             if e.bits == 0 {
-                return fail(part.span, "cannot use variable length data types in concat expressions");
+                return fail(
+                    part.span,
+                    "cannot use variable length data types in concat expressions",
+                );
             }
             typed.push(e);
         }
         let bits = typed.iter().map(|e| e.bits).sum();
-        Ok(expr(TypeId::Concat, bits, ByteOrder::Host, ExprKind::Concat(typed)))
+        Ok(expr(
+            TypeId::Concat,
+            bits,
+            ByteOrder::Host,
+            ExprKind::Concat(typed),
+        ))
     }
 
     /// `a,b,c`: flags.
@@ -233,14 +259,20 @@ impl Checker<'_> {
             if !e.ty.is_bitmask() {
                 return fail(
                     item.span,
-                    format!("Basetype of type {} is not bitmask", e.ty.info().description),
+                    format!(
+                        "Basetype of type {} is not bitmask",
+                        e.ty.info().description
+                    ),
                 );
             }
             let Some(value) = e.value() else {
                 return fail(item.span, "List member must be a value");
             };
             let sum = all.as_ref().and_then(Expr::value).unwrap_or(0) | value;
-            all = Some(Expr { kind: ExprKind::Value(sum), ..e });
+            all = Some(Expr {
+                kind: ExprKind::Value(sum),
+                ..e
+            });
         }
         all.ok_or_else(|| Box::new(Diagnostic::general("empty list")))
     }
@@ -269,13 +301,22 @@ fn string(text: &str, part: KeyPart, span: Span) -> Checked<Expr> {
         _ => (text.to_owned(), false),
     };
     if text.len() + 1 > usize::from(size / 8) {
-        return fail(span, format!("String exceeds maximum length of {}", size / 8));
+        return fail(
+            span,
+            format!("String exceeds maximum length of {}", size / 8),
+        );
     }
     let Some(value) = constant::string_value(&body, size) else {
-        return fail(span, format!("String exceeds maximum length of {}", size / 8));
+        return fail(
+            span,
+            format!("String exceeds maximum length of {}", size / 8),
+        );
     };
     let kind = if wildcard {
-        ExprKind::Prefix { value, len: (body.len() * 8) as u16 }
+        ExprKind::Prefix {
+            value,
+            len: (body.len() * 8) as u16,
+        }
     } else {
         ExprKind::Value(value)
     };
@@ -315,13 +356,17 @@ fn in_range(value: u128, bits: u16, span: Span) -> Checked<()> {
 pub(crate) fn same_types(a: &[KeyPart], b: &[KeyPart]) -> bool {
     a.len() == b.len()
         && a.iter().zip(b).all(|(x, y)| {
-            x.ty == y.ty || (loose(x.ty) && loose(y.ty) && (x.bits == y.bits || x.bits == 0 || y.bits == 0))
+            x.ty == y.ty
+                || (loose(x.ty) && loose(y.ty) && (x.bits == y.bits || x.bits == 0 || y.bits == 0))
         })
 }
 
 /// Numbers without a meaning of their own.
 fn loose(ty: TypeId) -> bool {
-    matches!(ty, TypeId::Integer | TypeId::TcpOptKind | TypeId::Boolean)
+    matches!(
+        ty,
+        TypeId::Integer | TypeId::RawInteger | TypeId::TcpOptKind | TypeId::Boolean
+    )
 }
 
 /// The parts of an expression against those that were expected.

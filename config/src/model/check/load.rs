@@ -2,23 +2,30 @@
 
 use super::super::datatype::{ByteOrder, TypeId};
 use super::super::expr::{
-    Ct, CtKey, Element, Exthdr, ExthdrName, Expr, ExprKind, Fib, FibResult, Hash, HeaderField, KeyPart,
-    MetaKey, Numgen, Osf, Payload, PayloadBase, Requirement, RtKey, SetExpr, SetType, SocketKey,
+    Ct, CtKey, Element, Expr, ExprKind, Exthdr, ExthdrName, Fib, FibResult, Hash, HeaderField,
+    KeyPart, MetaKey, Numgen, Osf, Payload, PayloadBase, Requirement, RtKey, SetExpr, SetType,
+    SocketKey,
 };
 use super::super::protocol;
 use super::super::stmt::{Match, RelOp, Stmt};
 use super::context::Proto;
 use super::{Checked, Checker, Want, fail, selector};
-use crate::syntax::ast::{
-    self, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk, TcpOption, TcpOptionField,
-};
 use crate::syntax::Span;
+use crate::syntax::ast::{
+    self, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk, TcpOption,
+    TcpOptionField,
+};
 
 /// First bit of the VLAN tag behind the addresses and the tag's EtherType.
 const VLAN_OFFSET: u16 = 112;
 
 pub(crate) fn expr(ty: TypeId, bits: u16, order: ByteOrder, kind: ExprKind) -> Expr {
-    Expr { ty, bits, order, kind }
+    Expr {
+        ty,
+        bits,
+        order,
+        kind,
+    }
 }
 
 /// `meta KEY`.
@@ -227,7 +234,10 @@ impl Checker<'_> {
             PayloadBase::Transport => self.generate_transport(header, span),
             PayloadBase::Inner => fail(
                 span,
-                format!("{} is not supported by this version of the language", header.keyword()),
+                format!(
+                    "{} is not supported by this version of the language",
+                    header.keyword()
+                ),
             ),
         }
     }
@@ -288,7 +298,12 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn require_icmp_type(&mut self, field: HeaderField, types: &'static [u8], span: Span) -> Checked<()> {
+    fn require_icmp_type(
+        &mut self,
+        field: HeaderField,
+        types: &'static [u8],
+        span: Span,
+    ) -> Checked<()> {
         let known = self.proto.icmp_type;
         if known != 0 {
             if types.contains(&known) {
@@ -296,11 +311,11 @@ impl Checker<'_> {
             }
             return fail(
                 span,
-                format!("incompatible icmp match: rule has {known}, need {}", types[0]),
+                format!(
+                    "incompatible icmp match: rule has {known}, need {}",
+                    types[0]
+                ),
             );
-        }
-        if self.has_icmp_type(types) {
-            return Ok(());
         }
         let of = if field.header() == Header::Icmp {
             HeaderField::IcmpType
@@ -314,25 +329,13 @@ impl Checker<'_> {
         }
         let right = echo_set(&left, types);
         self.proto.icmp_type = types[0];
-        self.out.push(Stmt::Match(Match { left, op: RelOp::Eq, right, implicit: true }));
+        self.out.push(Stmt::Match(Match {
+            left,
+            op: RelOp::Eq,
+            right,
+            implicit: true,
+        }));
         Ok(())
-    }
-
-    /// Whether the rule compares the ICMP type with just these (type 0 leaves no other trace).
-    fn has_icmp_type(&self, types: &[u8]) -> bool {
-        self.out.iter().any(|stmt| match stmt {
-            Stmt::Match(Match { left, op: RelOp::Eq, right, .. }) => {
-                let is_type = matches!(
-                    &left.kind,
-                    ExprKind::Payload(Payload {
-                        field: Some(HeaderField::IcmpType | HeaderField::Icmpv6Type),
-                        ..
-                    })
-                );
-                is_type && right.value().is_some_and(|v| types.iter().any(|t| u128::from(*t) == v))
-            }
-            _ => false,
-        })
     }
 
     /// IPv6 extension headers.
@@ -341,11 +344,24 @@ impl Checker<'_> {
         let (proto, offset, bits, ty, present) = match ext {
             ExtHeader::Exists(proto) => (proto, 0, 8, TypeId::Boolean, true),
             ExtHeader::Field(field, index) => {
-                let list = matches!(field, ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid);
-                let entry = if list { index.saturating_sub(1) as u16 } else { 0 };
+                let list = matches!(
+                    field,
+                    ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid
+                );
+                let entry = if list {
+                    index.saturating_sub(1) as u16
+                } else {
+                    0
+                };
                 let bits = field.length_bits() as u16;
                 let offset = (field.offset_bits() as u16).saturating_add(entry.saturating_mul(128));
-                (field.header(), offset, bits, selector::ext_field(field), false)
+                (
+                    field.header(),
+                    offset,
+                    bits,
+                    selector::ext_field(field),
+                    false,
+                )
             }
         };
         let kind = match proto {
@@ -355,23 +371,7 @@ impl Checker<'_> {
             ExtProto::Dst => 60,
             ExtProto::Mh => 135,
         };
-        // A routing header's fields mean something only with its type.
-        let rt_type = match proto {
-            ExtProto::Rt0 => Some(0),
-            ExtProto::Rt2 => Some(2),
-            ExtProto::Srh => Some(4),
-            _ => None,
-        };
-        if let (Some(value), false) = (rt_type, present) {
-            let left = self.exthdr(
-                ExthdrName::Ip6(ExtHeader::Field(ExtField::RtType, 1)),
-                kind,
-                (16, 8),
-                TypeId::Integer,
-                false,
-            );
-            self.dependency(left, value);
-        }
+        // The routing header's type is not asked for: nft leaves that to the rule.
         Ok(self.exthdr(ExthdrName::Ip6(ext), kind, (offset, bits), ty, present))
     }
 
@@ -390,13 +390,24 @@ impl Checker<'_> {
             ExthdrName::Sctp(_) => vec![Requirement::L4Proto(132)],
             ExthdrName::Dccp(_) => vec![Requirement::L4Proto(33)],
         };
-        let order = if present { ByteOrder::Host } else { ByteOrder::Big };
+        let order = if present {
+            ByteOrder::Host
+        } else {
+            ByteOrder::Big
+        };
         let size = if present { 1 } else { bits };
         expr(
             ty,
             size,
             order,
-            ExprKind::Exthdr(Exthdr { name, kind, offset, bits, present, requires }),
+            ExprKind::Exthdr(Exthdr {
+                name,
+                kind,
+                offset,
+                bits,
+                present,
+                requires,
+            }),
         )
     }
 
@@ -409,7 +420,11 @@ impl Checker<'_> {
             return fail(span, "tcp option field is out of range");
         }
         let present = option.field == TcpOptionField::Exists;
-        let ty = if present { TypeId::Boolean } else { TypeId::Integer };
+        let ty = if present {
+            TypeId::Boolean
+        } else {
+            TypeId::Integer
+        };
         let kind = option.kind.number();
         let place = (offset as u16, bits as u16);
         Ok(self.exthdr(ExthdrName::Tcp(option), kind, place, ty, present))
@@ -435,9 +450,13 @@ impl Checker<'_> {
         let name = ExthdrName::Sctp(chunk);
         match chunk.field {
             None => self.exthdr(name, kind, (0, 8), TypeId::Boolean, true),
-            Some(field) => {
-                self.exthdr(name, kind, selector::sctp_field(field), TypeId::Integer, false)
-            }
+            Some(field) => self.exthdr(
+                name,
+                kind,
+                selector::sctp_field(field),
+                TypeId::Integer,
+                false,
+            ),
         }
     }
 
@@ -446,7 +465,13 @@ impl Checker<'_> {
         let needs = selector::ct_needs_direction(ct.key);
         match (needs, ct.dir) {
             (Some(true), None) => {
-                return fail(span, format!("ct {} needs a direction: original or reply", ct.key.keyword()));
+                return fail(
+                    span,
+                    format!(
+                        "ct {} needs a direction: original or reply",
+                        ct.key.keyword()
+                    ),
+                );
             }
             (Some(false), Some(_)) => {
                 return fail(span, format!("ct {} has no direction", ct.key.keyword()));
@@ -459,23 +484,24 @@ impl Checker<'_> {
             let source = ct.key == CtKey::Saddr;
             match self.proto.at(PayloadBase::Network) {
                 Some(Proto::Known(Header::Ip)) => {
-                    ct.key = if source { CtKey::IpSaddr } else { CtKey::IpDaddr };
+                    ct.key = if source {
+                        CtKey::IpSaddr
+                    } else {
+                        CtKey::IpDaddr
+                    };
                 }
                 Some(Proto::Known(Header::Ip6)) => {
                     (ty, bits) = (TypeId::Ipv6Addr, 128);
-                    ct.key = if source { CtKey::Ip6Saddr } else { CtKey::Ip6Daddr };
+                    ct.key = if source {
+                        CtKey::Ip6Saddr
+                    } else {
+                        CtKey::Ip6Daddr
+                    };
                 }
                 _ => {
                     return fail(
                         span,
-                        format!(
-                            "specify either ip or ip6 for address matching, e.g. \"ct {} ip {}\"",
-                            ct.dir.map_or("original", |d| match d {
-                                ast::CtDir::Original => "original",
-                                ast::CtDir::Reply => "reply",
-                            }),
-                            if source { "saddr" } else { "daddr" }
-                        ),
+                        "cannot determine ip protocol version, use \"ip saddr\" or \"ip6 saddr\" instead",
                     );
                 }
             }
@@ -563,7 +589,10 @@ impl Checker<'_> {
             TypeId::String,
             128,
             ByteOrder::Host,
-            ExprKind::Osf(Osf { ttl, version: osf.version }),
+            ExprKind::Osf(Osf {
+                ttl,
+                version: osf.version,
+            }),
         )
     }
 
@@ -575,7 +604,11 @@ impl Checker<'_> {
             TypeId::Integer,
             32,
             ByteOrder::Host,
-            ExprKind::Numgen(Numgen { random, modulus, offset }),
+            ExprKind::Numgen(Numgen {
+                random,
+                modulus,
+                offset,
+            }),
         ))
     }
 
@@ -591,14 +624,22 @@ impl Checker<'_> {
             TypeId::Integer,
             32,
             ByteOrder::Host,
-            ExprKind::Hash(Hash { key, modulus, seed, offset }),
+            ExprKind::Hash(Hash {
+                key,
+                modulus,
+                seed,
+                offset,
+            }),
         ))
     }
 
     /// `@base,offset,length`.
     pub(crate) fn raw_payload(&self, raw: ast::RawPayload, span: Span) -> Checked<Expr> {
         if raw.length == 0 || raw.length > 128 || raw.offset > 2048 {
-            return fail(span, "raw payload expression is limited to 128 bits within 256 bytes");
+            return fail(
+                span,
+                "raw payload expression is limited to 128 bits within 256 bytes",
+            );
         }
         let bits = raw.length as u16;
         let payload = Payload {
@@ -608,21 +649,33 @@ impl Checker<'_> {
             field: None,
             requires: Vec::new(),
         };
-        Ok(expr(TypeId::Integer, bits, ByteOrder::Big, ExprKind::Payload(payload)))
+        Ok(expr(
+            TypeId::RawInteger,
+            bits,
+            ByteOrder::Big,
+            ExprKind::Payload(payload),
+        ))
     }
 }
 
 fn modulus(modulus: u64, offset: u64, span: Span) -> Checked<(u32, u32)> {
     match (u32::try_from(modulus), u32::try_from(offset)) {
         (Ok(m), Ok(o)) if m > 0 && m.checked_add(o).is_some() => Ok((m, o)),
-        _ => fail(span, "modulus must be at least 1 and the result fit into 32 bits"),
+        _ => fail(
+            span,
+            "modulus must be at least 1 and the result fit into 32 bits",
+        ),
     }
 }
 
 fn conflict<T>(span: Span, now: Proto, header: Header) -> Checked<T> {
     fail(
         span,
-        format!("conflicting protocols specified: {} vs. {}", now.name(), header.keyword()),
+        format!(
+            "conflicting protocols specified: {} vs. {}",
+            now.name(),
+            header.keyword()
+        ),
     )
 }
 
@@ -630,10 +683,21 @@ fn conflict<T>(span: Span, now: Proto, header: Header) -> Checked<T> {
 fn echo_set(like: &Expr, types: &[u8]) -> Expr {
     let mut types = types.to_vec();
     types.sort_unstable();
-    let key = |v: u8| expr(like.ty, like.bits, like.order, ExprKind::Value(u128::from(v)));
+    let key = |v: u8| {
+        expr(
+            like.ty,
+            like.bits,
+            like.order,
+            ExprKind::Value(u128::from(v)),
+        )
+    };
     let set = SetExpr {
         key: SetType {
-            parts: vec![KeyPart { ty: like.ty, bits: like.bits, order: like.order }],
+            parts: vec![KeyPart {
+                ty: like.ty,
+                bits: like.bits,
+                order: like.order,
+            }],
             type_of: None,
         },
         data: None,

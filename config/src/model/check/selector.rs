@@ -2,8 +2,8 @@
 
 use super::super::datatype::{ByteOrder, TypeId};
 use crate::syntax::ast::{
-    CtKey, ExtField, IpOptionField, IpOptionKind, MetaKey, SctpChunkField, SctpChunkKind, TcpOption,
-    TcpOptionField, TcpOptionKind,
+    CtKey, ExtField, IpOptionField, IpOptionKind, MetaKey, SctpChunkField, SctpChunkKind,
+    TcpOption, TcpOptionField, TcpOptionKind,
 };
 
 /// Type, size and byte order of a `meta` key.
@@ -66,7 +66,13 @@ pub(crate) fn ct(key: CtKey) -> (TypeId, u16, ByteOrder) {
 pub(crate) fn ct_needs_direction(key: CtKey) -> Option<bool> {
     use CtKey as C;
     match key {
-        C::Saddr | C::Daddr | C::IpSaddr | C::IpDaddr | C::Ip6Saddr | C::Ip6Daddr | C::ProtoSrc
+        C::Saddr
+        | C::Daddr
+        | C::IpSaddr
+        | C::IpDaddr
+        | C::Ip6Saddr
+        | C::Ip6Daddr
+        | C::ProtoSrc
         | C::ProtoDst => Some(true),
         C::L3proto | C::Protocol | C::Bytes | C::Packets | C::Avgpkt | C::Zone => None,
         _ => Some(false),
@@ -77,7 +83,9 @@ pub(crate) fn ct_needs_direction(key: CtKey) -> Option<bool> {
 pub(crate) fn ext_field(field: ExtField) -> TypeId {
     use ExtField as F;
     match field {
-        F::HbhNexthdr | F::RtNexthdr | F::FragNexthdr | F::DstNexthdr | F::MhNexthdr => TypeId::InetProto,
+        F::HbhNexthdr | F::RtNexthdr | F::FragNexthdr | F::DstNexthdr | F::MhNexthdr => {
+            TypeId::InetProto
+        }
         F::Rt0Addr | F::Rt2Addr | F::SrhSid => TypeId::Ipv6Addr,
         F::MhType => TypeId::MhType,
         _ => TypeId::Integer,
@@ -113,7 +121,7 @@ pub(crate) fn ip_option(kind: IpOptionKind, field: IpOptionField) -> Option<(u16
         F::Length => (8, 8, TypeId::Integer),
         F::Value if kind == IpOptionKind::Ra => (16, 16, TypeId::Integer),
         F::Ptr if kind != IpOptionKind::Ra => (16, 8, TypeId::Integer),
-        F::Addr if kind != IpOptionKind::Ra => (24, 32, TypeId::Ipv4Addr),
+        F::Addr if kind != IpOptionKind::Ra => (24, 32, TypeId::Integer),
         _ => return None,
     })
 }

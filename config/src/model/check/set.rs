@@ -26,8 +26,14 @@ impl DataWant {
     pub(crate) fn of(data: &DataType) -> Self {
         match data {
             DataType::Verdict => DataWant::Verdict,
-            DataType::Value(ty) => DataWant::Value { want: Want::set(ty), interval: false },
-            DataType::Interval(ty) => DataWant::Value { want: Want::set(ty), interval: true },
+            DataType::Value(ty) => DataWant::Value {
+                want: Want::set(ty),
+                interval: false,
+            },
+            DataType::Interval(ty) => DataWant::Value {
+                want: Want::set(ty),
+                interval: true,
+            },
             DataType::Object(kind) => DataWant::Object(*kind),
         }
     }
@@ -37,8 +43,15 @@ impl DataWant {
             DataWant::Verdict => DataType::Verdict,
             DataWant::Object(kind) => DataType::Object(*kind),
             DataWant::Value { want, .. } => {
-                let ty = SetType { parts: want.parts.clone(), type_of: None };
-                if interval { DataType::Interval(ty) } else { DataType::Value(ty) }
+                let ty = SetType {
+                    parts: want.parts.clone(),
+                    type_of: None,
+                };
+                if interval {
+                    DataType::Interval(ty)
+                } else {
+                    DataType::Value(ty)
+                }
             }
         }
     }
@@ -66,23 +79,33 @@ impl Checker<'_> {
         let interval = typed.iter().any(|(e, _)| e.is_interval());
         let concat = want.parts.len() > 1;
         let (list, spans): (Vec<_>, Vec<_>) = typed.into_iter().unzip();
-        let list = if interval && !concat {
+        let list = if interval && !concat && list.len() > 1 {
             normalise(list, data.is_none()).map_err(|overlap| {
                 Box::new(
-                    Diagnostic::error(spans[overlap.second], "conflicting intervals specified")
-                        .with_related(spans[overlap.first]),
+                    Diagnostic::error(spans[overlap.first], "conflicting intervals specified")
+                        .with_related(spans[overlap.second]),
                 )
             })?
         } else {
-            let mut list = distinct(list);
+            let mut list = distinct(list).map_err(|i| {
+                Box::new(Diagnostic::error(
+                    spans[i],
+                    "Could not process rule: File exists",
+                ))
+            })?;
             sort(&mut list, interval);
             list
         };
         let data_interval = list.iter().any(|e| {
-            e.data.as_ref().is_some_and(|d| Element::plain(d.clone()).is_interval())
+            e.data
+                .as_ref()
+                .is_some_and(|d| Element::plain(d.clone()).is_interval())
         });
         Ok(SetExpr {
-            key: SetType { parts: want.parts.clone(), type_of: None },
+            key: SetType {
+                parts: want.parts.clone(),
+                type_of: None,
+            },
             data: data.map(|d| d.data_type(data_interval)),
             interval,
             elements: list,
@@ -155,10 +178,13 @@ impl Checker<'_> {
             DataWant::Verdict => {
                 let e = self.expr(value, &Want::of(TypeId::Verdict))?;
                 if e.ty != TypeId::Verdict {
-                    return fail(value.span, format!(
-                        "datatype mismatch, expected netfilter verdict, expression has type {}",
-                        describe(&parts_of(&e))
-                    ));
+                    return fail(
+                        value.span,
+                        format!(
+                            "datatype mismatch, expected netfilter verdict, expression has type {}",
+                            describe(&parts_of(&e))
+                        ),
+                    );
                 }
                 typed.data = Some(e);
             }
@@ -171,8 +197,11 @@ impl Checker<'_> {
                 }
                 typed.object = Some(name.to_owned());
             }
-            DataWant::Value { want, .. } => {
+            DataWant::Value { want, interval } => {
                 let e = self.expr(value, want)?;
+                if !interval && Element::plain(e.clone()).is_interval() {
+                    return fail(value.span, "Value must be a singleton");
+                }
                 if !e.is_constant() {
                     return fail(value.span, "Value must be a constant");
                 }
@@ -191,7 +220,10 @@ impl Checker<'_> {
         if want.parts.is_empty() && !matches!(map.map.value().kind, Ast::SetRef(_)) {
             return fail(span, "Can't parse symbolic invalid expressions");
         }
-        let data = DataWant::Value { want: want.clone(), interval: true };
+        let data = DataWant::Value {
+            want: want.clone(),
+            interval: false,
+        };
         let (key, map_expr, _) = self.lookup(map, &data, span)?;
         let mut typed = match &map_expr.kind {
             ExprKind::Set(set) => match &set.data {
@@ -211,7 +243,10 @@ impl Checker<'_> {
             }
             _ => return fail(map.map.span, "Expression is not a map"),
         };
-        typed.kind = ExprKind::Map { key: Box::new(key), map: Box::new(map_expr) };
+        typed.kind = ExprKind::Map {
+            key: Box::new(key),
+            map: Box::new(map_expr),
+        };
         Ok(typed)
     }
 
@@ -259,11 +294,17 @@ impl Checker<'_> {
     }
 }
 
-/// Without those whose key was there before.
-fn distinct(elements: Vec<Element>) -> Vec<Element> {
-    let mut seen: HashMap<String, ()> = HashMap::new();
-    elements
-        .into_iter()
-        .filter(|e| seen.insert(format!("{:?}", e.key.kind), ()).is_none())
-        .collect()
+/// Without those that were there before; the index of one that says something else of the same key.
+fn distinct(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
+    let mut seen: HashMap<String, (Option<Expr>, Option<String>)> = HashMap::new();
+    let mut out = Vec::with_capacity(elements.len());
+    for (i, element) in elements.into_iter().enumerate() {
+        let data = (element.data.clone(), element.object.clone());
+        match seen.insert(format!("{:?}", element.key.kind), data.clone()) {
+            None => out.push(element),
+            Some(before) if before == data => {}
+            Some(_) => return Err(i),
+        }
+    }
+    Ok(out)
 }

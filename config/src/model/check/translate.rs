@@ -10,17 +10,26 @@ use super::{Checked, Checker, Want, describe, fail, parts_of};
 use crate::syntax::ast::{self, ExprKind as Ast, Header};
 use crate::syntax::{Diagnostic, Span};
 
-const NEEDS_TRANSPORT: &str = "transport protocol mapping is only valid after transport protocol match";
+const NEEDS_TRANSPORT: &str =
+    "transport protocol mapping is only valid after transport protocol match";
 
 fn address_part(family: NatFamily) -> KeyPart {
     let (ty, bits) = match family {
         NatFamily::Ip => (TypeId::Ipv4Addr, 32),
         NatFamily::Ip6 => (TypeId::Ipv6Addr, 128),
     };
-    KeyPart { ty, bits, order: ByteOrder::Big }
+    KeyPart {
+        ty,
+        bits,
+        order: ByteOrder::Big,
+    }
 }
 
-const PORT: KeyPart = KeyPart { ty: TypeId::InetService, bits: 16, order: ByteOrder::Big };
+const PORT: KeyPart = KeyPart {
+    ty: TypeId::InetService,
+    bits: 16,
+    order: ByteOrder::Big,
+};
 
 impl Checker<'_> {
     fn network_family(&self) -> Option<NatFamily> {
@@ -40,6 +49,15 @@ impl Checker<'_> {
     }
 
     pub(crate) fn nat(&mut self, nat: &ast::Nat, span: Span) -> Checked<Nat> {
+        let span = super::statement::keyword(
+            span,
+            match nat.kind {
+                NatKind::Snat => "snat",
+                NatKind::Dnat => "dnat",
+                NatKind::Masquerade => "masquerade",
+                NatKind::Redirect => "redirect",
+            },
+        );
         let mut typed = Nat {
             kind: nat.kind,
             family: None,
@@ -58,7 +76,10 @@ impl Checker<'_> {
         if let Some(addr) = &nat.addr {
             if translation {
                 let Some(family) = typed.family else {
-                    return fail(span, "ip or ip6 must be specified with address for inet tables.");
+                    return fail(
+                        span,
+                        "ip or ip6 must be specified with address for inet tables.",
+                    );
                 };
                 typed.addr = Some(self.nat_address(addr, family, nat, span)?);
             } else {
@@ -101,12 +122,15 @@ impl Checker<'_> {
                 }
                 known
             }
-            _ => return fail(span, "Could not process rule: Operation not supported"),
+            _ => return fail(span, "NAT is only supported for IPv4/IPv6"),
         };
         if let (Some(w), Some(k)) = (written, known)
             && w != k
         {
-            return fail(span, "conflicting protocols specified: the family differs from the table's");
+            return fail(
+                span,
+                "conflicting protocols specified: the family differs from the table's",
+            );
         }
         if nat.addr.is_none() {
             return Ok(written);
@@ -137,7 +161,10 @@ impl Checker<'_> {
                 parts.push(PORT);
             }
             let want = Want { parts };
-            let data = DataWant::Value { want: want.clone(), interval: true };
+            let data = DataWant::Value {
+                want: want.clone(),
+                interval: true,
+            };
             let (key, map_expr, _) = self.lookup(map, &data, span)?;
             if concat && !self.has_transport() {
                 return Err(Box::new(
@@ -149,10 +176,16 @@ impl Checker<'_> {
                 let ok = matches!(&data, Some(DataType::Value(ty) | DataType::Interval(ty))
                     if super::expression::same_types(&ty.parts, &want.parts));
                 if !ok {
-                    return fail(addr.span, format!("datatype mismatch: expected {}", describe(&want.parts)));
+                    return fail(
+                        addr.span,
+                        format!("datatype mismatch: expected {}", describe(&want.parts)),
+                    );
                 }
             }
-            let kind = ExprKind::Map { key: Box::new(key), map: Box::new(map_expr) };
+            let kind = ExprKind::Map {
+                key: Box::new(key),
+                map: Box::new(map_expr),
+            };
             return Ok(self.typed_as(&want, kind));
         }
         let part = address_part(family);
@@ -203,7 +236,10 @@ impl Checker<'_> {
 
     pub(crate) fn tproxy(&mut self, tproxy: &ast::Tproxy, span: Span) -> Checked<Stmt> {
         if !self.has_transport() {
-            return fail(span, "Transparent proxy support requires transport protocol match");
+            return fail(
+                span,
+                "Transparent proxy support requires transport protocol match",
+            );
         }
         let written = match tproxy.family {
             Some(Family::Ip) => Some(NatFamily::Ip),
@@ -244,7 +280,10 @@ impl Checker<'_> {
                 return fail(span, "dup in netdev tables takes only a device");
             }
             let device = self.argument(&dup.to, device_type, span)?;
-            return Ok(Stmt::Dup { to: None, device: Some(device) });
+            return Ok(Stmt::Dup {
+                to: None,
+                device: Some(device),
+            });
         }
         let family = match self.cx.family {
             Family::Ip => NatFamily::Ip,
@@ -257,7 +296,10 @@ impl Checker<'_> {
             None => None,
             Some(device) => Some(self.argument(device, device_type, span)?),
         };
-        Ok(Stmt::Dup { to: Some(to), device })
+        Ok(Stmt::Dup {
+            to: Some(to),
+            device,
+        })
     }
 
     pub(crate) fn fwd(&mut self, fwd: &ast::Fwd, span: Span) -> Checked<Stmt> {
@@ -275,10 +317,16 @@ impl Checker<'_> {
                 let part = address_part(family);
                 Some(self.argument(addr, (part.ty, part.bits, part.order), span)?)
             }
-            (Some(addr), None) => return fail(addr.span, "ip or ip6 must be given with an address"),
+            (Some(addr), None) => {
+                return fail(addr.span, "ip or ip6 must be given with an address");
+            }
             (None, _) => None,
         };
-        Ok(Stmt::Fwd { family, addr, device })
+        Ok(Stmt::Fwd {
+            family,
+            addr,
+            device,
+        })
     }
 
     pub(crate) fn queue(&mut self, queue: &ast::Queue, span: Span) -> Checked<Stmt> {
@@ -293,12 +341,18 @@ impl Checker<'_> {
         if queue.fanout && matches!(to.kind, ExprKind::Value(_)) {
             return fail(span, "fanout requires a range to be specified");
         }
-        Ok(Stmt::Queue { to, bypass: queue.bypass, fanout: queue.fanout })
+        Ok(Stmt::Queue {
+            to,
+            bypass: queue.bypass,
+            fanout: queue.fanout,
+        })
     }
 
     /// Extension: RFC 6296.
     pub(crate) fn npt(&mut self, npt: &ast::Npt, span: Span) -> Checked<Stmt> {
-        let want = Want { parts: vec![address_part(NatFamily::Ip6)] };
+        let want = Want {
+            parts: vec![address_part(NatFamily::Ip6)],
+        };
         let from = self.expr(&npt.from, &want)?;
         let to = self.expr(&npt.to, &want)?;
         for (e, place) in [(&from, npt.from.span), (&to, npt.to.span)] {
@@ -308,9 +362,16 @@ impl Checker<'_> {
             }
         }
         if matches!(self.cx.family, Family::Ip | Family::Arp | Family::Netdev) {
-            return fail(span, "prefix translation is for ip6, inet and bridge tables");
+            return fail(
+                span,
+                "prefix translation is for ip6, inet and bridge tables",
+            );
         }
-        Ok(Stmt::Npt { destination: npt.destination, from, to })
+        Ok(Stmt::Npt {
+            destination: npt.destination,
+            from,
+            to,
+        })
     }
 }
 
@@ -319,7 +380,10 @@ fn is_l4proto(e: &Expr) -> bool {
     match &e.kind {
         ExprKind::Meta(MetaKey::L4proto) => true,
         ExprKind::Payload(p) => {
-            matches!(p.field, Some(HeaderField::IpProtocol | HeaderField::Ip6Nexthdr))
+            matches!(
+                p.field,
+                Some(HeaderField::IpProtocol | HeaderField::Ip6Nexthdr)
+            )
         }
         _ => false,
     }
@@ -330,7 +394,11 @@ fn map_data_shape(map: &ast::Map) -> (bool, bool) {
     let Ast::Set(elements) = &map.map.value().kind else {
         return (false, false);
     };
-    match elements.first().and_then(|e| e.data.as_ref()).map(|d| &d.value().kind) {
+    match elements
+        .first()
+        .and_then(|e| e.data.as_ref())
+        .map(|d| &d.value().kind)
+    {
         Some(Ast::Concat(_)) => (true, false),
         Some(Ast::Range(_) | Ast::Prefix(..)) => (false, true),
         _ => (false, false),

@@ -59,7 +59,10 @@ impl<'a> Killer<'a> {
             }
             Stmt::OptionReset(e) => self.expr(e),
             Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => self.expr(value),
-            Stmt::Object { target: ObjectTarget::Map(e), .. } => self.expr(e),
+            Stmt::Object {
+                target: ObjectTarget::Map(e),
+                ..
+            } => self.expr(e),
             Stmt::Nat(nat) => {
                 for e in [&nat.addr, &nat.port].into_iter().flatten() {
                     self.expr(e);
@@ -70,6 +73,11 @@ impl<'a> Killer<'a> {
             Stmt::Meter(meter) => self.element(&meter.element),
             Stmt::Reject(reject) => self.reject(*reject),
             _ => {}
+        }
+        if !matches!(stmts[i], Stmt::Match(_)) {
+            // What was matched before another statement is no mere dependency.
+            self.deps = [None; 3];
+            self.icmp_type = None;
         }
     }
 
@@ -171,6 +179,9 @@ impl<'a> Killer<'a> {
     fn reject(&mut self, reject: Reject) {
         match reject {
             Reject::Icmp(_) | Reject::Icmpv6(_) => self.kill(NETWORK),
+            Reject::TcpReset if matches!(self.family, Family::Ip | Family::Ip6) => {
+                self.kill(TRANSPORT);
+            }
             Reject::Icmpx(_) | Reject::TcpReset => {}
         }
     }
@@ -188,7 +199,11 @@ impl<'a> Killer<'a> {
             }
             ExprKind::Payload(p) => match p.field {
                 Some(HeaderField::EtherType | HeaderField::VlanType) => {
-                    let layer = if matches!(value, 0x8100 | 0x88a8) { LINK } else { NETWORK };
+                    let layer = if matches!(value, 0x8100 | 0x88a8) {
+                        LINK
+                    } else {
+                        NETWORK
+                    };
                     self.deps[layer] = Some(i);
                 }
                 Some(HeaderField::IpProtocol | HeaderField::Ip6Nexthdr) => {

@@ -127,10 +127,12 @@ fn exthdr(out: &mut String, ext: &Exthdr) {
     let _ = match ext.name {
         ExthdrName::Ip6(ExtHeader::Exists(proto)) => write!(out, "exthdr {}", proto.keyword()),
         ExthdrName::Ip6(ExtHeader::Field(field, index)) => {
-            write!(out, "{} {}", field.header().keyword(), field.keyword()).ok();
             match field {
-                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => write!(out, "[{index}]"),
-                _ => Ok(()),
+                // The kernel keeps offset and length: nft shows the last name of that place.
+                ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => {
+                    write!(out, "srh sid[{index}]")
+                }
+                _ => write!(out, "{} {}", field.header().keyword(), field.keyword()),
             }
         }
         ExthdrName::Tcp(option) => {

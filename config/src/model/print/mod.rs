@@ -34,7 +34,10 @@ pub fn print_expr(expr: &Expr, options: &PrintOptions<'_>) -> String {
 /// A statement on its own (those of a set's declaration).
 pub fn print_stmt(stmt: &Stmt, options: &PrintOptions<'_>) -> String {
     let mut out = String::new();
-    let place = statement::Place { family: Family::Ip, depth: 2 };
+    let place = statement::Place {
+        family: Family::Ip,
+        depth: 2,
+    };
     statement::stmt(&mut out, stmt, place, options);
     out
 }

@@ -6,11 +6,12 @@ use super::super::datatype::TypeId;
 use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, FibResult, Verdict};
 use super::super::rule::{Family, PrintOptions};
 use super::super::stmt::{
-    Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp, SetOp,
-    Stmt, Synproxy,
+    Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp,
+    SetOp, Stmt, Synproxy,
 };
 use super::super::{symbols, time};
 use super::expression::{self, expr};
+use super::value::duration;
 use super::{flags, rule_at};
 
 /// What a statement's text depends on beside itself.
@@ -23,7 +24,10 @@ pub(super) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        Place { family: Family::Ip, depth: 2 }
+        Place {
+            family: Family::Ip,
+            depth: 2,
+        }
     }
 }
 
@@ -51,7 +55,7 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
         }
         Stmt::Object { kind, target } => object(out, kind.keyword(), target, options),
         Stmt::Log(l) => log(out, l),
-        Stmt::Reject(r) => reject(out, *r, place.family),
+        Stmt::Reject(r) => reject(out, *r, place.family, options),
         Stmt::Mangle { target, value } => {
             expr(out, target, options);
             out.push_str(" set ");
@@ -86,7 +90,11 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
             synproxy(out, s);
         }
         Stmt::Dup { to, device } => dup(out, to.as_ref(), device.as_ref(), options),
-        Stmt::Fwd { family, addr, device } => {
+        Stmt::Fwd {
+            family,
+            addr,
+            device,
+        } => {
             out.push_str("fwd");
             if let Some(addr) = addr {
                 family_word(out, *family);
@@ -125,8 +133,16 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
         Stmt::Siit(name) => {
             let _ = write!(out, "siit name \"{name}\"");
         }
-        Stmt::Npt { destination, from, to } => {
-            out.push_str(if *destination { "dnpt from " } else { "snpt from " });
+        Stmt::Npt {
+            destination,
+            from,
+            to,
+        } => {
+            out.push_str(if *destination {
+                "dnpt from "
+            } else {
+                "snpt from "
+            });
             expr(out, from, options);
             out.push_str(" to ");
             expr(out, to, options);
@@ -135,7 +151,11 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
 }
 
 fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
-    if let ExprKind::Binop { op: BinOp::And, left, right } = &m.left.kind
+    if let ExprKind::Binop {
+        op: BinOp::And,
+        left,
+        right,
+    } = &m.left.kind
         && left.ty.is_bitmask()
         && let (Some(mask), Some(value)) = (right.value(), m.right.value())
         && flag_match(out, left, mask, m.op, value, options)
@@ -144,7 +164,10 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     }
     expr(out, &m.left, options);
     let binop = matches!(m.left.kind, ExprKind::Binop { .. });
-    let bitmask = m.right.ty.is_bitmask() && m.right.value().is_some();
+    let several = m.right.value().is_some_and(|v| !flags::is_single(v));
+    // What is no field of the packet shows its flags one by one.
+    let bars = m.right.ty.is_bitmask() && several && !matches!(m.left.kind, ExprKind::Payload(_));
+    let bitmask = m.right.ty.is_bitmask() && m.right.value().is_some() && !bars;
     out.push_str(match m.op {
         RelOp::Eq if binop || bitmask => " == ",
         RelOp::Eq => " ",
@@ -157,10 +180,17 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     if let ExprKind::Fib(fib) = &m.left.kind
         && fib.result == FibResult::Present
     {
-        out.push_str(if m.right.value() == Some(0) { "missing" } else { "exists" });
+        out.push_str(if m.right.value() == Some(0) {
+            "missing"
+        } else {
+            "exists"
+        });
         return;
     }
-    expr(out, &m.right, options);
+    match m.right.value() {
+        Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
+        _ => expr(out, &m.right, options),
+    }
 }
 
 /// The spellings of a match of flags; false if it has none.
@@ -184,7 +214,7 @@ fn flag_match(
             out.push_str(" ! ");
             list(out, mask);
         }
-        (RelOp::Eq | RelOp::Neq, _) if left.ty == TypeId::TcpFlag && !flags::is_single(mask) => {
+        (RelOp::Eq | RelOp::Neq, _) if flags::has_names(left.ty) && !flags::is_single(mask) => {
             expr(out, left, options);
             out.push_str(if op == RelOp::Eq { " " } else { " != " });
             list(out, value);
@@ -264,7 +294,11 @@ pub(super) fn limit(out: &mut String, l: &Limit) {
     let over = if l.over { "over " } else { "" };
     if l.bytes {
         let (rate, unit_bytes) = bytes(l.rate);
-        let _ = write!(out, "limit rate {over}{rate} {unit_bytes}/{}", unit(l.unit_seconds));
+        let _ = write!(
+            out,
+            "limit rate {over}{rate} {unit_bytes}/{}",
+            unit(l.unit_seconds)
+        );
         if l.burst > 0 {
             let (burst, unit_bytes) = bytes(l.burst);
             let _ = write!(out, " burst {burst} {unit_bytes}");
@@ -314,8 +348,9 @@ fn object(out: &mut String, keyword: &str, target: &ObjectTarget, options: &Prin
     }
 }
 
-const LEVELS: [&str; 9] =
-    ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
+const LEVELS: [&str; 9] = [
+    "emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit",
+];
 
 fn log(out: &mut String, l: &Log) {
     out.push_str("log");
@@ -344,17 +379,23 @@ fn log(out: &mut String, l: &Log) {
         3 => out.push_str(" flags tcp sequence,options"),
         _ => {}
     }
-    for (bit, word) in [(4, " flags ip options"), (8, " flags skuid"), (32, " flags ether")] {
+    for (bit, word) in [
+        (4, " flags ip options"),
+        (8, " flags skuid"),
+        (32, " flags ether"),
+    ] {
         if l.flags & bit != 0 {
             out.push_str(word);
         }
     }
 }
 
-fn reject(out: &mut String, r: Reject, family: Family) {
+fn reject(out: &mut String, r: Reject, family: Family, options: &PrintOptions<'_>) {
     out.push_str("reject");
     let name = |table, code: u8| {
-        symbols::name_of(table, u128::from(code)).map_or_else(|| code.to_string(), str::to_owned)
+        symbols::name_of(table, u128::from(code))
+            .filter(|_| !options.numeric_symbol)
+            .map_or_else(|| code.to_string(), str::to_owned)
     };
     let _ = match r {
         Reject::TcpReset => write!(out, " with tcp reset"),
@@ -467,11 +508,14 @@ fn nat(out: &mut String, n: &Nat, family: Family, options: &PrintOptions<'_>) {
 }
 
 pub(super) fn synproxy(out: &mut String, s: &Synproxy) {
-    if let Some(mss) = s.mss {
-        let _ = write!(out, " mss {mss}");
-    }
-    if let Some(wscale) = s.wscale {
-        let _ = write!(out, " wscale {wscale}");
+    // The kernel has one flag for both.
+    if s.mss.is_some() || s.wscale.is_some() {
+        let _ = write!(
+            out,
+            " mss {} wscale {}",
+            s.mss.unwrap_or(0),
+            s.wscale.unwrap_or(0)
+        );
     }
     if s.timestamp {
         out.push_str(" timestamp");
@@ -515,11 +559,14 @@ fn dynamic_element(out: &mut String, element: &Element, options: &PrintOptions<'
     out.push_str("{ ");
     expr(out, &element.key, options);
     if let Some(timeout) = element.timeout_ms {
-        let _ = write!(out, " timeout {}", time::print_duration_ms(timeout));
+        let _ = write!(out, " timeout {}", duration(timeout, options));
     }
     for s in &element.stmts {
         out.push(' ');
-        let quiet = PrintOptions { stateless: true, ..*options };
+        let quiet = PrintOptions {
+            stateless: true,
+            ..*options
+        };
         stmt(out, s, Place::default(), &quiet);
     }
     if let Some(data) = &element.data {

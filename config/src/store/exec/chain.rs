@@ -74,7 +74,7 @@ impl Transaction<'_> {
             return Err(Diagnostic::error(span, "hardware offload of a chain is not supported").into());
         }
         let handle = table.give_handle();
-        let new = Chain { id: Id::fresh(), name: shared(&name.value), handle, base, comment, rules: Chunks::default() };
+        let new = Chain { id: Id::fresh(), name: shared(&name.value), handle, base, comment, demands: Vec::new(), rules: Chunks::default() };
         table.put_chain(new);
         self.changed = true;
         self.note_new(

@@ -9,12 +9,23 @@ impl Transaction<'_> {
     /// A rule.
     pub(super) fn echo_rule(&mut self, index: usize, chain: &str, handle: u64, keyword: &str) {
         let table = &self.ruleset.tables[index];
-        let found = table.chain(chain).and_then(|chain| chain.rules.iter().find(|rule| rule.handle == handle));
+        let found = table
+            .chain(chain)
+            .and_then(|chain| chain.rules.iter().find(|rule| rule.handle == handle));
         let Some(rule) = found else { return };
-        let printer =
-            Printer::new(&self.ruleset, self.slots.counters(), self.options, self.now_ns, false);
+        let printer = Printer::new(
+            &self.ruleset,
+            self.slots.counters(),
+            self.options,
+            self.now_ns,
+            false,
+        );
         let text = printer.rule(rule, table.family);
-        let mut line = format!("{keyword} rule {} {} {chain} {text}", table.family.keyword(), table.name);
+        let mut line = format!(
+            "{keyword} rule {} {} {chain} {text}",
+            table.family.keyword(),
+            table.name
+        );
         if self.options.handles {
             let _ = write!(line, " # handle {handle}");
         }

@@ -9,7 +9,7 @@ use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};
 use crate::model::{Element, RuleContext};
-use crate::store::elements::{Clash, bounds, predecessor, successor};
+use crate::store::elements::{Clash, bounds};
 use crate::store::list::Printer;
 use crate::store::references::{self, Node};
 use crate::store::{ElementData, Elements, Set, StoredElement, Table, Words, checker};
@@ -37,7 +37,7 @@ impl Transaction<'_> {
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         for (element, at) in &checked {
-            check_targets(table, element, object_kind_of(table, &name.value), elements, *at)?;
+            check_targets(table, element, object_kind_of(table, &name.value), *at)?;
         }
         let Some(known) = table.set(&name.value) else { return Ok(()) };
         let spec = known.spec.clone();
@@ -164,13 +164,21 @@ impl Transaction<'_> {
             let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
             let (low, high) = bounds(&element.key);
             let low = (!catch_all).then_some(low);
+            // Among ranges of concatenations the kernel looks for the one that has the smallest key.
+            let covering = match &low {
+                Some(low) if spec.concat_interval() => next.concat_covering(low, &spec.key.parts),
+                _ => None,
+            };
+            let (low, high) = match covering {
+                Some((low, high)) => (Some(low), high),
+                None => (low, high),
+            };
             match next.take(low.as_ref(), high.as_ref()) {
                 Some(taken) => gone.push(taken),
                 None if lenient => {}
-                None if single_interval => match low {
-                    Some(low) if spec.auto_merge && cut(&mut next, &low, high.as_ref()) => {}
-                    _ => return Err(Diagnostic::error(*at, "element does not exist").into()),
-                },
+                None if single_interval => {
+                    return Err(Diagnostic::error(*at, "element does not exist").into());
+                }
                 None => return refuse(*at, Errno::NoEntry),
             }
         }
@@ -201,6 +209,10 @@ impl Transaction<'_> {
                 hit.map(|(low, element)| (Some(low), element))
             };
             match hit {
+                // Of ranges in maps the kernel's answer has the first key only.
+                Some((low, element)) if known.is_map() && known.spec.key.parts.len() == 1 => {
+                    found.put(low, StoredElement { high: None, ..element });
+                }
                 Some((low, element)) => found.put(low, element),
                 None => return refuse(span, Errno::NoEntry),
             }
@@ -221,39 +233,8 @@ fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredEl
     if set.spec.key.parts.len() == 1 {
         return set.elements.covering(low, high.unwrap_or(low)).map(owned);
     }
-    let parts = &set.spec.key.parts;
-    let wanted = crate::store::elements::values(low, parts);
-    let fits = |known_low: &Words, known: &StoredElement| {
-        let lows = crate::store::elements::values(known_low, parts);
-        let highs = crate::store::elements::values(known.high.as_deref().unwrap_or(known_low), parts);
-        wanted.iter().zip(lows).zip(highs).all(|((value, low), high)| (low..=high).contains(value))
-    };
-    set.elements.map.iter().find(|(known_low, known)| fits(known_low, known)).map(owned)
-}
-
-/// Cuts a piece out of a merged range.
-fn cut(elements: &mut Elements, low: &Words, high: Option<&Words>) -> bool {
-    let high = high.unwrap_or(low);
-    let Some((known_low, known)) = elements.covering(low, high).map(|(low, known)| (low.clone(), known.clone())) else {
-        return false;
-    };
-    let known_high = known.high.as_deref().cloned().unwrap_or_else(|| known_low.clone());
-    elements.map.remove(&known_low);
-    let mut keep = |low: Words, high: Words| {
-        let high = (high != low).then(|| Box::new(high));
-        elements.put(Some(low), StoredElement { high, ..known.clone() });
-    };
-    if known_low < *low
-        && let Some(end) = predecessor(low)
-    {
-        keep(known_low, end);
-    }
-    if known_high > *high
-        && let Some(begin) = successor(high)
-    {
-        keep(begin, known_high);
-    }
-    true
+    let (low, _) = set.elements.concat_covering(low, &set.spec.key.parts)?;
+    set.elements.map.get(&low).map(|element| (low.clone(), element.clone()))
 }
 
 fn object_kind_of(table: &Table, set: &str) -> Option<crate::model::ObjectKind> {
@@ -286,7 +267,6 @@ fn check_targets(
     table: &Table,
     element: &Element,
     kind: Option<crate::model::ObjectKind>,
-    written: &ast::Expr,
     at: Span,
 ) -> Done {
     let mut outcome = Ok(());
@@ -294,7 +274,6 @@ fn check_targets(
         if outcome.is_err() {
             return;
         }
-        let _ = written;
         outcome = match &node {
             Node::Chain(name) => match table.chain(name) {
                 Some(chain) if chain.base.is_some() => refuse(at, Errno::NotSupported),

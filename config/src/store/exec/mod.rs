@@ -15,9 +15,11 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
+pub use validate::Demand;
 pub(crate) use suggest::{Listed, unknown_item};
 
 use super::errno::Errno;
@@ -196,7 +198,8 @@ impl<'a> Transaction<'a> {
             Object::Table { table, .. } => self.delete_table(table, lenient),
             Object::Chain { chain, .. } => self.delete_chain(chain, lenient),
             Object::Rule { chain, position: Some(position), .. } => self.delete_rule(chain, position, lenient),
-            Object::Set { keyword, set, .. } => self.delete_set(*keyword, set, lenient),
+            // The kernel tells sets and maps by name alone.
+            Object::Set { set, .. } => self.delete_set(set, lenient),
             Object::Elements { set, elements } => self.delete_elements(set, elements, lenient, command.span),
             Object::Flowtable { flowtable, .. } => self.delete_flowtable(flowtable, lenient),
             Object::Stateful { kind, object, .. } => self.delete_object(*kind, object, lenient),

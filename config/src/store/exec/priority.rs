@@ -10,26 +10,70 @@ struct Named {
 }
 
 const STANDARD: &[Named] = &[
-    Named { name: "raw", priority: -300, hook: None },
-    Named { name: "mangle", priority: -150, hook: None },
-    Named { name: "dstnat", priority: -100, hook: Some(Hook::Prerouting) },
-    Named { name: "filter", priority: 0, hook: None },
-    Named { name: "security", priority: 50, hook: None },
-    Named { name: "srcnat", priority: 100, hook: Some(Hook::Postrouting) },
+    Named {
+        name: "raw",
+        priority: -300,
+        hook: None,
+    },
+    Named {
+        name: "mangle",
+        priority: -150,
+        hook: None,
+    },
+    Named {
+        name: "dstnat",
+        priority: -100,
+        hook: Some(Hook::Prerouting),
+    },
+    Named {
+        name: "filter",
+        priority: 0,
+        hook: None,
+    },
+    Named {
+        name: "security",
+        priority: 50,
+        hook: None,
+    },
+    Named {
+        name: "srcnat",
+        priority: 100,
+        hook: Some(Hook::Postrouting),
+    },
 ];
 
 const BRIDGE: &[Named] = &[
-    Named { name: "dstnat", priority: -300, hook: Some(Hook::Prerouting) },
-    Named { name: "filter", priority: -200, hook: None },
-    Named { name: "out", priority: 100, hook: Some(Hook::Output) },
-    Named { name: "srcnat", priority: 300, hook: Some(Hook::Postrouting) },
+    Named {
+        name: "dstnat",
+        priority: -300,
+        hook: Some(Hook::Prerouting),
+    },
+    Named {
+        name: "filter",
+        priority: -200,
+        hook: None,
+    },
+    Named {
+        name: "out",
+        priority: 100,
+        hook: Some(Hook::Output),
+    },
+    Named {
+        name: "srcnat",
+        priority: 300,
+        hook: Some(Hook::Postrouting),
+    },
 ];
 
 /// How far from a name a number may be and still be printed by it.
 const MAX_OFFSET: i32 = 10;
 
 fn names(family: Family) -> &'static [Named] {
-    if family == Family::Bridge { BRIDGE } else { STANDARD }
+    if family == Family::Bridge {
+        BRIDGE
+    } else {
+        STANDARD
+    }
 }
 
 /// Families without IP hooks know `filter` only.
@@ -41,7 +85,9 @@ fn known_to(family: Family, name: &str) -> bool {
 pub(crate) fn number(family: Family, hook: Hook, name: &str) -> Option<i32> {
     names(family)
         .iter()
-        .find(|known| known.name == name && known_to(family, name) && known.hook.is_none_or(|at| at == hook))
+        .find(|known| {
+            known.name == name && known_to(family, name) && known.hook.is_none_or(|at| at == hook)
+        })
         .map(|known| known.priority)
 }
 
@@ -56,7 +102,9 @@ pub(crate) fn print(family: Family, hook: Hook, priority: i32, numeric: bool) ->
         .find(|known| priority.abs_diff(known.priority) <= MAX_OFFSET as u32);
     match near {
         Some(known) if known.priority == priority => known.name.to_owned(),
-        Some(known) if priority > known.priority => format!("{} + {}", known.name, priority - known.priority),
+        Some(known) if priority > known.priority => {
+            format!("{} + {}", known.name, priority - known.priority)
+        }
         Some(known) => format!("{} - {}", known.name, known.priority - priority),
         None => priority.to_string(),
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::suggest::{self, Noun};
+use super::validate;
 use super::{Done, Errno, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
@@ -41,7 +42,10 @@ impl Scope for TableScope<'_> {
 
     fn similar_sets(&self, name: &str) -> Option<String> {
         let complaint = suggest::unknown(self.ruleset, Noun::Set, name, Span::default());
-        complaint.message.strip_prefix(Errno::NoEntry.text()).map(str::to_owned)
+        complaint
+            .message
+            .strip_prefix(Errno::NoEntry.text())
+            .map(str::to_owned)
     }
 }
 
@@ -50,12 +54,21 @@ impl Transaction<'_> {
     fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule) -> Done<Rule> {
         let table = self.ruleset.table(chain.family, &chain.table.value);
         let name = chain.which.name().map_or("", |name| &name.value);
-        let base = table.and_then(|table| table.chain(name)).and_then(|chain| chain.base.as_ref());
-        let scope = TableScope { table: table.map(|table| &**table), ruleset: &self.ruleset };
+        let base = table
+            .and_then(|table| table.chain(name))
+            .and_then(|chain| chain.base.as_ref());
+        let scope = TableScope {
+            table: table.map(|table| &**table),
+            ruleset: &self.ruleset,
+        };
         let context = RuleContext {
             family: chain.family,
             table: &chain.table.value,
-            chain: base.map(|base| ChainInfo { kind: base.kind, hook: base.hook, priority: base.priority }),
+            chain: base.map(|base| ChainInfo {
+                kind: base.kind,
+                hook: base.hook,
+                priority: base.priority,
+            }),
             scope: &scope,
         };
         checker::rule(rule, &context).map_err(super::Fail::Check)
@@ -66,7 +79,9 @@ impl Transaction<'_> {
         let table = self.checked_table(chain.family, &chain.table)?;
         let name = named(chain)?;
         if table.chain(&name.value).is_none() {
-            return Err(suggest::unknown(&self.ruleset, Noun::Chain, &name.value, name.span).into());
+            return Err(
+                suggest::unknown(&self.ruleset, Noun::Chain, &name.value, name.span).into(),
+            );
         }
         Ok(())
     }
@@ -86,7 +101,9 @@ impl Transaction<'_> {
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
         let stored = self.store_rule(index, chain, body, rule, span)?;
-        let Some(chain_name) = chain.which.name() else { return Ok(()) };
+        let Some(chain_name) = chain.which.name() else {
+            return Ok(());
+        };
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         let handle = stored.handle;
         if let Some(known) = table.chain_mut(&chain_name.value) {
@@ -129,7 +146,7 @@ impl Transaction<'_> {
             Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
                 match known.rules.position(handle.value) {
                     Some(at) => Ok(Some(at + behind)),
-                    None => refuse(handle.span, Errno::NoEntry),
+                    None => refuse(self.with_keyword(handle.span, "position"), Errno::NoEntry),
                 }
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
@@ -139,12 +156,18 @@ impl Transaction<'_> {
         }
     }
 
-    /// nft points at `index N`, not at the number alone.
+    /// nft points at `index N` and `position N`, not at the number alone.
     fn with_keyword(&self, span: Span, keyword: &str) -> Span {
-        let text = self.sources.get(span.source).map_or("", |source| &*source.text);
+        let text = self
+            .sources
+            .get(span.source)
+            .map_or("", |source| &*source.text);
         let before = text.get(..span.start as usize).unwrap_or("").trim_end();
         match before.ends_with(keyword) {
-            true => Span { start: (before.len() - keyword.len()) as u32, ..span },
+            true => Span {
+                start: (before.len() - keyword.len()) as u32,
+                ..span
+            },
             false => span,
         }
     }
@@ -168,29 +191,53 @@ impl Transaction<'_> {
         for node in &used {
             check_target(table, node, source)?;
         }
+        validate::check_family(&body, family, span)?;
+        let demands = validate::demands(&body);
         let meters = self.make_meters(index, &body, span)?;
         let node = Node::Chain(chain_name.clone());
-        let jumps = used.iter().any(|node| matches!(node, Node::Chain(_) | Node::Set(_)));
+        let jumps = used
+            .iter()
+            .any(|node| matches!(node, Node::Chain(_) | Node::Set(_)));
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         for target in &used {
             table.references.add(&node, target.clone());
         }
-        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+        let table = &self.ruleset.tables[index];
+        let checked = match jumps {
+            true => self.check_jumps(table, &node, span),
+            false => Ok(()),
+        };
+        let checked = checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-            used.iter().for_each(|target| table.references.remove(&node, target));
+            used.iter()
+                .for_each(|target| table.references.remove(&node, target));
             meters.iter().for_each(|meter| drop(table.take_set(meter)));
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if !demands.is_empty()
+            && let Some(known) = table.chain_mut(&chain_name)
+        {
+            validate::remember(known, &demands);
+        }
         table.last_handle += anonymous_handles(&body) - meters.len() as u64;
         let handle = table.give_handle();
-        let continued = self.removed.take_rule(family, &table_name, &chain_name, &body);
+        let continued = self
+            .removed
+            .take_rule(family, &table_name, &chain_name, &body);
         let (id, slots) = match &continued {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
         match slots {
-            Some(slots) => Ok(StoredRule { id, handle, slots, body, line }),
+            Some(slots) => Ok(StoredRule {
+                id,
+                handle,
+                slots,
+                body,
+                line,
+            }),
             None => refuse(span, Errno::TableFull),
         }
     }
@@ -199,9 +246,17 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         let (family, table_name, chain) = (table.family, table.name.clone(), shared(chain));
         let node = Node::Chain(chain.clone());
-        references::of_rule(&old.body, &mut |target| table.references.remove(&node, &target));
+        references::of_rule(&old.body, &mut |target| {
+            table.references.remove(&node, &target)
+        });
         self.removed.rule(family, &table_name, &chain, old.clone());
-        self.drop_unused_meters(index, &[Arc::new(Chunk { id: Id(0), rules: vec![old.clone()] })]);
+        self.drop_unused_meters(
+            index,
+            &[Arc::new(Chunk {
+                id: Id(0),
+                rules: vec![old.clone()],
+            })],
+        );
     }
 
     pub(super) fn replace_rule(
@@ -228,7 +283,12 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    pub(super) fn delete_rule(&mut self, chain: &ItemRef, position: &RulePosition, lenient: bool) -> Done {
+    pub(super) fn delete_rule(
+        &mut self,
+        chain: &ItemRef,
+        position: &RulePosition,
+        lenient: bool,
+    ) -> Done {
         let (index, at, old) = match self.existing(chain, position) {
             Ok(found) => found,
             Err(_) if lenient => return Ok(()),
@@ -255,7 +315,11 @@ impl Transaction<'_> {
     }
 
     /// The rule that a command means.
-    fn existing(&self, chain: &ItemRef, position: &RulePosition) -> Done<(usize, usize, Arc<StoredRule>)> {
+    fn existing(
+        &self,
+        chain: &ItemRef,
+        position: &RulePosition,
+    ) -> Done<(usize, usize, Arc<StoredRule>)> {
         let index = self.place_of(chain, Noun::Rule)?;
         let name = named(chain)?;
         let Some(known) = self.ruleset.tables[index].chain(&name.value) else {
@@ -296,14 +360,21 @@ fn check_target(table: &Table, node: &Node, source: &ast::Rule) -> Done {
         Node::Object(kind, name) => (table.object(*kind, name).is_some(), name),
         Node::Flowtable(name) => (table.flowtable(name).is_some(), name),
     };
-    if found { Ok(()) } else { refuse(place::of_name(source, name), Errno::NoEntry) }
+    if found {
+        Ok(())
+    } else {
+        refuse(place::of_name(source, name), Errno::NoEntry)
+    }
 }
 
 /// Handles that the kernel gives to the anonymous sets and chains of a rule, and to its meters.
 fn anonymous_handles(rule: &Rule) -> u64 {
     let mut count = 0;
     place::visit_rule(rule, &mut |visited| match visited {
-        place::Visited::Expr(Expr { kind: ExprKind::Set(_), .. }) => count += 1,
+        place::Visited::Expr(Expr {
+            kind: ExprKind::Set(_),
+            ..
+        }) => count += 1,
         place::Visited::AnonymousChain(rules) => count += 1 + rules.len() as u64,
         place::Visited::Stmt(crate::model::Stmt::Meter(_)) => count += 1,
         _ => {}

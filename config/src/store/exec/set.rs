@@ -53,8 +53,17 @@ impl Transaction<'_> {
                     Some(old) if old.spec.fits(&spec) => old.id,
                     _ => Id::fresh(),
                 };
-                let new = Set { id, name, handle, spec: Arc::new(spec), elements: Elements::default() };
-                self.note_new("set", format!("add set {} {} {}", family.keyword(), table_name, new.name));
+                let new = Set {
+                    id,
+                    name,
+                    handle,
+                    spec: Arc::new(spec),
+                    elements: Elements::default(),
+                };
+                self.note_new(
+                    "set",
+                    format!("add set {} {} {}", family.keyword(), table_name, new.name),
+                );
                 self.table_mut(set.family, &set.table)?.put_set(new);
                 self.changed = true;
             }
@@ -67,26 +76,33 @@ impl Transaction<'_> {
 
     fn check_set(&self, keyword: SetKeyword, set: &ItemRef, body: &SetBody) -> Done<SetSpec> {
         let table = self.ruleset.table(set.family, &set.table.value);
-        let scope = TableScope { table: table.map(|table| &**table), ruleset: &self.ruleset };
-        let context =
-            RuleContext { family: set.family, table: &set.table.value, chain: None, scope: &scope };
+        let scope = TableScope {
+            table: table.map(|table| &**table),
+            ruleset: &self.ruleset,
+        };
+        let context = RuleContext {
+            family: set.family,
+            table: &set.table.value,
+            chain: None,
+            scope: &scope,
+        };
         let is_map = keyword == SetKeyword::Map;
-        let noun = if is_map { "map" } else { "set" };
         let complain = |span: Span, what: &str| Fail::from(Diagnostic::error(span, what));
         let Some(key) = &body.key else {
-            return Err(complain(body.span, "set definition does not specify key"));
+            return Err(complain(self.without_brace(body.span), "set definition does not specify key"));
         };
         let key = checker::key_type(key, &context).map_err(Fail::Check)?;
         check_sizes(&key, body.span)?;
         let data = match &body.data {
             Some(data) => Some(checker::data_type(data, &context).map_err(Fail::Check)?),
-            None if is_map => return Err(complain(body.span, "map definition does not specify mapping data type")),
+            None if is_map => {
+                return Err(complain(
+                    body.span,
+                    "map definition does not specify mapping data type",
+                ));
+            }
             None => None,
         };
-        if body.auto_merge && !body.flags.interval && !body.flags.constant {
-            // nft takes it and keeps it; it has no meaning without ranges.
-            let _ = noun;
-        }
         let stmts = checker::stateful(&body.stmts, &context).map_err(Fail::Check)?;
         let size = match &body.size {
             Some(size) => match u32::try_from(size.value) {
@@ -106,15 +122,24 @@ impl Transaction<'_> {
             timeout_ms: body.timeout_ms.as_ref().map(|timeout| timeout.value),
             gc_interval_ms: body.gc_interval_ms.as_ref().map(|interval| interval.value),
             size: size.filter(|size| *size > 0),
-            policy_memory: body.policy.as_ref().map(|policy| policy.value == SetPolicy::Memory),
+            policy_memory: body
+                .policy
+                .as_ref()
+                .map(|policy| policy.value == SetPolicy::Memory),
             auto_merge: body.auto_merge,
             stmts,
             comment: body.comment.as_ref().map(|comment| shared(&comment.value)),
         })
     }
 
-    pub(super) fn delete_set(&mut self, keyword: SetKeyword, set: &ItemRef, lenient: bool) -> Done {
-        let _ = keyword;
+    /// nft's place of a block ends before the brace that closes it.
+    fn without_brace(&self, span: Span) -> Span {
+        let text = self.sources.slice(span);
+        let inner = text.strip_suffix('}').map_or(text, str::trim_end);
+        Span { end: span.start + inner.len() as u32, ..span }
+    }
+
+    pub(super) fn delete_set(&mut self, set: &ItemRef, lenient: bool) -> Done {
         let index = match self.place_of(set, Noun::Set) {
             Ok(index) => index,
             Err(_) if lenient => return Ok(()),
@@ -148,7 +173,15 @@ impl Transaction<'_> {
         table.references.forget(&node);
         table.take_set(&found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted("set", format!("delete set {} {} {}", family.keyword(), table_name, found.name));
+        self.note_deleted(
+            "set",
+            format!(
+                "delete set {} {} {}",
+                family.keyword(),
+                table_name,
+                found.name
+            ),
+        );
         self.removed.set(family, &table_name, found);
         self.changed = true;
         Ok(())
@@ -182,10 +215,14 @@ impl Transaction<'_> {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             let name = shared(&meter.name);
             if table.set(&name).is_some() {
-                made.iter().for_each(|name: &Name| drop(table.take_set(name)));
+                made.iter()
+                    .for_each(|name: &Name| drop(table.take_set(name)));
                 return refuse(span, Errno::Exists);
             }
-            let key = SetType { parts: crate::model::check::parts_of(&meter.element.key), type_of: None };
+            let key = SetType {
+                parts: crate::model::check::parts_of(&meter.element.key),
+                type_of: None,
+            };
             let timeout = meter.element.timeout_ms.is_some();
             let spec = SetSpec {
                 key,
@@ -206,9 +243,17 @@ impl Transaction<'_> {
             let handle = table.give_handle();
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
-            let id = old.filter(|old| old.spec.fits(&spec)).map_or_else(Id::fresh, |old| old.id);
+            let id = old
+                .filter(|old| old.spec.fits(&spec))
+                .map_or_else(Id::fresh, |old| old.id);
             let elements = Elements::default();
-            table.put_set(Set { id, name: name.clone(), handle, spec: Arc::new(spec), elements });
+            table.put_set(Set {
+                id,
+                name: name.clone(),
+                handle,
+                spec: Arc::new(spec),
+                elements,
+            });
             made.push(name);
         }
         Ok(made)
@@ -220,7 +265,10 @@ impl Transaction<'_> {
             for stmt in &rule.body.stmts {
                 let Stmt::Meter(meter) = stmt else { continue };
                 let name = shared(&meter.name);
-                if !self.ruleset.tables[index].references.used(&Node::Set(name.clone())) {
+                if !self.ruleset.tables[index]
+                    .references
+                    .used(&Node::Set(name.clone()))
+                {
                     let table = Arc::make_mut(&mut self.ruleset.tables[index]);
                     let (family, table_name) = (table.family, table.name.clone());
                     if let Some(set) = table.take_set(&name) {
@@ -234,7 +282,11 @@ impl Transaction<'_> {
 
 /// Keys are at most 64 bytes wide.
 fn check_sizes(key: &SetType, span: Span) -> Done {
-    let bytes: u16 = key.parts.iter().map(|part| part.bits.div_ceil(32) * 4).sum();
+    let bytes: u16 = key
+        .parts
+        .iter()
+        .map(|part| part.bits.div_ceil(32) * 4)
+        .sum();
     if key.parts.iter().any(|part| part.bits == 0) {
         let complaint = "unqualified type integer specified in set definition. Try \"typeof expression\" instead of \"type datatype\".";
         return Err(Diagnostic::error(span, complaint).into());

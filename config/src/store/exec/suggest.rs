@@ -16,7 +16,11 @@ pub(super) fn table(ruleset: &Ruleset, name: &str, span: Span) -> Diagnostic {
     match nearest_table(ruleset, name) {
         Some(table) => Diagnostic::error(
             span,
-            format!("{text}; did you mean table ‘{}’ in family {}?", table.name, table.family.keyword()),
+            format!(
+                "{text}; did you mean table ‘{}’ in family {}?",
+                table.name,
+                table.family.keyword()
+            ),
         ),
         None => Diagnostic::error(span, text),
     }
@@ -55,23 +59,45 @@ struct Candidate<'a> {
 fn candidate<'a>(ruleset: &'a Ruleset, noun: Noun, name: &str) -> Option<Candidate<'a>> {
     let mut nearest = Nearest::default();
     for table in &ruleset.tables {
+        if noun == Noun::Set && table.set(name).is_some_and(|set| set.spec.meter) {
+            return None;
+        }
         let names: Vec<(&'static str, &str)> = match noun {
-            Noun::Chain | Noun::Rule => table.chains.values().map(|chain| ("chain", &*chain.name)).collect(),
+            Noun::Chain | Noun::Rule => table
+                .chains
+                .values()
+                .map(|chain| ("chain", &*chain.name))
+                .collect(),
             Noun::Set => {
                 let sets = table.sets.values().filter(|set| !set.spec.meter);
-                sets.map(|set| (if set.is_map() { "map" } else { "set" }, &*set.name)).collect()
+                sets.map(|set| (if set.is_map() { "map" } else { "set" }, &*set.name))
+                    .collect()
             }
-            Noun::Object => table.objects.values().map(|object| ("obj", &*object.name)).collect(),
-            Noun::Flowtable => table.flowtables.values().map(|flowtable| ("flowtable", &*flowtable.name)).collect(),
+            Noun::Object => table
+                .objects
+                .values()
+                .map(|object| ("obj", &*object.name))
+                .collect(),
+            Noun::Flowtable => table
+                .flowtables
+                .values()
+                .map(|flowtable| ("flowtable", &*flowtable.name))
+                .collect(),
         };
         for (noun, known) in names {
             if known == name {
-                return Some(Candidate { table, noun, name: known });
+                return Some(Candidate {
+                    table,
+                    noun,
+                    name: known,
+                });
             }
             nearest.offer(known, name, (table, noun, known));
         }
     }
-    nearest.found.map(|(table, noun, name)| Candidate { table, noun, name })
+    nearest
+        .found
+        .map(|(table, noun, name)| Candidate { table, noun, name })
 }
 
 fn in_table(span: Span, found: &Candidate<'_>) -> Diagnostic {
@@ -92,7 +118,11 @@ fn other_table(table_name: &Name, found: &Candidate<'_>) -> Diagnostic {
     let text = Errno::NoEntry.text();
     Diagnostic::error(
         table_name.span,
-        format!("{text}; did you mean table ‘{}’ in family {}?", found.table.name, found.table.family.keyword()),
+        format!(
+            "{text}; did you mean table ‘{}’ in family {}?",
+            found.table.name,
+            found.table.family.keyword()
+        ),
     )
 }
 
@@ -105,7 +135,12 @@ pub(super) fn missing(
     name: &str,
     span: Span,
 ) -> Fail {
-    let plain = || Diagnostic::error(span, format!("Could not process rule: {}", Errno::NoEntry.text()));
+    let plain = || {
+        Diagnostic::error(
+            span,
+            format!("Could not process rule: {}", Errno::NoEntry.text()),
+        )
+    };
     let Some(found) = candidate(ruleset, noun, name) else {
         return Fail::Kernel(plain());
     };

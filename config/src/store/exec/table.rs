@@ -22,7 +22,8 @@ impl Transaction<'_> {
         };
         check_name(name)?;
         let session = self.session;
-        let flag = |flag| body.is_some_and(|body| body.flags.iter().any(|known| known.value == flag));
+        let flag =
+            |flag| body.is_some_and(|body| body.flags.iter().any(|known| known.value == flag));
         if let Some(known) = self.ruleset.table(table.family, &name.value) {
             if create {
                 return refuse(name.span, Errno::Exists);
@@ -41,13 +42,22 @@ impl Transaction<'_> {
             }
         } else {
             self.ruleset.last_table_handle += 1;
-            let mut new = Table::new(table.family, shared(&name.value), self.ruleset.last_table_handle);
+            let mut new = Table::new(
+                table.family,
+                shared(&name.value),
+                self.ruleset.last_table_handle,
+            );
             new.dormant = flag(TableFlag::Dormant);
             new.owner = flag(TableFlag::Owner).then_some(session);
-            new.comment = body.and_then(|body| body.comment.as_ref()).map(|comment| shared(&comment.value));
+            new.comment = body
+                .and_then(|body| body.comment.as_ref())
+                .map(|comment| shared(&comment.value));
             self.ruleset.tables.push(Arc::new(new));
             self.changed = true;
-            self.note_new("table", format!("add table {} {}", table.family.keyword(), name.value));
+            self.note_new(
+                "table",
+                format!("add table {} {}", table.family.keyword(), name.value),
+            );
         }
         if let Some(body) = body {
             self.fill_table(table.family, name, body);
@@ -57,23 +67,47 @@ impl Transaction<'_> {
 
     /// The contents of a block, in the order in which nft takes them apart.
     fn fill_table(&mut self, family: Family, table: &Name, body: &TableBody) {
-        let item = |name: &Name| ItemRef { family, table: table.clone(), which: Which::Name(name.clone()) };
+        let item = |name: &Name| ItemRef {
+            family,
+            table: table.clone(),
+            which: Which::Name(name.clone()),
+        };
         for chain in &body.chains {
-            let outcome = self.add_chain(&item(&chain.name), Some(&chain.body), false, chain.name.span);
+            let outcome = self.add_chain(
+                &item(&chain.name),
+                Some(&chain.body),
+                false,
+                chain.name.span,
+            );
             self.keep(outcome);
         }
         for object in &body.objects {
-            let outcome =
-                self.add_object(object.kind, &item(&object.name), Some(&object.body), false, object.name.span);
+            let outcome = self.add_object(
+                object.kind,
+                &item(&object.name),
+                Some(&object.body),
+                false,
+                object.name.span,
+            );
             self.keep(outcome);
         }
         for set in &body.sets {
-            let outcome = self.add_set(set.keyword, &item(&set.name), &set.body, false, set.name.span);
+            let outcome = self.add_set(
+                set.keyword,
+                &item(&set.name),
+                &set.body,
+                false,
+                set.name.span,
+            );
             self.keep(outcome);
         }
         for flowtable in &body.flowtables {
-            let outcome =
-                self.add_flowtable(&item(&flowtable.name), Some(&flowtable.body), false, flowtable.name.span);
+            let outcome = self.add_flowtable(
+                &item(&flowtable.name),
+                Some(&flowtable.body),
+                false,
+                flowtable.name.span,
+            );
             self.keep(outcome);
         }
         for chain in &body.chains {
@@ -97,13 +131,18 @@ impl Transaction<'_> {
         let found = match &table.which {
             Which::Name(name) => self.ruleset.position(table.family, &name.value),
             Which::Handle(handle) => {
-                let fits = |known: &Arc<Table>| known.handle == handle.value && known.family == table.family;
+                let fits = |known: &Arc<Table>| {
+                    known.handle == handle.value && known.family == table.family
+                };
                 self.ruleset.tables.iter().position(fits)
             }
         };
         match (found, &table.which) {
             (Some(index), _) => {
-                if self.ruleset.tables[index].owner.is_some_and(|owner| owner != self.session) {
+                if self.ruleset.tables[index]
+                    .owner
+                    .is_some_and(|owner| owner != self.session)
+                {
                     return refuse(table.which.span(), Errno::NotPermitted);
                 }
                 Ok(index)
@@ -127,17 +166,22 @@ impl Transaction<'_> {
         let table = self.ruleset.tables.remove(index);
         for chain in table.chains.values() {
             for rule in chain.rules.iter() {
-                self.removed.rule(table.family, &table.name, &chain.name, rule.clone());
+                self.removed
+                    .rule(table.family, &table.name, &chain.name, rule.clone());
             }
         }
         for set in table.sets.values() {
             self.removed.set(table.family, &table.name, set.clone());
         }
         for object in table.objects.values() {
-            self.removed.object(table.family, &table.name, object.clone());
+            self.removed
+                .object(table.family, &table.name, object.clone());
         }
         self.changed = true;
-        self.note_deleted("table", format!("delete table {} {}", table.family.keyword(), table.name));
+        self.note_deleted(
+            "table",
+            format!("delete table {} {}", table.family.keyword(), table.name),
+        );
     }
 
     pub(super) fn flush_ruleset(&mut self, family: Option<Family>) -> Done {
@@ -157,12 +201,18 @@ impl Transaction<'_> {
     pub(super) fn flush_table(&mut self, table: &TableRef) -> Done {
         let index = match (self.find_table(table), &table.which) {
             // nft has no tables in its cache here, so it suggests none.
-            (Err(_), Which::Name(name)) if self.ruleset.table(table.family, &name.value).is_none() => {
+            (Err(_), Which::Name(name))
+                if self.ruleset.table(table.family, &name.value).is_none() =>
+            {
                 return refuse(name.span, Errno::NoEntry);
             }
             (found, _) => found?,
         };
-        let names: Vec<_> = self.ruleset.tables[index].chains.values().map(|chain| chain.name.clone()).collect();
+        let names: Vec<_> = self.ruleset.tables[index]
+            .chains
+            .values()
+            .map(|chain| chain.name.clone())
+            .collect();
         for name in names {
             self.empty_chain(index, &name);
         }
@@ -173,7 +223,9 @@ impl Transaction<'_> {
         let name = super::named(chain)?;
         self.table_mut(chain.family, &chain.table)?;
         let index = self.ruleset.position(chain.family, &chain.table.value);
-        let Some(index) = index.filter(|&index| self.ruleset.tables[index].chain(&name.value).is_some()) else {
+        let Some(index) =
+            index.filter(|&index| self.ruleset.tables[index].chain(&name.value).is_some())
+        else {
             // nft has no chains in its cache here, so it suggests none.
             return refuse(name.span, Errno::NoEntry);
         };
@@ -182,16 +234,22 @@ impl Transaction<'_> {
     }
 
     fn empty_chain(&mut self, index: usize, name: &str) {
-        if self.ruleset.tables[index].chain(name).is_none_or(|chain| chain.rules.is_empty()) {
+        if self.ruleset.tables[index]
+            .chain(name)
+            .is_none_or(|chain| chain.rules.is_empty())
+        {
             return;
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         let (family, table_name) = (table.family, table.name.clone());
         table.references.forget(&Node::Chain(shared(name)));
-        let Some(chain) = table.chain_mut(name) else { return };
+        let Some(chain) = table.chain_mut(name) else {
+            return;
+        };
         let (chain_name, chunks) = (chain.name.clone(), chain.rules.clear());
         for rule in chunks.iter().flat_map(|chunk| &chunk.rules) {
-            self.removed.rule(family, &table_name, &chain_name, rule.clone());
+            self.removed
+                .rule(family, &table_name, &chain_name, rule.clone());
         }
         self.changed = true;
         self.drop_unused_meters(index, &chunks);
@@ -202,12 +260,22 @@ impl Transaction<'_> {
         let name = item.which.name().map_or("", |name| &name.value);
         match self.ruleset.position(item.family, &item.table.value) {
             Some(index) => {
-                if self.ruleset.tables[index].owner.is_some_and(|owner| owner != self.session) {
+                if self.ruleset.tables[index]
+                    .owner
+                    .is_some_and(|owner| owner != self.session)
+                {
                     return refuse(item.table.span, Errno::NotPermitted);
                 }
                 Ok(index)
             }
-            None => Err(suggest::missing(&self.ruleset, noun, item.family, &item.table, name, item.table.span)),
+            None => Err(suggest::missing(
+                &self.ruleset,
+                noun,
+                item.family,
+                &item.table,
+                name,
+                item.table.span,
+            )),
         }
     }
 }

@@ -15,7 +15,12 @@ pub(super) fn chain_head(table: &Table, chain: &Chain, print: &PrintOptions<'_>,
         let _ = writeln!(out, "\t\tcomment \"{comment}\"");
     }
     let Some(base) = &chain.base else { return };
-    let _ = write!(out, "\t\ttype {} hook {}", base.kind.keyword(), base.hook.keyword());
+    let _ = write!(
+        out,
+        "\t\ttype {} hook {}",
+        base.kind.keyword(),
+        base.hook.keyword()
+    );
     match base.devices.as_slice() {
         [] => {}
         [device] => {
@@ -25,7 +30,12 @@ pub(super) fn chain_head(table: &Table, chain: &Chain, print: &PrintOptions<'_>,
             let _ = write!(out, " devices = {{ {} }}", devices.join(", "));
         }
     }
-    let priority = print_priority(table.family, base.hook, base.priority, print.numeric_priority);
+    let priority = print_priority(
+        table.family,
+        base.hook,
+        base.priority,
+        print.numeric_priority,
+    );
     let policy = if base.policy_drop { "drop" } else { "accept" };
     let _ = writeln!(out, " priority {priority}; policy {policy};");
 }
@@ -47,7 +57,12 @@ pub(super) fn rule(rule: &Rule, family: Family, print: &PrintOptions<'_>, out: &
 pub(super) fn flowtable(flowtable: &Flowtable, print: &PrintOptions<'_>, out: &mut String) {
     let _ = write!(out, "\tflowtable {} {{", flowtable.name);
     handle(flowtable.handle, print, out);
-    let priority = print_priority(Family::Netdev, Hook::Ingress, flowtable.priority, print.numeric_priority);
+    let priority = print_priority(
+        Family::Netdev,
+        Hook::Ingress,
+        flowtable.priority,
+        print.numeric_priority,
+    );
     let _ = writeln!(out, "\t\thook ingress priority {priority}");
     if !flowtable.devices.is_empty() {
         let _ = writeln!(out, "\t\tdevices = {{ {} }}", flowtable.devices.join(", "));
@@ -78,16 +93,33 @@ pub(super) fn hooks(
     device: Option<&str>,
     profile: &Profile,
 ) -> String {
-    let families = [Family::Ip, Family::Ip6, Family::Inet, Family::Arp, Family::Bridge, Family::Netdev];
+    let families = [
+        Family::Ip,
+        Family::Ip6,
+        Family::Inet,
+        Family::Arp,
+        Family::Bridge,
+        Family::Netdev,
+    ];
     let mut out = String::new();
-    for listed in families.into_iter().filter(|known| family.is_none_or(|family| family == *known)) {
+    for listed in families
+        .into_iter()
+        .filter(|known| family.is_none_or(|family| family == *known))
+    {
         let mut text = String::new();
         for hook in HOOKS {
             let mut chains = Vec::new();
-            for table in ruleset.tables.iter().filter(|table| table.family == listed && !table.dormant) {
+            for table in ruleset
+                .tables
+                .iter()
+                .filter(|table| table.family == listed && !table.dormant)
+            {
                 for chain in table.chains.values() {
-                    let Some(base) = chain.base.as_ref().filter(|base| base.hook == hook) else { continue };
-                    let asked = device.is_none_or(|device| base.devices.iter().any(|known| &**known == device));
+                    let Some(base) = chain.base.as_ref().filter(|base| base.hook == hook) else {
+                        continue;
+                    };
+                    let asked = device
+                        .is_none_or(|device| base.devices.iter().any(|known| &**known == device));
                     if asked {
                         chains.push((base.priority, table, chain));
                     }
@@ -100,7 +132,11 @@ pub(super) fn hooks(
             let _ = writeln!(text, "\thook {} {{", hook.keyword());
             for (priority, table, chain) in chains {
                 let sign = if priority < 0 { '-' } else { ' ' };
-                let reached = if profile.reaches(table.family, hook) { "" } else { " (not reached)" };
+                let reached = if profile.reaches(table.family, hook) {
+                    ""
+                } else {
+                    " (not reached)"
+                };
                 let _ = writeln!(
                     text,
                     "\t\t{sign}{:010} chain {} {} {}{reached}",

@@ -48,7 +48,14 @@ impl<'a> Printer<'a> {
             numeric_symbol: options.numeric > 0,
             ports: None,
         };
-        Self { ruleset, counters, options, print, now_ns, reset }
+        Self {
+            ruleset,
+            counters,
+            options,
+            print,
+            now_ns,
+            reset,
+        }
     }
 
     /// The answer to a `list` or `reset` command.
@@ -61,7 +68,10 @@ impl<'a> Printer<'a> {
             Object::Tables(scope) => Ok(self.tables(scope)),
             Object::Table { table, .. } => Ok(self.table(self.find_table(table)?)),
             Object::Chains(scope) => self.each_table(scope, |table, out| {
-                table.chains.values().for_each(|chain| self.chain_declaration(table, chain, out));
+                table
+                    .chains
+                    .values()
+                    .for_each(|chain| self.chain_declaration(table, chain, out));
             }),
             Object::Chain { chain, .. } => self.chain_command(chain),
             Object::Rules { scope, chain } => self.rules(scope, chain.as_ref()),
@@ -73,7 +83,10 @@ impl<'a> Printer<'a> {
             Object::Statefuls { kind, scope } => self.each_object(*kind, scope),
             Object::Stateful { kind, object, .. } => self.object_command(*kind, object),
             Object::Flowtables(scope) => self.each_table(scope, |table, out| {
-                table.flowtables.values().for_each(|flowtable| self.flowtable(flowtable, out));
+                table
+                    .flowtables
+                    .values()
+                    .for_each(|flowtable| self.flowtable(flowtable, out));
             }),
             Object::Flowtable { flowtable, .. } => {
                 let (table, name) = self.find_item(flowtable)?;
@@ -82,9 +95,12 @@ impl<'a> Printer<'a> {
                     None => self.missing(Listed::Flowtable, name),
                 }
             }
-            Object::Hooks { family, device } => {
-                Ok(item::hooks(self.ruleset, *family, device.as_ref().map(|name| &*name.value), profile))
-            }
+            Object::Hooks { family, device } => Ok(item::hooks(
+                self.ruleset,
+                *family,
+                device.as_ref().map(|name| &*name.value),
+                profile,
+            )),
             _ => Err(Diagnostic::error(command.span, "this cannot be listed").into()),
         }
     }
@@ -99,7 +115,10 @@ impl<'a> Printer<'a> {
     }
 
     fn selected(&self, family: Option<Family>) -> impl Iterator<Item = &'a Arc<Table>> {
-        self.ruleset.tables.iter().filter(move |table| family.is_none_or(|family| family == table.family))
+        self.ruleset
+            .tables
+            .iter()
+            .filter(move |table| family.is_none_or(|family| family == table.family))
     }
 
     fn tables(&self, scope: &Scope) -> String {
@@ -117,7 +136,11 @@ impl<'a> Printer<'a> {
     fn find_table(&self, table: &TableRef) -> Done<&'a Arc<Table>> {
         let found = match &table.which {
             Which::Name(name) => self.ruleset.table(table.family, &name.value),
-            Which::Handle(handle) => self.ruleset.tables.iter().find(|known| known.handle == handle.value),
+            Which::Handle(handle) => self
+                .ruleset
+                .tables
+                .iter()
+                .find(|known| known.handle == handle.value),
         };
         match (found, &table.which) {
             (Some(found), _) => Ok(found),
@@ -166,7 +189,11 @@ impl<'a> Printer<'a> {
         let mut gap = "";
         if table.dormant || table.owner.is_some() {
             let flags = [(table.dormant, "dormant"), (table.owner.is_some(), "owner")];
-            let names: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+            let names: Vec<&str> = flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, name)| *name)
+                .collect();
             let _ = writeln!(out, "\tflags {}", names.join(","));
             gap = "\n";
         }
@@ -245,7 +272,12 @@ impl<'a> Printer<'a> {
     /// A rule as it stands now, without its handle.
     pub fn rule(&self, rule: &super::StoredRule, family: Family) -> String {
         let mut out = String::new();
-        item::rule(&slots::with_state(rule, self.counters, self.now_ns), family, &self.print, &mut out);
+        item::rule(
+            &slots::with_state(rule, self.counters, self.now_ns),
+            family,
+            &self.print,
+            &mut out,
+        );
         out
     }
 
@@ -257,7 +289,9 @@ impl<'a> Printer<'a> {
     fn set_command(&self, keyword: SetKeyword, set: &ItemRef) -> Done<String> {
         let (table, name) = self.find_item(set)?;
         match table.set(&name.value) {
-            Some(found) if is(found, keyword) => Ok(self.in_table(table, |out| self.set(found, out))),
+            Some(found) if is(found, keyword) => {
+                Ok(self.in_table(table, |out| self.set(found, out)))
+            }
             _ => self.missing(Listed::Set, name),
         }
     }
@@ -276,12 +310,18 @@ impl<'a> Printer<'a> {
 
     fn each_object(&self, kind: ObjectKind, scope: &Scope) -> Done<String> {
         let one = |table: &'a Arc<Table>| {
-            let found: Vec<_> = table.objects.values().filter(|object| object.body.kind() == kind).collect();
+            let found: Vec<_> = table
+                .objects
+                .values()
+                .filter(|object| object.body.kind() == kind)
+                .collect();
             // Resetting asks the kernel for the objects themselves, so empty tables do not show.
             if self.reset && found.is_empty() {
                 return String::new();
             }
-            self.in_table(table, |out| found.iter().for_each(|object| self.object(object, out)))
+            self.in_table(table, |out| {
+                found.iter().for_each(|object| self.object(object, out))
+            })
         };
         match scope {
             Scope::Family(family) => Ok(self.selected(*family).map(one).collect()),

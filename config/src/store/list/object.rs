@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::counters::Counters;
 
-use super::item::handle;
 use super::element::time;
+use super::item::handle;
 use crate::model::print::print_stmt;
 use crate::model::stmt::Quota;
 use crate::model::{PrintOptions, Stmt};
@@ -14,7 +14,12 @@ use crate::store::{Object, ObjectBody};
 use crate::syntax::ast::{self, CtProtocol, Expr, ExprKind};
 
 /// An object.
-pub(super) fn object(object: &Object, counters: &Counters, print: &PrintOptions<'_>, out: &mut String) {
+pub(super) fn object(
+    object: &Object,
+    counters: &Counters,
+    print: &PrintOptions<'_>,
+    out: &mut String,
+) {
     let _ = write!(out, "\t{} {} {{", object.body.kind().keyword(), object.name);
     handle(object.handle, print, out);
     if let Some(comment) = &object.comment {
@@ -29,7 +34,9 @@ pub(super) fn object(object: &Object, counters: &Counters, print: &PrintOptions<
 fn lines(body: &ObjectBody, counters: &Counters, print: &PrintOptions<'_>) -> Vec<String> {
     let bare = |stmt: &Stmt, keyword: &str| {
         let text = print_stmt(stmt, print);
-        text.strip_prefix(keyword).map(str::to_owned).unwrap_or(text)
+        text.strip_prefix(keyword)
+            .map(str::to_owned)
+            .unwrap_or(text)
     };
     match body {
         ObjectBody::Counter { .. } if print.stateless => Vec::new(),
@@ -46,8 +53,15 @@ fn lines(body: &ObjectBody, counters: &Counters, print: &PrintOptions<'_>) -> Ve
         }
         ObjectBody::Limit { limit, .. } => vec![bare(&Stmt::Limit(*limit), "limit ")],
         ObjectBody::Synproxy(synproxy) => {
-            let flags = [(synproxy.timestamp, "timestamp"), (synproxy.sack_perm, "sack-perm")];
-            let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+            let flags = [
+                (synproxy.timestamp, "timestamp"),
+                (synproxy.sack_perm, "sack-perm"),
+            ];
+            let flags: Vec<&str> = flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, name)| *name)
+                .collect();
             let mss = synproxy.mss.map(|mss| format!("mss {mss}"));
             let wscale = synproxy.wscale.map(|wscale| format!("wscale {wscale}"));
             let flags = (!flags.is_empty()).then(|| flags.join(" "));
@@ -59,8 +73,14 @@ fn lines(body: &ObjectBody, counters: &Counters, print: &PrintOptions<'_>) -> Ve
         ObjectBody::Secmark(context) => vec![format!("\"{context}\"")],
         ObjectBody::Nat64(nat64) => nat64_lines(nat64),
         ObjectBody::Siit(siit) => {
-            let prefixes = siit.prefixes.iter().map(|prefix| format!("prefix {}", written(prefix)));
-            let maps = siit.maps.iter().map(|(a, b)| format!("map {} to {}", written(a), written(b)));
+            let prefixes = siit
+                .prefixes
+                .iter()
+                .map(|prefix| format!("prefix {}", written(prefix)));
+            let maps = siit
+                .maps
+                .iter()
+                .map(|(a, b)| format!("map {} to {}", written(a), written(b)));
             prefixes.chain(maps).collect()
         }
     }
@@ -79,7 +99,10 @@ fn l3proto(family: Option<ast::Family>) -> String {
 
 fn ct_helper(helper: &ast::CtHelper) -> Vec<String> {
     let name = helper.helper.as_ref().map_or("", |name| &name.value);
-    vec![format!("type \"{name}\" protocol {}", protocol(helper.protocol)), l3proto(helper.l3proto)]
+    vec![
+        format!("type \"{name}\" protocol {}", protocol(helper.protocol)),
+        l3proto(helper.l3proto),
+    ]
 }
 
 /// States in the kernel's order, which is the order of listings.
@@ -101,19 +124,28 @@ fn ct_timeout(timeout: &ast::CtTimeout) -> Vec<String> {
     let mut policy: Vec<_> = timeout.policy.iter().collect();
     let place = |name: &str| TCP_STATES.iter().position(|state| *state == name);
     policy.sort_by_key(|(state, _)| place(&state.value));
-    let states: Vec<String> =
-        policy.iter().map(|(state, seconds)| format!("{} : {seconds}", state.value)).collect();
-    let mut lines = vec![format!("protocol {}", protocol(timeout.protocol)), l3proto(timeout.l3proto)];
+    let states: Vec<String> = policy
+        .iter()
+        .map(|(state, seconds)| format!("{} : {seconds}", state.value))
+        .collect();
+    let mut lines = vec![
+        format!("protocol {}", protocol(timeout.protocol)),
+        l3proto(timeout.l3proto),
+    ];
     lines.push(format!("policy = {{ {} }}", states.join(", ")));
     lines
 }
 
 fn ct_expectation(expectation: &ast::CtExpectation, print: &PrintOptions<'_>) -> Vec<String> {
-    let number = |value: &Option<crate::syntax::Spanned<u64>>| value.as_ref().map_or(0, |value| value.value);
+    let number =
+        |value: &Option<crate::syntax::Spanned<u64>>| value.as_ref().map_or(0, |value| value.value);
     vec![
         format!("protocol {}", protocol(expectation.protocol)),
         format!("dport {}", number(&expectation.dport)),
-        format!("timeout {}", time(expectation.timeout_ms.unwrap_or(0), print)),
+        format!(
+            "timeout {}",
+            time(expectation.timeout_ms.unwrap_or(0), print)
+        ),
         format!("size {}", number(&expectation.size)),
         l3proto(expectation.l3proto),
     ]
@@ -121,10 +153,24 @@ fn ct_expectation(expectation: &ast::CtExpectation, print: &PrintOptions<'_>) ->
 
 fn nat64_lines(nat64: &ast::Nat64) -> Vec<String> {
     let mut lines = Vec::new();
-    lines.extend(nat64.prefixes.iter().map(|prefix| format!("prefix {}", written(prefix))));
-    lines.extend(nat64.pools.iter().map(|pool| format!("pool {}", written(pool))));
+    lines.extend(
+        nat64
+            .prefixes
+            .iter()
+            .map(|prefix| format!("prefix {}", written(prefix))),
+    );
+    lines.extend(
+        nat64
+            .pools
+            .iter()
+            .map(|pool| format!("pool {}", written(pool))),
+    );
     for bind in &nat64.binds {
-        let port = |port: &Option<Expr>| port.as_ref().map(|port| format!(":{}", written(port))).unwrap_or_default();
+        let port = |port: &Option<Expr>| {
+            port.as_ref()
+                .map(|port| format!(":{}", written(port)))
+                .unwrap_or_default()
+        };
         lines.push(format!(
             "bind {} {}{} to [{}]{}",
             bind.protocol.value,
@@ -149,7 +195,12 @@ fn nat64_lines(nat64: &ast::Nat64) -> Vec<String> {
         };
         lines.push(format!("zero-checksum {word}"));
     }
-    lines.extend(nat64.lowest_mtu.as_ref().map(|mtu| format!("lowest-mtu {}", mtu.value)));
+    lines.extend(
+        nat64
+            .lowest_mtu
+            .as_ref()
+            .map(|mtu| format!("lowest-mtu {}", mtu.value)),
+    );
     if nat64.non_global {
         lines.push("non-global".to_owned());
     }
@@ -170,7 +221,9 @@ fn written(expr: &Expr) -> String {
 /// Sets what it has counted to zero.
 pub(super) fn reset(object: &Object, counters: &Counters) {
     match &object.body {
-        ObjectBody::Counter { slot, .. } => drop(counters.reset(*slot)),
+        ObjectBody::Counter { slot, .. } => {
+            counters.reset(*slot);
+        }
         ObjectBody::Quota { cell, .. } => {
             if let Cell::Quota(quota) = &*cell.cell {
                 quota.reset();

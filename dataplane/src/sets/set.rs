@@ -1,0 +1,501 @@
+//! A set: its specification, its contents for every generation that still has readers, its slots.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::bitmap::{self, Bitmap};
+use super::boxes::Boxes;
+use super::change::Change;
+use super::dynamic::{Dynamic, Edit};
+use super::element::{Element, Key};
+use super::error::SetError;
+use super::hash::Hash;
+use super::hashing::{Hasher, split_mix};
+use super::interval::Interval;
+use super::prefix::Prefix;
+use super::slots::Slots;
+use super::spec::{Layout, MAX_WORDS, SetSpec, Shape};
+use super::structure::Structure;
+use super::view::OwnView;
+
+/// What adding an element did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is new.
+    Added,
+    /// It was there, with the same data; its timeout is as it was unless refreshing was asked for.
+    Existed,
+}
+
+/// What a packet's change of an element did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Whether the element is new.
+    pub outcome: Outcome,
+    /// Its slot, 0 if it has none.
+    pub slot: u32,
+}
+
+/// One state of a persistent structure, and the catch-all beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Root {
+    pub(super) body: Box<dyn Structure>,
+    pub(super) catch_all: Option<Arc<[u32]>>,
+}
+
+/// What a generation sees. Its root is replaced only by one that means the same (sweeping), or, in a
+/// set that packets write, by one that all generations see.
+#[derive(Debug)]
+pub(super) struct Version {
+    pub(super) root: ArcSwap<Root>,
+}
+
+#[derive(Debug)]
+pub(super) enum Store {
+    Table {
+        table: Box<Dynamic>,
+        catch_all: ArcSwapOption<Vec<u32>>,
+    },
+    Versions(ArcSwap<Version>),
+}
+
+/// What only writers need.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    cursor: u64,
+    chance: u64,
+    /// Slots to give back once the root, and all before it, have no reader.
+    retired: VecDeque<(Weak<Root>, Vec<u32>)>,
+}
+
+/// A set or map with everything that belongs to it.
+#[derive(Debug)]
+pub struct Set {
+    pub(super) spec: SetSpec,
+    pub(super) layout: Layout,
+    pub(super) slots: Arc<Slots>,
+    pub(super) store: Store,
+    pub(super) changing: AtomicBool,
+    writer: Mutex<Writer>,
+}
+
+fn structure(
+    shape: &Shape,
+    layout: &Layout,
+    hasher: Hasher,
+) -> Result<Box<dyn Structure>, SetError> {
+    let (words, tail) = (layout.key, layout.tail);
+    Ok(match shape {
+        Shape::Exact { .. } => Box::new(Hash::new(hasher, words, tail)),
+        Shape::Bitmap { first, last } => {
+            if first > last || last - first >= bitmap::MOST {
+                return Err(SetError::Key("a bitmap has 1 to 65536 numbers"));
+            }
+            Box::new(Bitmap::new(*first, *last, tail))
+        }
+        Shape::Prefix { .. } => match words {
+            1 => Box::new(Prefix::<u32>::new(words, tail)),
+            2 => Box::new(Prefix::<u64>::new(words, tail)),
+            4 => Box::new(Prefix::<u128>::new(words, tail)),
+            _ => return Err(SetError::Key("prefixes have 1, 2 or 4 words")),
+        },
+        Shape::Interval { .. } => match words {
+            1 => Box::new(Interval::<u32>::new(words, tail)),
+            2 => Box::new(Interval::<u64>::new(words, tail)),
+            3 | 4 => Box::new(Interval::<u128>::new(words, tail)),
+            _ => return Err(SetError::Key("intervals have 1 to 4 words")),
+        },
+        Shape::Boxes { fields, nested } => {
+            if fields.iter().any(|&field| field == 0 || field > 4) {
+                return Err(SetError::Key("fields of intervals have 1 to 4 words"));
+            }
+            Box::new(Boxes::new(fields.clone(), *nested, tail))
+        }
+    })
+}
+
+impl Set {
+    /// An empty set. `seed` makes its hashing secret; it should be random.
+    ///
+    /// # Errors
+    /// When the shape is not one that exists (word counts, bitmap range).
+    pub fn new(spec: SetSpec, seed: u64) -> Result<Arc<Self>, SetError> {
+        let layout = Layout::of(&spec);
+        if layout.key == 0 || layout.key > MAX_WORDS || layout.data > MAX_WORDS {
+            return Err(SetError::Key("keys and data have 1 to 16 words"));
+        }
+        let slots = Arc::new(Slots::new(spec.initial_state.len()));
+        let hasher = Hasher::new(seed);
+        let store = if spec.dynamic && matches!(spec.shape, Shape::Exact { .. }) {
+            let table = Dynamic::new(hasher, layout, Arc::clone(&slots), spec.size, spec.forceadd);
+            Store::Table {
+                table: Box::new(table),
+                catch_all: ArcSwapOption::empty(),
+            }
+        } else {
+            let root = Root {
+                body: structure(&spec.shape, &layout, hasher)?,
+                catch_all: None,
+            };
+            Store::Versions(ArcSwap::from_pointee(Version {
+                root: ArcSwap::from_pointee(root),
+            }))
+        };
+        let writer = Mutex::new(Writer {
+            chance: seed,
+            ..Writer::default()
+        });
+        Ok(Arc::new(Self {
+            spec,
+            layout,
+            slots,
+            store,
+            changing: AtomicBool::new(false),
+            writer,
+        }))
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &SetSpec {
+        &self.spec
+    }
+
+    /// Its committed contents, for the next generation.
+    pub fn view(self: &Arc<Self>) -> OwnView {
+        let version = match &self.store {
+            Store::Table { .. } => None,
+            Store::Versions(current) => Some(current.load_full()),
+        };
+        OwnView {
+            set: Arc::clone(self),
+            version,
+        }
+    }
+
+    /// Opens a change. Nobody sees it before [`Change::commit`]; dropping it undoes it.
+    ///
+    /// # Errors
+    /// [`SetError::Busy`] while another one is open.
+    pub fn begin(self: &Arc<Self>, now_ns: u64) -> Result<Change, SetError> {
+        if self.changing.swap(true, Ordering::Acquire) {
+            return Err(SetError::Busy);
+        }
+        Ok(Change::new(Arc::clone(self), now_ns))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes slots that belong to nobody once `old` and all roots before it have no reader.
+    pub(super) fn retire(&self, writer: &mut Writer, old: Arc<Root>, freed: Vec<u32>) {
+        writer.retired.push_back((Arc::downgrade(&old), freed));
+        drop(old);
+        while writer
+            .retired
+            .front()
+            .is_some_and(|(root, _)| root.strong_count() == 0)
+        {
+            if let Some((_, freed)) = writer.retired.pop_front() {
+                self.slots.give_back(&freed);
+            }
+        }
+    }
+
+    /// Looks at about `budget` elements and gives back the memory of those that have expired: call it
+    /// now and then with a budget that takes less time than a packet may wait. Yields how many went.
+    /// Does nothing while a change of the set is open.
+    pub fn sweep(&self, now_ns: u64, budget: usize) -> usize {
+        if self.layout.timed.is_none() {
+            return 0;
+        }
+        match &self.store {
+            Store::Table { table, .. } => table.sweep(now_ns, budget),
+            Store::Versions(current) => self.sweep_version(&current.load_full(), now_ns, budget),
+        }
+    }
+
+    fn sweep_version(&self, version: &Version, now_ns: u64, budget: usize) -> usize {
+        if self.changing.swap(true, Ordering::Acquire) {
+            return 0;
+        }
+        let mut writer = self.lock();
+        let old = version.root.load_full();
+        let mut gone: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
+        let mut freed = Vec::new();
+        writer.cursor = old.body.near(writer.cursor, budget, &mut |row| {
+            if self.layout.expired(row.tail, now_ns) {
+                gone.push((row.low.to_vec(), row.high.to_vec()));
+                freed.push(self.layout.slot(row.tail));
+            }
+        });
+        if !gone.is_empty() {
+            let mut root = Root::clone(&old);
+            for (low, high) in &gone {
+                root.body.remove(low, high);
+            }
+            version.root.store(Arc::new(root));
+            self.retire(&mut writer, old, freed);
+        }
+        self.changing.store(false, Ordering::Release);
+        gone.len()
+    }
+
+    /// The tail of an element, and when it expires.
+    pub(super) fn tail_of(
+        &self,
+        element: &Element,
+        now_ns: u64,
+    ) -> Result<(Vec<u32>, u64), SetError> {
+        self.fits(element)?;
+        let timeout = element
+            .timeout_ns
+            .or(self.spec.default_timeout_ns)
+            .unwrap_or(0);
+        let forever = if timeout == 0 {
+            u64::MAX
+        } else {
+            now_ns.saturating_add(timeout)
+        };
+        let expires = element.expires_ns.unwrap_or(forever);
+        let mut tail = vec![0; self.layout.tail];
+        tail[..self.layout.data].copy_from_slice(&element.data);
+        self.layout.set_expires(&mut tail, expires);
+        self.layout.set_timeout(&mut tail, timeout);
+        if let Some(at) = self.layout.nomatch {
+            tail[at] = u32::from(element.nomatch);
+        }
+        if let Some(at) = self.layout.slot
+            && (!self.spec.initial_state.is_empty() || element.comment.is_some())
+        {
+            let state = if element.state.is_empty() {
+                &self.spec.initial_state
+            } else {
+                &element.state
+            };
+            tail[at] = self.slots.take(state, element.comment.clone());
+        }
+        Ok((tail, expires))
+    }
+
+    /// Whether the element has what the set asks for, and nothing else.
+    fn fits(&self, element: &Element) -> Result<(), SetError> {
+        if let Key::Range { low, high } = &element.key
+            && (low.len() != self.layout.key || high.len() != self.layout.key)
+        {
+            return Err(SetError::Key("another number of words"));
+        }
+        if element.data.len() != self.layout.data {
+            return Err(SetError::Element("another number of data words"));
+        }
+        if self.layout.timed.is_none()
+            && (element.timeout_ns.is_some() || element.expires_ns.is_some())
+        {
+            return Err(SetError::Element("a timeout in a set without timeouts"));
+        }
+        if self.layout.nomatch.is_none() && element.nomatch {
+            return Err(SetError::Element(
+                "an exception in a set without exceptions",
+            ));
+        }
+        if !self.spec.comments && element.comment.is_some() {
+            return Err(SetError::Element("a comment in a set without comments"));
+        }
+        if !element.state.is_empty() && element.state.len() != self.spec.initial_state.len() {
+            return Err(SetError::Element("another number of state words"));
+        }
+        Ok(())
+    }
+
+    /// The element that a tail belongs to.
+    pub(super) fn element(&self, key: Key, tail: &[u32], expires_ns: u64) -> Element {
+        let slot = self.layout.slot(tail);
+        let timeout = self.layout.timeout(tail);
+        Element {
+            key,
+            data: tail[..self.layout.data].iter().copied().collect(),
+            timeout_ns: (timeout > 0).then_some(timeout),
+            expires_ns: (expires_ns != u64::MAX).then_some(expires_ns),
+            state: self
+                .slots
+                .state(slot)
+                .iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect(),
+            comment: if self.spec.comments {
+                self.slots.comment(slot)
+            } else {
+                None
+            },
+            nomatch: self.layout.is_nomatch(tail),
+        }
+    }
+
+    /// Changes one element of a set that packets write, seen by all generations at once.
+    pub(super) fn edit(
+        &self,
+        low: &[u32],
+        high: &[u32],
+        now_ns: u64,
+        promised: bool,
+        decide: impl FnOnce(Option<(&[u32], u64)>) -> Edit,
+    ) -> Result<(), SetError> {
+        match &self.store {
+            Store::Table { table, .. } => table.edit(low, now_ns, promised, decide),
+            Store::Versions(current) => {
+                let mut writer = self.lock();
+                let version = current.load_full();
+                let old = version.root.load_full();
+                let mut root = Root::clone(&old);
+                let mut freed = Vec::new();
+                self.edit_root(
+                    &mut root,
+                    &mut writer,
+                    (low, high),
+                    now_ns,
+                    promised,
+                    decide,
+                    &mut freed,
+                )?;
+                version.root.store(Arc::new(root));
+                self.retire(&mut writer, old, freed);
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the other half of `edit`")]
+    fn edit_root(
+        &self,
+        root: &mut Root,
+        writer: &mut Writer,
+        (low, high): (&[u32], &[u32]),
+        now_ns: u64,
+        promised: bool,
+        decide: impl FnOnce(Option<(&[u32], u64)>) -> Edit,
+        freed: &mut Vec<u32>,
+    ) -> Result<(), SetError> {
+        let found = root.body.find(low, high).map(<[u32]>::to_vec);
+        let seen = found
+            .as_deref()
+            .map(|tail| (tail, self.layout.expires(tail)));
+        match decide(seen) {
+            Edit::Keep => {}
+            Edit::Refresh { expires_ns } => {
+                if let Some(mut tail) = found {
+                    self.layout.set_expires(&mut tail, expires_ns);
+                    root.body.replace(low, high, &tail);
+                }
+            }
+            Edit::Remove => {
+                freed.extend(found.map(|tail| self.layout.slot(&tail)));
+                root.body.remove(low, high);
+            }
+            Edit::Put {
+                mut tail,
+                expires_ns,
+            } => {
+                self.layout.set_expires(&mut tail, expires_ns);
+                if let Some(old) = found {
+                    freed.push(self.layout.slot(&old));
+                    root.body.replace(low, high, &tail);
+                    return Ok(());
+                }
+                if !promised && self.is_full(root.body.len()) {
+                    self.make_room(root, writer, now_ns, freed)?;
+                }
+                self.insert_over(root, (low, high), &tail, now_ns, freed)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self, len: usize) -> bool {
+        self.spec.size.is_some_and(|size| len >= size as usize)
+    }
+
+    /// Puts an element in; expired ones that overlap with it give way.
+    pub(super) fn insert_over(
+        &self,
+        root: &mut Root,
+        (low, high): (&[u32], &[u32]),
+        tail: &[u32],
+        now_ns: u64,
+        freed: &mut Vec<u32>,
+    ) -> Result<(), SetError> {
+        match root.body.insert(low, high, tail) {
+            Err(SetError::Overlap) if self.layout.timed.is_some() => {
+                let mut expired: Vec<(Vec<u32>, Vec<u32>, u32)> = Vec::new();
+                root.body.overlapping(low, high, &mut |row| {
+                    if self.layout.expired(row.tail, now_ns) {
+                        expired.push((
+                            row.low.to_vec(),
+                            row.high.to_vec(),
+                            self.layout.slot(row.tail),
+                        ));
+                    }
+                    true
+                });
+                for (low, high, slot) in expired {
+                    root.body.remove(&low, &high);
+                    freed.push(slot);
+                }
+                root.body.insert(low, high, tail)
+            }
+            other => other,
+        }
+    }
+
+    /// Room in a full structure: expired elements go first, then, with `forceadd`, a random one.
+    pub(super) fn make_room(
+        &self,
+        root: &mut Root,
+        writer: &mut Writer,
+        now_ns: u64,
+        freed: &mut Vec<u32>,
+    ) -> Result<(), SetError> {
+        let mut gone: Vec<(Vec<u32>, Vec<u32>, u32)> = Vec::new();
+        if self.layout.timed.is_some() {
+            writer.cursor = root.body.near(writer.cursor, 1024, &mut |row| {
+                if self.layout.expired(row.tail, now_ns) {
+                    gone.push((
+                        row.low.to_vec(),
+                        row.high.to_vec(),
+                        self.layout.slot(row.tail),
+                    ));
+                }
+            });
+        }
+        if gone.is_empty() && self.spec.forceadd {
+            let at = split_mix(&mut writer.chance);
+            let mut seen = 0;
+            for from in [at, 0] {
+                root.body.near(from, 1, &mut |row| {
+                    seen += 1;
+                    if split_mix(&mut writer.chance).is_multiple_of(seen) {
+                        gone = vec![(
+                            row.low.to_vec(),
+                            row.high.to_vec(),
+                            self.layout.slot(row.tail),
+                        )];
+                    }
+                });
+                if seen > 0 {
+                    break;
+                }
+            }
+        }
+        for (low, high, slot) in &gone {
+            root.body.remove(low, high);
+            freed.push(*slot);
+        }
+        if self.is_full(root.body.len()) {
+            Err(SetError::Full)
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Both sides, their differences, and the smallest case that still shows one.
+
+use super::generate::Case;
+use super::kernel::{KernelBridge, Outcome};
+use super::sluice;
+
+/// What came of one case.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Both sides did the same; with the kernel's outcome.
+    Same(Outcome),
+    /// nft refused the ruleset, and so did sluice, or it is one of the things that sluice takes
+    /// and nft does not.
+    Refused(String),
+    /// A difference, in words.
+    Different(String),
+}
+
+/// Sends one case through both sides.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn compare(kernel: &KernelBridge, case: &Case) -> std::io::Result<Verdict> {
+    let (ruleset, frames) = (case.ruleset(), case.bytes());
+    let judged = match kernel.judge(&ruleset, &frames) {
+        Ok(outcome) => outcome,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Ok(Verdict::Refused(error.to_string()));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match sluice::judge(&ruleset, &frames) {
+        Err(refusal) => {
+            Verdict::Different(format!("sluice refuses what the kernel takes:\n{refusal}"))
+        }
+        Ok(ours) => match difference(&judged, &ours) {
+            None => Verdict::Same(judged),
+            Some(words) => Verdict::Different(words),
+        },
+    })
+}
+
+/// The first difference, in words.
+fn difference(kernel: &Outcome, ours: &Outcome) -> Option<String> {
+    for (side, kernel, ours) in [
+        ("right", &kernel.right, &ours.right),
+        ("left", &kernel.left, &ours.left),
+    ] {
+        for (at, (theirs, ours)) in kernel.iter().zip(ours).enumerate() {
+            if theirs != ours {
+                return Some(format!(
+                    "frame {at} out at the {side} differs\n kernel {}\n sluice {}",
+                    hex(theirs),
+                    hex(ours)
+                ));
+            }
+        }
+        if kernel.len() != ours.len() {
+            return Some(format!(
+                "{side}: kernel sends {} frames, sluice {}",
+                kernel.len(),
+                ours.len()
+            ));
+        }
+    }
+    (kernel.counters != ours.counters).then(|| {
+        format!(
+            "counters differ\n kernel {:?}\n sluice {:?}",
+            kernel.counters, ours.counters
+        )
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes rules, chains, tables and frames away as long as the difference remains.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn shrink(kernel: &KernelBridge, case: &Case) -> std::io::Result<Case> {
+    let mut least = case.clone();
+    loop {
+        let mut smaller = None;
+        for candidate in candidates(&least) {
+            if matches!(compare(kernel, &candidate)?, Verdict::Different(_)) {
+                smaller = Some(candidate);
+                break;
+            }
+        }
+        match smaller {
+            Some(case) => least = case,
+            None => return Ok(least),
+        }
+    }
+}
+
+/// Cases with one thing less, large steps first.
+fn candidates(case: &Case) -> Vec<Case> {
+    let mut candidates = Vec::new();
+    let half = case.frames.len() / 2;
+    if half > 0 {
+        for range in [0..half, half..case.frames.len()] {
+            candidates.push(Case {
+                frames: case.frames[range].to_vec(),
+                ..case.clone()
+            });
+        }
+    }
+    for table in 0..case.tables.len() {
+        let mut less = case.clone();
+        less.tables.remove(table);
+        candidates.push(less);
+        for chain in 0..case.tables[table].chains.len() {
+            let mut less = case.clone();
+            less.tables[table].chains.remove(chain);
+            candidates.push(less);
+            for rule in 0..case.tables[table].chains[chain].rules.len() {
+                let mut less = case.clone();
+                less.tables[table].chains[chain].rules.remove(rule);
+                candidates.push(less);
+            }
+        }
+    }
+    if case.frames.len() <= 8 {
+        for frame in 0..case.frames.len() {
+            let mut less = case.clone();
+            less.frames.remove(frame);
+            candidates.push(less);
+        }
+    }
+    candidates
+}
