@@ -15,6 +15,7 @@ use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
 use super::walk::{Family, Hook};
 use crate::drop_reason::DropReason;
 use crate::packet::headers::Headers;
+use crate::packet::pool::FramePool;
 use crate::packet::{BATCH, Frame};
 use crate::port::PortId;
 use crate::worker::event::{CAPTURE, Event, EventKind, EventQueue};
@@ -238,6 +239,8 @@ pub struct Run<'r, 'q> {
     pub events: &'r EventQueue,
     /// Where copies and answers go.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
+    /// Where their memory comes from.
+    pub pool: &'r mut FramePool,
     /// The base chain.
     pub place: Place,
 }
