@@ -198,12 +198,17 @@ impl Transaction<'_> {
         let (family, table_name) = (table.family, table.name.clone());
         let mut used = Vec::new();
         references::of_rule(&body, &mut |node| used.push(node));
+        // The kernel gives handles before it looks at what the rule names, and never takes them back.
+        let handles = anonymous_handles(&body) + 1;
+        let last = table.last_handle + handles;
+        Arc::make_mut(&mut self.ruleset.tables[index]).last_handle = last;
+        let table = &self.ruleset.tables[index];
         for node in &used {
             check_target(table, node, source)?;
         }
         validate::check_family(&body, family, span)?;
         let demands = validate::demands(&body);
-        let meters = self.make_meters(index, &body, span)?;
+        let meters = self.make_meters(index, &body, last - handles + 1, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used
             .iter()
@@ -226,14 +231,11 @@ impl Transaction<'_> {
             meters.iter().for_each(|meter| drop(table.take_set(meter)));
             return Err(fail);
         }
-        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         if !demands.is_empty()
-            && let Some(known) = table.chain_mut(&chain_name)
+            && let Some(known) = Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
         {
             validate::remember(known, &demands);
         }
-        table.last_handle += anonymous_handles(&body) - meters.len() as u64;
-        let handle = table.give_handle();
         let continued = self
             .removed
             .take_rule(family, &table_name, &chain_name, &body);
@@ -244,7 +246,7 @@ impl Transaction<'_> {
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
-                handle,
+                handle: last,
                 slots,
                 body,
                 line,

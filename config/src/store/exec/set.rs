@@ -213,8 +213,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The sets of a rule's `meter` statements; nothing stays of them when one cannot be made.
-    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, span: Span) -> Done<Vec<Name>> {
+    /// The sets of a rule's `meter` statements, with handles from `first` on; nothing stays of them when one cannot be made.
+    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, first: u64, span: Span) -> Done<Vec<Name>> {
         let mut made = Vec::new();
         for stmt in &body.stmts {
             let Stmt::Meter(meter) = stmt else { continue };
@@ -246,7 +246,7 @@ impl Transaction<'_> {
                 stmts: Vec::new(),
                 comment: None,
             };
-            let handle = table.give_handle();
+            let handle = first + made.len() as u64;
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
             let (id, elements) = match old.filter(|old| old.spec.fits(&spec)) {
