@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
@@ -123,10 +124,8 @@ impl Transaction<'_> {
             }
         }
         self.changed = true;
-        if self.options.echo {
-            let keyword = if insert { "insert" } else { "add" };
-            self.echo_rule(index, &chain_name.value, handle, keyword);
-        }
+        let keyword = if insert { "insert" } else { "add" };
+        self.announce(index, News::Rule { chain: &chain_name.value, handle, keyword });
         Ok(())
     }
 
@@ -284,6 +283,10 @@ impl Transaction<'_> {
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
         let mut stored = self.store_rule(index, chain, body, rule, span)?;
+        // The kernel puts the new rule in under the old one's handle.
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        table.last_handle -= 1;
+        stored.handle = old.handle;
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
@@ -293,6 +296,7 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
+        self.announce(index, News::Rule { chain: &name.value, handle: old.handle, keyword: "add" });
         Ok(())
     }
 
@@ -314,16 +318,13 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.note_deleted(
-            "rule",
-            format!(
+        self.note_deleted("rule", || format!(
                 "delete rule {} {} {} handle {}",
                 chain.family.keyword(),
                 chain.table.value,
                 name.value,
                 old.handle
-            ),
-        );
+            ));
         Ok(())
     }
 

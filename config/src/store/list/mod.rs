@@ -12,8 +12,9 @@ use sluice_dataplane::program::counters::Counters;
 use super::errno::Errno;
 use super::exec::{Done, Fail, Listed, refuse, unknown_item};
 use super::live::{self, Live};
-use super::{Chain, Ruleset, Set, Table, slots};
+use super::{Chain, Ruleset, Set, StoredElement, Table, Words, slots};
 use crate::engine::{ListOptions, Profile};
+use crate::model::print::print_element;
 use crate::model::{Family, ObjectKind, PrintOptions};
 use crate::syntax::ast::{self, Command, ItemRef, Object, Scope, SetKeyword, TableRef, Which};
 use crate::syntax::{Diagnostic, Span};
@@ -286,6 +287,35 @@ impl<'a> Printer<'a> {
         out
     }
 
+    /// What makes a chain a base chain, in one line.
+    pub(super) fn hook(&self, table: &Table, chain: &Chain) -> Option<String> {
+        let mut text = String::new();
+        item::chain_head(table, chain, &self.print, &mut text);
+        chain.base.as_ref()?;
+        text.lines().last().map(|line| line.trim().to_owned())
+    }
+
+    /// The declaration of a set, line by line.
+    pub(super) fn declaration(&self, set: &Set) -> Vec<String> {
+        let terse = PrintOptions { terse: true, ..self.print };
+        let mut text = String::new();
+        element::set(set, &terse, self.now_ns, &mut text);
+        inner_lines(&text)
+    }
+
+    /// An object's properties, line by line.
+    pub(super) fn object_lines(&self, object: &super::Object) -> Vec<String> {
+        let mut text = String::new();
+        object::object(object, self.counters, &self.print, &mut text);
+        inner_lines(&text)
+    }
+
+    /// An element.
+    pub(super) fn element(&self, set: &Set, low: Option<&Words>, element: &StoredElement) -> String {
+        let element = element::model_element(set, low, element, self.now_ns);
+        print_element(&element, &self.print)
+    }
+
     fn chain_declaration(&self, table: &Table, chain: &Chain, out: &mut String) {
         item::chain_head(table, chain, &self.print, out);
         out.push_str("\t}\n");
@@ -361,6 +391,13 @@ impl<'a> Printer<'a> {
     fn flowtable(&self, flowtable: &super::Flowtable, out: &mut String) {
         item::flowtable(flowtable, &self.print, out);
     }
+}
+
+/// The lines between the first and the last one.
+fn inner_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or(&[]);
+    inner.iter().map(|line| line.trim().to_owned()).collect()
 }
 
 fn no_entry(span: Span) -> Fail {
