@@ -16,7 +16,7 @@ impl Parser<'_> {
             return self.meter_rest(Some(name), None);
         }
         if !self.eat_kw(Kw::Add) && !self.eat_kw(Kw::Offload) {
-            return self.fail(&[Kw::Table, Kw::Add, Kw::Offload].map(Tok::Word));
+            return self.fail(&[Tok::Word(Kw::Table)]);
         }
         self.expect(Tok::At)?;
         Ok(StmtKind::FlowAdd(self.string()?))

@@ -414,9 +414,6 @@ impl Parser<'_> {
         let version = match self.peek_kw() {
             Some(Kw::Version) => true,
             Some(Kw::Name) => false,
-            _ if ttl == OsfTtl::Strict => {
-                return self.fail(&[Kw::Version, Kw::Ttl, Kw::Name].map(Tok::Word));
-            }
             _ => return self.fail(&[Kw::Version, Kw::Name].map(Tok::Word)),
         };
         self.next();
