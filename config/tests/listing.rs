@@ -87,8 +87,16 @@ impl Section {
         } else {
             format!("{hook};")
         };
+        let objects: String = OBJECTS
+            .lines()
+            .filter(|l| {
+                let tracker = l.contains(" ct ") || l.contains("synproxy") || l.trim() == "}";
+                !tracker || matches!(self.family(), "ip" | "inet")
+            })
+            .map(|l| format!("{l}\n"))
+            .collect();
         format!(
-            "table {} t {{{OBJECTS}\n chain other {{ }}\n chain c {{\n{hook}\n{rule}\n}}\n}}\n",
+            "table {} t {{{objects}\n chain other {{ }}\n chain c {{\n{hook}\n{rule}\n}}\n}}\n",
             self.family()
         )
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sluice_dataplane::sets::{Column, Element, Hits, Key, LANES, Set, SetError, SetSpec, Shape};
+use sluice_dataplane::sets::{Column, Element, Key, LANES, Places, Set, SetError, SetSpec, Shape};
 
 /// An element as the model has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,10 +220,10 @@ fn check(
     now_ns: u64,
 ) -> Result<(), TestCaseError> {
     let view = set.view();
-    let mut hits = Hits::default();
+    let (mut data, mut places) = ([Column::default()], Places::default());
     for batch in probes.chunks(LANES) {
         let words = batch[0].len();
-        let mut columns: Vec<Column> = vec![[0; LANES]; words];
+        let mut columns: Vec<Column> = vec![Column::default(); words];
         for (lane, probe) in batch.iter().enumerate() {
             for word in 0..words {
                 columns[word][lane] = probe[word];
@@ -237,14 +237,14 @@ fn check(
         };
         // Lanes that are not asked for must not be answered.
         let asked = lanes & 0xfffe_ffff_ffff_fff7;
-        let found = view.lookup(&columns, asked, now_ns, &mut hits);
+        let found = view.lookup(&columns, asked, now_ns, &mut data, &mut places);
         prop_assert_eq!(found & !asked, 0);
         for (lane, probe) in batch
             .iter()
             .enumerate()
             .filter(|&(lane, _)| asked >> lane & 1 == 1)
         {
-            let got = (found >> lane & 1 == 1).then(|| hits.data[0][lane]);
+            let got = (found >> lane & 1 == 1).then(|| data[0][lane]);
             prop_assert_eq!(
                 got,
                 model.look_up(probe, now_ns),

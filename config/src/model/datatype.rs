@@ -33,6 +33,8 @@ pub enum Base {
 pub enum Radix {
     /// Decimal.
     Decimal,
+    /// Hexadecimal without leading zeroes.
+    Hex,
     /// Hexadecimal, as wide as the type (`0x0800`).
     HexPadded,
     /// The type has a spelling of its own (addresses, times).
@@ -80,6 +82,8 @@ macro_rules! types {
 types! {
     /// Any number; the expression gives its size.
     Integer = "integer", "integer", 0, Host, Integer, Decimal, false, &[];
+    /// A number of `@base,offset,length`, spelled in hexadecimal.
+    RawInteger = "integer", "integer", 0, Host, Integer, Hex, false, &[];
     /// Several values side by side.
     Concat = "concatenation", "concatenation", 0, Host, Integer, Decimal, false, &[];
     /// Text.
@@ -87,7 +91,7 @@ types! {
     /// accept, drop, jump ...
     Verdict = "verdict", "netfilter verdict", 0, Host, Verdict, Special, false, &[];
     /// Flags without names.
-    Bitmask = "bitmask", "bitmask", 0, Host, Bitmask, Decimal, false, &[];
+    Bitmask = "bitmask", "bitmask", 0, Host, Bitmask, Hex, false, &[];
     /// ipv4 or ipv6.
     NfProto = "nf_proto", "netfilter protocol", 8, Host, Integer, Decimal, false, symbols::NF_PROTO;
     /// Link layer address of any kind.
@@ -109,7 +113,7 @@ types! {
     /// ICMP type.
     IcmpType = "icmp_type", "ICMP type", 8, Big, Integer, Decimal, false, symbols::ICMP_TYPE;
     /// TCP flags.
-    TcpFlag = "tcp_flag", "TCP flag", 8, Host, Bitmask, HexPadded, false, symbols::TCP_FLAG;
+    TcpFlag = "tcp_flag", "TCP flag", 8, Host, Bitmask, Hex, false, symbols::TCP_FLAG;
     /// DCCP packet type.
     DccpPktType = "dccp_pkttype", "DCCP packet type", 4, Big, Integer, HexPadded, false, symbols::DCCP_PKTTYPE;
     /// Mobility header type.
@@ -129,13 +133,13 @@ types! {
     /// Traffic control class.
     ClassId = "classid", "TC classid", 32, Host, Integer, Special, false, &[];
     /// State of a connection.
-    CtState = "ct_state", "conntrack state", 32, Host, Bitmask, HexPadded, false, symbols::CT_STATE;
+    CtState = "ct_state", "conntrack state", 32, Host, Bitmask, Hex, false, symbols::CT_STATE;
     /// Direction within a connection.
     CtDir = "ct_dir", "conntrack direction", 8, Host, Integer, Decimal, false, symbols::CT_DIR;
     /// Status bits of a connection.
-    CtStatus = "ct_status", "conntrack status", 32, Host, Bitmask, HexPadded, false, symbols::CT_STATUS;
+    CtStatus = "ct_status", "conntrack status", 32, Host, Bitmask, Hex, false, symbols::CT_STATUS;
     /// Event bits of a connection.
-    CtEvent = "ct_event", "conntrack event bits", 32, Host, Bitmask, HexPadded, false, symbols::CT_EVENT;
+    CtEvent = "ct_event", "conntrack event bits", 32, Host, Bitmask, Hex, false, symbols::CT_EVENT;
     /// Labels of a connection: bits.
     CtLabel = "ct_label", "conntrack label", 128, Host, Bitmask, Special, false, &[];
     /// ICMP code.
@@ -159,7 +163,7 @@ types! {
     /// Differentiated services code point.
     Dscp = "dscp", "Differentiated Services Code Point", 6, Big, Integer, HexPadded, false, symbols::DSCP;
     /// Explicit congestion notification.
-    Ecn = "ecn", "Explicit Congestion Notification", 2, Big, Integer, HexPadded, false, symbols::ECN;
+    Ecn = "ecn", "Explicit Congestion Notification", 2, Big, Integer, Hex, false, symbols::ECN;
     /// Type of a route or address.
     FibAddrType = "fib_addrtype", "fib address type", 32, Host, Integer, Decimal, false, symbols::FIB_ADDRTYPE;
     /// exists or missing.

@@ -102,6 +102,11 @@ pub fn sort(elements: &mut [Element], interval: bool) {
     if interval && concat {
         return;
     }
+    let flags = elements.first().is_some_and(|e| e.key.ty.is_bitmask());
+    if flags && elements.iter().all(|e| e.data.is_none()) {
+        // Words of flags with the same first flag come out as the kernel gives them: the last first.
+        elements.reverse();
+    }
     elements.sort_by_cached_key(|e| sort_key(&e.key, interval));
 }
 

@@ -7,6 +7,7 @@
 //! Limits: one value has at most 128 bits; wider ones are concatenations or are refused.
 
 pub mod check;
+pub mod construct;
 pub mod datatype;
 pub mod elements;
 pub mod expr;

@@ -25,9 +25,7 @@ pub fn type_of(field: HeaderField) -> (TypeId, ByteOrder) {
             TypeId::EtherType
         }
         F::ArpOperation => TypeId::ArpOp,
-        F::ArpSaddrIp | F::ArpDaddrIp | F::IpSaddr | F::IpDaddr | F::IgmpGroup | F::IcmpGateway => {
-            TypeId::Ipv4Addr
-        }
+        F::ArpSaddrIp | F::ArpDaddrIp | F::IpSaddr | F::IpDaddr => TypeId::Ipv4Addr,
         F::IpDscp | F::Ip6Dscp => TypeId::Dscp,
         F::IpEcn | F::Ip6Ecn => TypeId::Ecn,
         F::IpProtocol | F::Ip6Nexthdr | F::AhNexthdr | F::CompNexthdr => TypeId::InetProto,

@@ -64,6 +64,9 @@ pub(super) enum Edit {
     Remove,
 }
 
+/// Is handed key, tail and expiry of an element.
+pub(super) type EachEntry<'a> = dyn FnMut(&[u32], &[u32], u64) + 'a;
+
 /// Where sweeping and eviction go on.
 #[derive(Debug, Default)]
 struct Writer {
@@ -742,7 +745,7 @@ impl Dynamic {
 
     /// All elements: key, tail, expiry. Elements that come or go meanwhile may or may not be among
     /// them; every other one is, once.
-    pub(super) fn for_each(&self, each: &mut dyn FnMut(&[u32], &[u32], u64)) {
+    pub(super) fn for_each(&self, each: &mut EachEntry<'_>) {
         let guard = epoch::pin();
         let directory = self.directory(&guard);
         // The prefix of the hash that has been listed: pages may split and merge under our eyes.

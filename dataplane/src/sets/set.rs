@@ -56,7 +56,7 @@ pub(super) struct Version {
 #[derive(Debug)]
 pub(super) enum Store {
     Table {
-        table: Dynamic,
+        table: Box<Dynamic>,
         catch_all: ArcSwapOption<Vec<u32>>,
     },
     Versions(ArcSwap<Version>),
@@ -132,7 +132,7 @@ impl Set {
         let store = if spec.dynamic && matches!(spec.shape, Shape::Exact { .. }) {
             let table = Dynamic::new(hasher, layout, Arc::clone(&slots), spec.size, spec.forceadd);
             Store::Table {
-                table,
+                table: Box::new(table),
                 catch_all: ArcSwapOption::empty(),
             }
         } else {
@@ -194,11 +194,14 @@ impl Set {
     pub(super) fn retire(&self, writer: &mut Writer, old: Arc<Root>, freed: Vec<u32>) {
         writer.retired.push_back((Arc::downgrade(&old), freed));
         drop(old);
-        while let Some((_, freed)) = writer
+        while writer
             .retired
-            .pop_front_if(|(root, _)| root.strong_count() == 0)
+            .front()
+            .is_some_and(|(root, _)| root.strong_count() == 0)
         {
-            self.slots.give_back(&freed);
+            if let Some((_, freed)) = writer.retired.pop_front() {
+                self.slots.give_back(&freed);
+            }
         }
     }
 
@@ -472,7 +475,7 @@ impl Set {
             for from in [at, 0] {
                 root.body.near(from, 1, &mut |row| {
                     seen += 1;
-                    if split_mix(&mut writer.chance) % seen == 0 {
+                    if split_mix(&mut writer.chance).is_multiple_of(seen) {
                         gone = vec![(
                             row.low.to_vec(),
                             row.high.to_vec(),

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use super::dynamic::Edit;
 use super::element::{Element, Key, Words};
 use super::error::SetError;
-use super::hits::{Column, Hits, Lanes, Sink};
+use super::hits::{Column, LANES, Lanes, Places, Sink};
 use super::set::{Outcome, Set, Store, Touched, Version};
 use super::structure::Row;
 
@@ -29,16 +29,25 @@ impl OwnView {
     }
 
     /// Looks up the key of every lane in `lanes`: `columns` has the words of the key, most
-    /// significant first, as many as the set's keys have. Yields the lanes that match; for them
-    /// `hits` has data and slot.
-    pub fn lookup(&self, columns: &[&Column], lanes: u64, now_ns: u64, hits: &mut Hits) -> u64 {
+    /// significant first, as many as the set's keys have. Yields the lanes that match; for them the
+    /// columns of `data` have the data of the element found (as many as there are; other lanes stay
+    /// as they are), and `places` its slot.
+    pub fn lookup(
+        &self,
+        columns: &[&Column],
+        lanes: u64,
+        now_ns: u64,
+        data: &mut [Column],
+        places: &mut Places,
+    ) -> u64 {
         if columns.len() != self.set.layout.key || lanes == 0 {
             return 0;
         }
         let mut sink = Sink {
             layout: self.set.layout,
             now_ns,
-            hits,
+            data,
+            slots: &mut places.slots,
         };
         match (&self.set.store, &self.version) {
             (Store::Table { table, catch_all }, _) => {
@@ -295,16 +304,11 @@ impl OwnView {
 
     /// The data of an element that holds a key, if it is in the set; for control, one key at a time.
     pub fn lookup_one(&self, key: &[u32], now_ns: u64) -> Option<Words> {
-        let columns: Vec<Column> = key.iter().map(|&word| [word; super::LANES]).collect();
+        let columns: Vec<Column> = key.iter().map(|&word| Column([word; LANES])).collect();
         let columns: Vec<&Column> = columns.iter().collect();
-        let mut hits = Hits::default();
-        let found = self.lookup(&columns, 1, now_ns, &mut hits);
-        (found == 1).then(|| {
-            hits.data[..self.set.layout.data]
-                .iter()
-                .map(|column| column[0])
-                .collect()
-        })
+        let mut data = vec![Column::default(); self.set.layout.data];
+        let found = self.lookup(&columns, 1, now_ns, &mut data, &mut Places::default());
+        (found == 1).then(|| data.iter().map(|column| column[0]).collect())
     }
 }
 

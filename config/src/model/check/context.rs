@@ -46,6 +46,10 @@ struct Layer {
 
 impl Layer {
     fn set(&mut self, proto: Proto) {
+        self.now = Some(proto);
+    }
+
+    fn add(&mut self, proto: Proto) {
         if !self.seen.contains(&proto) {
             self.seen.push(proto);
         }
@@ -98,6 +102,12 @@ impl Context {
     /// What is known about a layer.
     pub(crate) fn at(&self, base: PayloadBase) -> Option<Proto> {
         self.layers[index(base)].now
+    }
+
+    /// What is known about a layer if nothing else was said of it.
+    pub(crate) fn certain(&self, base: PayloadBase) -> Option<Proto> {
+        let layer = &self.layers[index(base)];
+        layer.now.filter(|_| layer.seen.len() < 2)
     }
 
     /// A protocol that contradicts this one at a layer with several.
@@ -165,7 +175,7 @@ impl Context {
     /// `meta l4proto`.
     pub(crate) fn learn_l4proto(&mut self, value: u128) {
         let proto = protocol::transport_of(value).map_or(Proto::Unknown, Proto::Known);
-        self.layers[2].set(proto);
+        self.layers[2].add(proto);
     }
 
     /// A header's own protocol field.
@@ -181,10 +191,12 @@ impl Context {
             },
             Header::Ip | Header::Ip6 | Header::Ah | Header::Comp => {
                 if let Some(upper) = protocol::transport_of(value) {
-                    self.layers[2].set(Proto::Known(upper));
+                    self.layers[2].add(Proto::Known(upper));
                 }
             }
-            Header::Icmp | Header::Icmpv6 => self.icmp_type = value as u8,
+            // A reply's type counts as that of its request: 0 would mean that nothing is known.
+            Header::Icmp => self.icmp_type = if value == 0 { 8 } else { value as u8 },
+            Header::Icmpv6 => self.icmp_type = if value == 129 { 128 } else { value as u8 },
             _ => {}
         }
     }

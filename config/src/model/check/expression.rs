@@ -1,7 +1,8 @@
 //! Expressions: constants by the type that is expected, loads, operations.
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
-use super::super::expr::{ChainRef, Expr, ExprKind, KeyPart, Verdict};
+use super::super::expr::{ChainRef, Expr, ExprKind, KeyPart, MetaKey, Verdict};
+use super::super::rule::Family;
 use super::constant;
 use super::load::{expr, meta_expr};
 use super::{Checked, Checker, Want, describe, fail, parts_of};
@@ -33,6 +34,9 @@ impl Checker<'_> {
             Ast::IpOption(option) => self.ip_option(*option, span),
             Ast::SctpChunk(chunk) => Ok(self.sctp_chunk(*chunk)),
             Ast::DccpOption(_) => fail(span, "dccp options are not supported"),
+            Ast::Meta(MetaKey::Nfproto) if self.cx.family != Family::Inet => {
+                fail(span, "meta nfproto is only useful in the inet family")
+            }
             Ast::Meta(key) => Ok(meta_expr(*key)),
             Ast::Ct(ct) => self.ct(*ct, span),
             Ast::Fib(fib) => self.fib(*fib, span),
@@ -202,12 +206,10 @@ impl Checker<'_> {
         if a > b && low.ty != TypeId::Hour {
             return fail(span, "Range has zero or negative size");
         }
-        let kind = if a == b {
-            ExprKind::Value(a)
-        } else {
-            ExprKind::Range { lo: a, hi: b }
-        };
-        Ok(Expr { kind, ..low })
+        Ok(Expr {
+            kind: ExprKind::Range { lo: a, hi: b },
+            ..low
+        })
     }
 
     fn concat(&mut self, parts: &[ast::Expr], span: Span, want: &Want) -> Checked<Expr> {
@@ -361,7 +363,10 @@ pub(crate) fn same_types(a: &[KeyPart], b: &[KeyPart]) -> bool {
 
 /// Numbers without a meaning of their own.
 fn loose(ty: TypeId) -> bool {
-    matches!(ty, TypeId::Integer | TypeId::TcpOptKind | TypeId::Boolean)
+    matches!(
+        ty,
+        TypeId::Integer | TypeId::RawInteger | TypeId::TcpOptKind | TypeId::Boolean
+    )
 }
 
 /// The parts of an expression against those that were expected.

@@ -317,9 +317,6 @@ impl Checker<'_> {
                 ),
             );
         }
-        if self.has_icmp_type(types) {
-            return Ok(());
-        }
         let of = if field.header() == Header::Icmp {
             HeaderField::IcmpType
         } else {
@@ -339,31 +336,6 @@ impl Checker<'_> {
             implicit: true,
         }));
         Ok(())
-    }
-
-    /// Whether the rule compares the ICMP type with just these (type 0 leaves no other trace).
-    fn has_icmp_type(&self, types: &[u8]) -> bool {
-        self.out.iter().any(|stmt| match stmt {
-            Stmt::Match(Match {
-                left,
-                op: RelOp::Eq,
-                right,
-                ..
-            }) => {
-                let is_type = matches!(
-                    &left.kind,
-                    ExprKind::Payload(Payload {
-                        field: Some(HeaderField::IcmpType | HeaderField::Icmpv6Type),
-                        ..
-                    })
-                );
-                is_type
-                    && right
-                        .value()
-                        .is_some_and(|v| types.iter().any(|t| u128::from(*t) == v))
-            }
-            _ => false,
-        })
     }
 
     /// IPv6 extension headers.
@@ -399,23 +371,7 @@ impl Checker<'_> {
             ExtProto::Dst => 60,
             ExtProto::Mh => 135,
         };
-        // A routing header's fields mean something only with its type.
-        let rt_type = match proto {
-            ExtProto::Rt0 => Some(0),
-            ExtProto::Rt2 => Some(2),
-            ExtProto::Srh => Some(4),
-            _ => None,
-        };
-        if let (Some(value), false) = (rt_type, present) {
-            let left = self.exthdr(
-                ExthdrName::Ip6(ExtHeader::Field(ExtField::RtType, 1)),
-                kind,
-                (16, 8),
-                TypeId::Integer,
-                false,
-            );
-            self.dependency(left, value);
-        }
+        // The routing header's type is not asked for: nft leaves that to the rule.
         Ok(self.exthdr(ExthdrName::Ip6(ext), kind, (offset, bits), ty, present))
     }
 
@@ -545,14 +501,7 @@ impl Checker<'_> {
                 _ => {
                     return fail(
                         span,
-                        format!(
-                            "specify either ip or ip6 for address matching, e.g. \"ct {} ip {}\"",
-                            ct.dir.map_or("original", |d| match d {
-                                ast::CtDir::Original => "original",
-                                ast::CtDir::Reply => "reply",
-                            }),
-                            if source { "saddr" } else { "daddr" }
-                        ),
+                        "cannot determine ip protocol version, use \"ip saddr\" or \"ip6 saddr\" instead",
                     );
                 }
             }
@@ -701,7 +650,7 @@ impl Checker<'_> {
             requires: Vec::new(),
         };
         Ok(expr(
-            TypeId::Integer,
+            TypeId::RawInteger,
             bits,
             ByteOrder::Big,
             ExprKind::Payload(payload),

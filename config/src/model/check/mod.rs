@@ -11,6 +11,8 @@ mod context;
 mod element;
 mod expression;
 mod load;
+mod order;
+mod raw;
 mod relational;
 mod selector;
 mod set;
@@ -19,6 +21,7 @@ mod translate;
 
 pub use element::{check_data, check_element, check_elements};
 
+use super::construct;
 use super::datatype::{ByteOrder, TypeId};
 use super::expr::{Expr, ExprKind, KeyPart, SetType};
 use super::rule::{Rule, RuleContext};
@@ -35,12 +38,13 @@ pub type Checked<T> = Result<T, Box<Diagnostic>>;
 
 /// Checks a rule in its place.
 pub fn check_rule(rule: &ast::Rule, context: &RuleContext<'_>) -> Checked<Rule> {
-    let mut checker = Checker::new(*context);
-    checker.rule(rule)?;
-    Ok(Rule {
-        stmts: checker.out,
-        comment: rule.comment.as_ref().map(|c| c.value.to_string()),
-    })
+    let typed = Checker::new(*context).finish(rule)?;
+    if let Some(chain) = &context.chain
+        && !construct::allowed(&typed, context.family, chain)
+    {
+        return fail(rule.span, "Could not process rule: Operation not supported");
+    }
+    Ok(typed)
 }
 
 /// Checks the statement of a set declaration or element (counter, limit, quota ...).
@@ -77,6 +81,7 @@ pub(crate) fn fail<T>(span: Span, message: impl Into<String>) -> Checked<T> {
 pub(crate) fn parts_of(expr: &Expr) -> Vec<KeyPart> {
     match &expr.kind {
         ExprKind::Concat(parts) => parts.iter().flat_map(parts_of).collect(),
+        ExprKind::Set(set) => set.key.parts.clone(),
         _ => vec![KeyPart {
             ty: expr.ty,
             bits: expr.bits,
@@ -149,6 +154,8 @@ pub(crate) struct Checker<'a> {
     /// Place of the match that established the network and transport protocols, for complaints.
     learned_at: [Option<Span>; 3],
     stmt_span: Span,
+    /// Within an anonymous chain, which cannot have another.
+    nested: bool,
 }
 
 impl<'a> Checker<'a> {
@@ -159,7 +166,16 @@ impl<'a> Checker<'a> {
             out: Vec::new(),
             learned_at: [None; 3],
             stmt_span: Span::default(),
+            nested: false,
         }
+    }
+
+    fn finish(mut self, rule: &ast::Rule) -> Checked<Rule> {
+        self.rule(rule)?;
+        Ok(Rule {
+            stmts: order::by_place(self.out),
+            comment: rule.comment.as_ref().map(|c| c.value.to_string()),
+        })
     }
 
     fn rule(&mut self, rule: &ast::Rule) -> Checked<()> {

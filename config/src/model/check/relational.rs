@@ -1,11 +1,11 @@
 //! Comparisons: what `left op right` means by the kinds of both, in the form the kernel holds.
 
 use super::super::datatype::TypeId;
-use super::super::expr::{BinOp, Expr, ExprKind};
+use super::super::expr::{BinOp, CtKey, Expr, ExprKind, MetaKey, PayloadBase};
 use super::super::stmt::{Match, RelOp, Stmt};
 use super::binary::{binop, from_mask_xor, mask_xor};
-use super::expression::{all_ones, expect, prefix_mask};
-use super::{Checked, Checker, Want, fail};
+use super::expression::{all_ones, expect, prefix_mask, same_types};
+use super::{Checked, Checker, Want, describe, fail};
 use crate::syntax::ast::{self, ExprKind as Ast, RelationalOp};
 use crate::syntax::{Diagnostic, Span};
 
@@ -59,7 +59,13 @@ impl Checker<'_> {
             );
         }
         let want = Want::like(&l);
-        let r = self.expr(right, &want_of_right(&l, right, &want))?;
+        let untyped = is_port(&l) && self.proto.at(PayloadBase::Transport).is_none();
+        let want = if untyped {
+            Want::any()
+        } else {
+            want_of_right(&l, right, &want)
+        };
+        let r = self.expr(right, &want)?;
         let (l, r) = as_presence(l, r);
         if !r.is_constant() {
             return fail(
@@ -67,15 +73,37 @@ impl Checker<'_> {
                 "Right hand side of relational expression must be constant",
             );
         }
-        let r = unwrap_single(r);
+        let r = if is_single(right) {
+            unwrap_single(r)
+        } else {
+            r
+        };
+        if matches!(l.kind, ExprKind::Map { .. }) {
+            return Err(Box::new(
+                Diagnostic::error(
+                    left.span,
+                    format!("Relational expression ({}) has constant value", shown(op)),
+                )
+                .with_related(right.span),
+            ));
+        }
+        if matches!(r.kind, ExprKind::Concat(_)) {
+            return Err(Box::new(
+                Diagnostic::error(
+                    left.span,
+                    "Use concatenations with sets and maps, not singleton values",
+                )
+                .with_related(right.span),
+            ));
+        }
+        self.shift_type(&l, right.span, left.span)?;
         if !(l.ty == TypeId::Boolean || r.ty == TypeId::Boolean) {
-            expect(&r, &Want::like(&l), right.span, Some(left.span))?;
+            self.expect_like(&l, &r, right.span, left.span)?;
         }
         if l.ty == TypeId::Boolean && r.ty != TypeId::Boolean && r.value().is_some_and(|v| v > 1) {
             return fail(right.span, "Value exceeds valid range 0-1");
         }
-        let _ = span;
-        self.compare(op, l, r, right.span, left.span)
+        self.compare(op, l, r, right.span, left.span, span)
     }
 
     fn compare(
@@ -85,6 +113,7 @@ impl Checker<'_> {
         r: Expr,
         right_span: Span,
         left_span: Span,
+        op_span: Span,
     ) -> Checked<()> {
         let rel = match op {
             RelationalOp::Implicit | RelationalOp::Eq => RelOp::Eq,
@@ -110,26 +139,90 @@ impl Checker<'_> {
                         kind_name(&r)
                     ),
                 )
-                .with_related(left_span),
+                .with_related(op_span),
             ));
         }
         if rel == RelOp::Eq {
             self.learn(&l, &r);
-            self.remember(&l, left_span.to(right_span));
+            self.remember(&l, left_span);
         }
+        let (l, r) = super::raw::resolve(l, r, &self.proto);
         let (left, op, right) = canonical(l, rel, r);
+        self.push_match(left, op, right);
+        Ok(())
+    }
+
+    /// `>= a` followed by `<= b` on the same is a range.
+    fn push_match(&mut self, left: Expr, op: RelOp, right: Expr) {
+        if let Some(Stmt::Match(before)) = self.out.last_mut()
+            && (before.op, op) == (RelOp::Gte, RelOp::Lte)
+            && before.left == left
+            && let (Some(lo), Some(hi)) = (before.right.value(), right.value())
+        {
+            before.op = RelOp::Eq;
+            before.right = Expr {
+                kind: ExprKind::Range { lo, hi },
+                ..right
+            };
+            return;
+        }
         self.out.push(Stmt::Match(Match {
             left,
             op,
             right,
             implicit: false,
         }));
-        Ok(())
+    }
+
+    fn expect_like(&self, l: &Expr, r: &Expr, right: Span, left: Span) -> Checked<()> {
+        if let ExprKind::SetRef(name) = &r.kind
+            && let Some(info) = self.cx.scope.set(name)
+        {
+            let want = Want::like(l);
+            if same_types(&want.parts, &info.key.parts) {
+                return Ok(());
+            }
+            return Err(Box::new(
+                Diagnostic::error(
+                    right,
+                    format!(
+                        "datatype mismatch, expected {}, expression has type {}",
+                        describe(&want.parts),
+                        describe(&info.key.parts)
+                    ),
+                )
+                .with_related(left),
+            ));
+        }
+        expect(r, &Want::like(l), right, Some(left))
+    }
+
+    /// A shift makes nft forget the type of what it shifts: only plain numbers can be compared then.
+    fn shift_type(&self, l: &Expr, right: Span, left: Span) -> Checked<()> {
+        let shifts = matches!(
+            l.kind,
+            ExprKind::Binop {
+                op: BinOp::ShiftLeft | BinOp::ShiftRight,
+                ..
+            }
+        );
+        if !shifts || matches!(l.ty, TypeId::Integer | TypeId::RawInteger) {
+            return Ok(());
+        }
+        Err(Box::new(
+            Diagnostic::error(
+                right,
+                format!(
+                    "datatype mismatch, expected {}, expression has type integer",
+                    l.ty.info().description
+                ),
+            )
+            .with_related(left),
+        ))
     }
 
     /// Where the protocols were said, for the complaint of a reject that contradicts them.
     fn remember(&mut self, l: &Expr, span: Span) {
-        use super::super::expr::{MetaKey, PayloadBase};
         let layer = match &l.kind {
             ExprKind::Meta(MetaKey::L4proto) => 2,
             ExprKind::Meta(MetaKey::Nfproto | MetaKey::Protocol) => 1,
@@ -222,6 +315,24 @@ fn as_presence(l: Expr, r: Expr) -> (Expr, Expr) {
     }
 }
 
+/// Ports of a connection have a type once the protocol is known.
+fn is_port(l: &Expr) -> bool {
+    matches!(&l.kind, ExprKind::Ct(ct) if matches!(ct.key, CtKey::ProtoSrc | CtKey::ProtoDst))
+}
+
+/// The operator as nft prints it where it complains.
+fn shown(op: RelationalOp) -> &'static str {
+    if op == RelationalOp::Implicit {
+        "(null)"
+    } else {
+        word(op)
+    }
+}
+
+fn is_single(right: &ast::Expr) -> bool {
+    matches!(&right.value().kind, Ast::Set(elements) if elements.len() == 1)
+}
+
 /// What is expected on the right: usually what is on the left.
 fn want_of_right(l: &Expr, right: &ast::Expr, want: &Want) -> Want {
     match right.value().kind {
@@ -271,7 +382,7 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
         return (l, op, r);
     }
     if let ExprKind::Prefix { value, len } = r.kind
-        && !r.ty.info().prefix
+        && (!r.ty.info().prefix || (r.ty == TypeId::EtherAddr && !len.is_multiple_of(8)))
         && !r.ty.is_string()
         && len > 0
         && r.ty != TypeId::Mark
@@ -290,13 +401,25 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
     let Some(value) = r.value() else {
         return (l, op, r);
     };
+    if let ExprKind::Binop {
+        op: BinOp::ShiftLeft,
+        left,
+        right,
+    } = &l.kind
+        && let Some(by) = right.value()
+        && value.trailing_zeros() as u128 >= by
+    {
+        let kind = ExprKind::Value(value >> by);
+        return ((**left).clone(), op, Expr { kind, ..r });
+    }
     let all = all_ones(l.bits);
     let (operand, mask, xor) = mask_xor(l);
     if mask == all && xor != 0 {
         let kind = ExprKind::Value(value ^ xor);
         return (operand, op, Expr { kind, ..r });
     }
-    if xor == 0 && operand.ty.info().prefix && mask != 0 && value & !mask == 0 {
+    let address = matches!(operand.ty, TypeId::Ipv4Addr | TypeId::Ipv6Addr);
+    if xor == 0 && address && mask != 0 && value & !mask == 0 {
         let len = (mask << (128 - operand.bits)).leading_ones() as u16;
         if prefix_mask(operand.bits, len) == mask && len < operand.bits {
             return (

@@ -121,7 +121,7 @@ pub(crate) fn ip_option(kind: IpOptionKind, field: IpOptionField) -> Option<(u16
         F::Length => (8, 8, TypeId::Integer),
         F::Value if kind == IpOptionKind::Ra => (16, 16, TypeId::Integer),
         F::Ptr if kind != IpOptionKind::Ra => (16, 8, TypeId::Integer),
-        F::Addr if kind != IpOptionKind::Ra => (24, 32, TypeId::Ipv4Addr),
+        F::Addr if kind != IpOptionKind::Ra => (24, 32, TypeId::Integer),
         _ => return None,
     })
 }

@@ -79,15 +79,20 @@ impl Checker<'_> {
         let interval = typed.iter().any(|(e, _)| e.is_interval());
         let concat = want.parts.len() > 1;
         let (list, spans): (Vec<_>, Vec<_>) = typed.into_iter().unzip();
-        let list = if interval && !concat {
+        let list = if interval && !concat && list.len() > 1 {
             normalise(list, data.is_none()).map_err(|overlap| {
                 Box::new(
-                    Diagnostic::error(spans[overlap.second], "conflicting intervals specified")
-                        .with_related(spans[overlap.first]),
+                    Diagnostic::error(spans[overlap.first], "conflicting intervals specified")
+                        .with_related(spans[overlap.second]),
                 )
             })?
         } else {
-            let mut list = distinct(list);
+            let mut list = distinct(list).map_err(|i| {
+                Box::new(Diagnostic::error(
+                    spans[i],
+                    "Could not process rule: File exists",
+                ))
+            })?;
             sort(&mut list, interval);
             list
         };
@@ -192,8 +197,11 @@ impl Checker<'_> {
                 }
                 typed.object = Some(name.to_owned());
             }
-            DataWant::Value { want, .. } => {
+            DataWant::Value { want, interval } => {
                 let e = self.expr(value, want)?;
+                if !interval && Element::plain(e.clone()).is_interval() {
+                    return fail(value.span, "Value must be a singleton");
+                }
                 if !e.is_constant() {
                     return fail(value.span, "Value must be a constant");
                 }
@@ -214,7 +222,7 @@ impl Checker<'_> {
         }
         let data = DataWant::Value {
             want: want.clone(),
-            interval: true,
+            interval: false,
         };
         let (key, map_expr, _) = self.lookup(map, &data, span)?;
         let mut typed = match &map_expr.kind {
@@ -286,11 +294,17 @@ impl Checker<'_> {
     }
 }
 
-/// Without those whose key was there before.
-fn distinct(elements: Vec<Element>) -> Vec<Element> {
-    let mut seen: HashMap<String, ()> = HashMap::new();
-    elements
-        .into_iter()
-        .filter(|e| seen.insert(format!("{:?}", e.key.kind), ()).is_none())
-        .collect()
+/// Without those that were there before; the index of one that says something else of the same key.
+fn distinct(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
+    let mut seen: HashMap<String, (Option<Expr>, Option<String>)> = HashMap::new();
+    let mut out = Vec::with_capacity(elements.len());
+    for (i, element) in elements.into_iter().enumerate() {
+        let data = (element.data.clone(), element.object.clone());
+        match seen.insert(format!("{:?}", element.key.kind), data.clone()) {
+            None => out.push(element),
+            Some(before) if before == data => {}
+            Some(_) => return Err(i),
+        }
+    }
+    Ok(out)
 }

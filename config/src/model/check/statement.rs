@@ -2,7 +2,8 @@
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
 use super::super::expr::{
-    ChainRef, CtKey, Element, Expr, ExprKind, HeaderField, MetaKey, PayloadBase, Verdict,
+    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, HeaderField, MetaKey, PayloadBase,
+    Verdict,
 };
 use super::super::rule::{Family, ObjectKind};
 use super::super::stmt::{
@@ -11,7 +12,7 @@ use super::super::stmt::{
 use super::context::Proto;
 use super::load::{expr, meta_expr};
 use super::set::DataWant;
-use super::{Checked, Checker, Want, check_rule, describe, fail, parts_of, selector};
+use super::{Checked, Checker, Want, describe, fail, parts_of, selector};
 use crate::syntax::ast::{self, ExprKind as Ast, Header, LimitOf, StmtKind};
 use crate::syntax::{Diagnostic, Span};
 
@@ -101,9 +102,20 @@ impl Checker<'_> {
     }
 
     fn anonymous_chain(&mut self, chain: &ast::AnonymousChain) -> Checked<bool> {
+        if self.nested {
+            let start = self.stmt_span.start + 3;
+            let place = Span {
+                start,
+                end: start + 1,
+                ..self.stmt_span
+            };
+            return fail(place, "too many levels of nesting");
+        }
         let mut rules = Vec::with_capacity(chain.rules.len());
         for rule in &chain.rules {
-            rules.push(check_rule(rule, &self.cx)?);
+            let mut inner = Checker::new(self.cx);
+            inner.nested = true;
+            rules.push(inner.finish(rule)?);
         }
         let target = ChainRef::Anonymous(rules);
         let verdict = if chain.goto {
@@ -169,46 +181,51 @@ impl Checker<'_> {
             } else {
                 "flags"
             };
-            return fail(span, format!("{what} and group are mutually exclusive"));
+            return fail(
+                keyword(span, "log"),
+                format!("{what} and group are mutually exclusive"),
+            );
         }
         Ok(Log {
             prefix: log.prefix.as_ref().map(|p| p.value.to_string()),
             group: narrow(log.group.as_ref())?,
-            snaplen: narrow(log.snaplen.as_ref())?,
-            queue_threshold: narrow(log.queue_threshold.as_ref())?,
+            // These belong to a group; without one the kernel does not keep them.
+            snaplen: narrow(log.snaplen.as_ref().filter(|_| log.group.is_some()))?,
+            queue_threshold: narrow(log.queue_threshold.as_ref().filter(|_| log.group.is_some()))?,
             level: log.level.map(|l| l as u8),
             flags: bits,
         })
     }
 
     fn reject(&mut self, reject: &ast::Reject, span: Span) -> Checked<()> {
-        let network = self.proto.at(PayloadBase::Network);
+        let whole = span;
+        let span = keyword(whole, "reject");
         let typed = match reject {
             ast::Reject::Default => self.default_reject(span)?,
             ast::Reject::Icmp(code) => {
+                let place = code.span;
                 let code = self.reject_code(code, TypeId::IcmpCode)?;
-                self.reject_family(Header::Ip, span)?;
+                self.reject_family(Header::Ip, place, span)?;
                 Reject::Icmp(code)
             }
             ast::Reject::Icmpv6(code) => {
+                let place = code.span;
                 let code = self.reject_code(code, TypeId::Icmpv6Code)?;
-                self.reject_family(Header::Ip6, span)?;
+                self.reject_family(Header::Ip6, place, span)?;
                 Reject::Icmpv6(code)
             }
             ast::Reject::Icmpx(code) => {
                 let place = code.span;
                 let code = self.reject_code(code, TypeId::IcmpxCode)?;
                 if matches!(self.cx.family, Family::Ip | Family::Ip6) {
-                    let _ = place;
-                    return fail(
-                        span,
-                        "icmpx reject type can only be used in inet, bridge and netdev tables",
-                    );
+                    return Err(Box::new(
+                        Diagnostic::error(place, "abstracted ICMP unreachable not supported")
+                            .with_related(span),
+                    ));
                 }
-                let _ = network;
                 Reject::Icmpx(code)
             }
-            ast::Reject::TcpReset(at) => {
+            ast::Reject::TcpReset(_) => {
                 match self.proto.at(PayloadBase::Transport) {
                     Some(Proto::Known(Header::Tcp)) => {}
                     None => self.implied(meta_expr(MetaKey::L4proto), 6),
@@ -218,7 +235,6 @@ impl Checker<'_> {
                         if let Some(learned) = self.learned_at[2] {
                             diagnostic = diagnostic.with_related(learned);
                         }
-                        let _ = at;
                         return Err(Box::new(diagnostic));
                     }
                 }
@@ -244,7 +260,7 @@ impl Checker<'_> {
         Ok(match self.cx.family {
             Family::Ip => Reject::Icmp(3),
             Family::Ip6 => Reject::Icmpv6(4),
-            Family::Arp => return fail(span, "cannot use reject in arp tables"),
+            Family::Arp => return fail(span, "cannot use reject with arp"),
             _ => match self.proto.at(PayloadBase::Network) {
                 Some(Proto::Known(Header::Ip)) => Reject::Icmp(3),
                 Some(Proto::Known(Header::Ip6)) => Reject::Icmpv6(4),
@@ -268,21 +284,24 @@ impl Checker<'_> {
     }
 
     /// A reject by one family's messages: the packet must be of that family.
-    fn reject_family(&mut self, header: Header, span: Span) -> Checked<()> {
+    fn reject_family(&mut self, header: Header, span: Span, word: Span) -> Checked<()> {
         match self.proto.at(PayloadBase::Network) {
             Some(Proto::Known(known)) if known == header => Ok(()),
             Some(other) => {
                 let mut diagnostic = Diagnostic::error(
                     span,
-                    format!(
-                        "conflicting protocols specified: {} vs {}",
-                        other.name(),
-                        header.keyword()
-                    ),
+                    match other {
+                        Proto::Known(Header::Ip | Header::Ip6) => {
+                            "conflicting protocols specified: ip vs ip6".to_owned()
+                        }
+                        _ => format!(
+                            "conflicting protocols specified: {} vs {}",
+                            other.name(),
+                            header.keyword()
+                        ),
+                    },
                 );
-                if let Some(learned) = self.learned_at[1] {
-                    diagnostic = diagnostic.with_related(learned);
-                }
+                diagnostic = diagnostic.with_related(self.learned_at[1].unwrap_or(word));
                 Err(Box::new(diagnostic))
             }
             None => {
@@ -319,11 +338,9 @@ impl Checker<'_> {
         let parts = parts_of(&e);
         let generated = matches!(e.kind, ExprKind::Numgen(_) | ExprKind::Hash(_));
         let flags = ty.0.info().base == Base::Bitmask && e.value().is_some();
-        if !generated
-            && !flags
-            && !super::expression::same_types(&want.parts, &parts)
-            && !(ty.0 == TypeId::Integer && parts.len() == 1)
-        {
+        let number = ty.0 == TypeId::Integer && parts.len() == 1;
+        let fits = super::expression::same_types(&want.parts, &parts);
+        if !(generated || flags || number || fits) {
             return Err(Box::new(
                 Diagnostic::error(
                     value.span,
@@ -355,7 +372,7 @@ impl Checker<'_> {
             MetaKey::Secmark | MetaKey::Rtclassid => {
                 return fail(span, format!("meta {} set is not supported", key.keyword()));
             }
-            _ => return fail(span, "unsupported meta key"),
+            _ => return fail(span, "Could not process rule: Operation not supported"),
         }
         let value = self.argument(value, selector::meta(key), span)?;
         Ok(Stmt::MetaSet { key, value })
@@ -372,10 +389,17 @@ impl Checker<'_> {
     }
 
     fn mangle(&mut self, target: &ast::Expr, value: &ast::Expr, span: Span) -> Checked<Stmt> {
+        let place = target.span;
         let target = self.expr(target, &Want::any())?;
-        if !matches!(target.kind, ExprKind::Payload(_) | ExprKind::Exthdr(_)) {
-            return fail(span, "only fields of the packet can be set");
+        match &target.kind {
+            ExprKind::Payload(_) => {}
+            ExprKind::Exthdr(ext) if matches!(ext.name, ExthdrName::Tcp(_)) => {}
+            ExprKind::Exthdr(_) => {
+                return fail(place, "Could not process rule: Operation not supported");
+            }
+            _ => return fail(span, "only fields of the packet can be set"),
         }
+        let target = super::raw::resolve(target.clone(), target, &self.proto).0;
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
         if let ExprKind::Payload(payload) = &target.kind
@@ -465,6 +489,13 @@ impl Checker<'_> {
         element
             .stmts
             .push(super::check_stateful(&meter.stmt, &self.cx)?);
+        let counts = element
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::ConnLimit { .. }));
+        if counts && element.timeout_ms.is_some() {
+            return fail(span, "Could not process rule: Operation not supported");
+        }
         let size = match meter.size {
             Some(size) => u32::try_from(size).ok(),
             None => Some(65_535),
@@ -478,6 +509,14 @@ impl Checker<'_> {
             size,
             element: Box::new(element),
         }))
+    }
+}
+
+/// The first word of a statement, where nft points.
+pub(crate) fn keyword(stmt: Span, word: &str) -> Span {
+    Span {
+        end: stmt.start + word.len() as u32,
+        ..stmt
     }
 }
 
@@ -495,7 +534,7 @@ fn narrow<T: TryFrom<u64>>(value: Option<&crate::syntax::Spanned<u64>>) -> Check
 pub fn check_limit(limit: &ast::Limit, span: Span) -> Checked<Limit> {
     let bytes = limit.of == LimitOf::Bytes;
     if limit.rate == 0 {
-        return fail(span, "limit rate must be > 0");
+        return fail(span, "Could not process rule: Invalid argument");
     }
     Ok(Limit {
         rate: limit.rate,

@@ -49,6 +49,15 @@ impl Checker<'_> {
     }
 
     pub(crate) fn nat(&mut self, nat: &ast::Nat, span: Span) -> Checked<Nat> {
+        let span = super::statement::keyword(
+            span,
+            match nat.kind {
+                NatKind::Snat => "snat",
+                NatKind::Dnat => "dnat",
+                NatKind::Masquerade => "masquerade",
+                NatKind::Redirect => "redirect",
+            },
+        );
         let mut typed = Nat {
             kind: nat.kind,
             family: None,
@@ -113,7 +122,7 @@ impl Checker<'_> {
                 }
                 known
             }
-            _ => return fail(span, "Could not process rule: Operation not supported"),
+            _ => return fail(span, "NAT is only supported for IPv4/IPv6"),
         };
         if let (Some(w), Some(k)) = (written, known)
             && w != k

@@ -74,6 +74,11 @@ impl<'a> Killer<'a> {
             Stmt::Reject(reject) => self.reject(*reject),
             _ => {}
         }
+        if !matches!(stmts[i], Stmt::Match(_)) {
+            // What was matched before another statement is no mere dependency.
+            self.deps = [None; 3];
+            self.icmp_type = None;
+        }
     }
 
     fn element(&mut self, element: &'a Element) {
@@ -174,6 +179,9 @@ impl<'a> Killer<'a> {
     fn reject(&mut self, reject: Reject) {
         match reject {
             Reject::Icmp(_) | Reject::Icmpv6(_) => self.kill(NETWORK),
+            Reject::TcpReset if matches!(self.family, Family::Ip | Family::Ip6) => {
+                self.kill(TRANSPORT);
+            }
             Reject::Icmpx(_) | Reject::TcpReset => {}
         }
     }

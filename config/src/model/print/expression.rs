@@ -127,12 +127,12 @@ fn exthdr(out: &mut String, ext: &Exthdr) {
     let _ = match ext.name {
         ExthdrName::Ip6(ExtHeader::Exists(proto)) => write!(out, "exthdr {}", proto.keyword()),
         ExthdrName::Ip6(ExtHeader::Field(field, index)) => {
-            write!(out, "{} {}", field.header().keyword(), field.keyword()).ok();
             match field {
+                // The kernel keeps offset and length: nft shows the last name of that place.
                 ExtField::Rt0Addr | ExtField::Rt2Addr | ExtField::SrhSid => {
-                    write!(out, "[{index}]")
+                    write!(out, "srh sid[{index}]")
                 }
-                _ => Ok(()),
+                _ => write!(out, "{} {}", field.header().keyword(), field.keyword()),
             }
         }
         ExthdrName::Tcp(option) => {

@@ -14,7 +14,7 @@ pub(super) fn list(
     joint: &str,
     options: &PrintOptions<'_>,
 ) {
-    if ty == TypeId::CtLabel || value == 0 {
+    if ty == TypeId::CtLabel || value == 0 || !has_names(ty) {
         write_value(out, ty, bits, value, options);
         return;
     }

@@ -3,10 +3,10 @@
 use super::super::datatype::TypeId;
 use super::super::expr::{Element, Expr, ExprKind, KeyPart, SetExpr};
 use super::super::rule::PrintOptions;
-use super::super::time;
 use super::expression::expr;
 use super::flags;
 use super::statement;
+use super::value::duration;
 
 /// `{ a, b : c }`.
 pub(super) fn anonymous(out: &mut String, set: &SetExpr, options: &PrintOptions<'_>) {
@@ -55,12 +55,16 @@ pub fn print_elements(key: &[KeyPart], elements: &[Element], options: &PrintOpti
 /// How many elements of a type stand on a line.
 fn per_line(ty: TypeId) -> usize {
     match ty {
-        TypeId::Ipv4Addr => 2,
+        TypeId::Ipv4Addr | TypeId::CtState | TypeId::PktType => 2,
         TypeId::InetProto
         | TypeId::InetService
-        | TypeId::IcmpType
-        | TypeId::Icmpv6Type
+        | TypeId::ArpOp
+        | TypeId::TcpFlag
         | TypeId::Mark
+        | TypeId::Uid
+        | TypeId::Gid
+        | TypeId::IfIndex
+        | TypeId::ClassId
         | TypeId::Integer => 5,
         _ => 1,
     }
@@ -76,11 +80,11 @@ fn write_element(out: &mut String, element: &Element, options: &PrintOptions<'_>
     }
     if let Some(timeout) = element.timeout_ms {
         out.push_str(" timeout ");
-        out.push_str(&time::print_duration_ms(timeout));
+        out.push_str(&duration(timeout, options));
     }
     if let Some(expires) = element.expires_ms.filter(|_| !options.stateless) {
         out.push_str(" expires ");
-        out.push_str(&time::print_duration_ms(expires));
+        out.push_str(&duration(expires, options));
     }
     if let Some(comment) = &element.comment {
         out.push_str(" comment \"");

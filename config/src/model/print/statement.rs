@@ -11,6 +11,7 @@ use super::super::stmt::{
 };
 use super::super::{symbols, time};
 use super::expression::{self, expr};
+use super::value::duration;
 use super::{flags, rule_at};
 
 /// What a statement's text depends on beside itself.
@@ -54,7 +55,7 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
         }
         Stmt::Object { kind, target } => object(out, kind.keyword(), target, options),
         Stmt::Log(l) => log(out, l),
-        Stmt::Reject(r) => reject(out, *r, place.family),
+        Stmt::Reject(r) => reject(out, *r, place.family, options),
         Stmt::Mangle { target, value } => {
             expr(out, target, options);
             out.push_str(" set ");
@@ -163,7 +164,10 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     }
     expr(out, &m.left, options);
     let binop = matches!(m.left.kind, ExprKind::Binop { .. });
-    let bitmask = m.right.ty.is_bitmask() && m.right.value().is_some();
+    let several = m.right.value().is_some_and(|v| !flags::is_single(v));
+    // What is no field of the packet shows its flags one by one.
+    let bars = m.right.ty.is_bitmask() && several && !matches!(m.left.kind, ExprKind::Payload(_));
+    let bitmask = m.right.ty.is_bitmask() && m.right.value().is_some() && !bars;
     out.push_str(match m.op {
         RelOp::Eq if binop || bitmask => " == ",
         RelOp::Eq => " ",
@@ -183,7 +187,10 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
         });
         return;
     }
-    expr(out, &m.right, options);
+    match m.right.value() {
+        Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
+        _ => expr(out, &m.right, options),
+    }
 }
 
 /// The spellings of a match of flags; false if it has none.
@@ -207,7 +214,7 @@ fn flag_match(
             out.push_str(" ! ");
             list(out, mask);
         }
-        (RelOp::Eq | RelOp::Neq, _) if left.ty == TypeId::TcpFlag && !flags::is_single(mask) => {
+        (RelOp::Eq | RelOp::Neq, _) if flags::has_names(left.ty) && !flags::is_single(mask) => {
             expr(out, left, options);
             out.push_str(if op == RelOp::Eq { " " } else { " != " });
             list(out, value);
@@ -383,10 +390,12 @@ fn log(out: &mut String, l: &Log) {
     }
 }
 
-fn reject(out: &mut String, r: Reject, family: Family) {
+fn reject(out: &mut String, r: Reject, family: Family, options: &PrintOptions<'_>) {
     out.push_str("reject");
     let name = |table, code: u8| {
-        symbols::name_of(table, u128::from(code)).map_or_else(|| code.to_string(), str::to_owned)
+        symbols::name_of(table, u128::from(code))
+            .filter(|_| !options.numeric_symbol)
+            .map_or_else(|| code.to_string(), str::to_owned)
     };
     let _ = match r {
         Reject::TcpReset => write!(out, " with tcp reset"),
@@ -499,11 +508,14 @@ fn nat(out: &mut String, n: &Nat, family: Family, options: &PrintOptions<'_>) {
 }
 
 pub(super) fn synproxy(out: &mut String, s: &Synproxy) {
-    if let Some(mss) = s.mss {
-        let _ = write!(out, " mss {mss}");
-    }
-    if let Some(wscale) = s.wscale {
-        let _ = write!(out, " wscale {wscale}");
+    // The kernel has one flag for both.
+    if s.mss.is_some() || s.wscale.is_some() {
+        let _ = write!(
+            out,
+            " mss {} wscale {}",
+            s.mss.unwrap_or(0),
+            s.wscale.unwrap_or(0)
+        );
     }
     if s.timestamp {
         out.push_str(" timestamp");
@@ -547,7 +559,7 @@ fn dynamic_element(out: &mut String, element: &Element, options: &PrintOptions<'
     out.push_str("{ ");
     expr(out, &element.key, options);
     if let Some(timeout) = element.timeout_ms {
-        let _ = write!(out, " timeout {}", time::print_duration_ms(timeout));
+        let _ = write!(out, " timeout {}", duration(timeout, options));
     }
     for s in &element.stmts {
         out.push(' ');

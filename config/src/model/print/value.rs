@@ -24,6 +24,10 @@ pub(super) fn write_value(
     let low32 = value as u32;
     let _ = match ty {
         TypeId::Ipv4Addr => write!(out, "{}", Ipv4Addr::from_bits(low32)),
+        // Addresses that only have an IPv4 part show it as such.
+        TypeId::Ipv6Addr if value >> 32 == 0 && value > 0xffff => {
+            write!(out, "::{}", Ipv4Addr::from_bits(low32))
+        }
         TypeId::Ipv6Addr => write!(out, "{}", Ipv6Addr::from_bits(value)),
         TypeId::EtherAddr | TypeId::LlAddr => {
             ether(out, value, bits);
@@ -42,9 +46,7 @@ pub(super) fn write_value(
             out.push_str(&time::print_duration_ms(value as u64));
             Ok(())
         }
-        TypeId::MetaTime if options.numeric_time => write!(out, "{}", value / 1_000_000_000),
         TypeId::MetaTime => write!(out, "\"{}\"", time::print_date_ns(value as u64)),
-        TypeId::Hour if options.numeric_time => write!(out, "{value}"),
         TypeId::Hour => write!(out, "\"{}\"", time::print_hour_s(low32)),
         TypeId::ClassId => {
             class_id(out, low32);
@@ -76,19 +78,16 @@ pub(super) fn write_value(
 
 fn symbolic(out: &mut String, ty: TypeId, bits: u16, value: u128, options: &PrintOptions<'_>) {
     let info = ty.info();
-    let numeric = match ty {
-        TypeId::Day => options.numeric_time,
-        _ => options.numeric_symbol,
-    };
-    if !numeric && let Some(name) = symbols::name_of(info.symbols, value) {
+    if !options.numeric_symbol
+        && let Some(name) = symbols::name_of(info.symbols, value)
+    {
         let quoted = matches!(ty, TypeId::Day | TypeId::Realm | TypeId::DevGroup);
         let quote = if quoted { "\"" } else { "" };
         let _ = write!(out, "{quote}{name}{quote}");
         return;
     }
     let _ = match info.radix {
-        // A flag word that no flag describes has no width.
-        Radix::HexPadded if ty == TypeId::TcpFlag => write!(out, "0x{value:x}"),
+        Radix::Hex => write!(out, "0x{value:x}"),
         Radix::HexPadded => {
             let digits = usize::from(bits.max(info.bits).div_ceil(8)) * 2;
             write!(out, "0x{value:0digits$x}")
@@ -147,6 +146,15 @@ fn owner(ty: TypeId, value: u128) -> Option<String> {
             let name = fields.next()?;
             (fields.nth(1)? == id).then(|| name.to_owned())
         })
+}
+
+/// A duration: `1h`, or `3600s` with numeric times.
+pub(super) fn duration(ms: u64, options: &PrintOptions<'_>) -> String {
+    if options.numeric_time {
+        format!("{}s", ms / 1000)
+    } else {
+        time::print_duration_ms(ms)
+    }
 }
 
 /// The bytes of a text value, zeroes behind cut off.
