@@ -153,6 +153,9 @@ impl Checker<'_> {
         if part.ty != TypeId::Boolean {
             in_range(value, part.bits, span)?;
         }
+        if let Some(max) = want.max.filter(|max| value > *max) {
+            return fail(span, format!("Value {value} exceeds valid range 0-{max}"));
+        }
         Ok(expr(part.ty, part.bits, part.order, ExprKind::Value(value)))
     }
 
@@ -245,7 +248,13 @@ impl Checker<'_> {
                     "cannot use variable length data types in concat expressions",
                 );
             }
-            typed.push(e);
+            typed.push(match e.kind {
+                ExprKind::Range { lo, hi } if lo == hi => Expr {
+                    kind: ExprKind::Value(lo),
+                    ..e
+                },
+                _ => e,
+            });
         }
         let bits = typed.iter().map(|e| e.bits).sum();
         Ok(expr(

@@ -258,7 +258,10 @@ impl Checker<'_> {
         _span: Span,
     ) -> Checked<(Expr, Expr, Want)> {
         let key = self.expr(&map.key, &Want::any())?;
-        let want = Want::like(&key);
+        let want = Want {
+            max: None,
+            ..Want::like(&key)
+        };
         let value = map.map.value();
         let typed = match &value.kind {
             Ast::Set(elements) => {
