@@ -20,7 +20,7 @@ use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
 use crate::model::{ChainType, Family};
-use crate::store::{Chain, Id, Ruleset, Table};
+use crate::store::{Chain, Elements, Id, Ruleset, Table};
 
 /// Indices without an owner that are tolerated before everything is numbered afresh.
 const IDLE: usize = 65_536;
@@ -114,12 +114,24 @@ impl CompileCache {
 
     /// The runtime set of a named set, and what its elements carry.
     pub fn runtime_set(&self, owner: Id) -> Option<(&Arc<sets::Set>, &[ElementStatement])> {
-        self.sets.runtimes.get(&owner).map(|known| (&known.set, &known.statements[..]))
+        self.sets
+            .runtimes
+            .get(&owner)
+            .map(|known| (&known.set, &known.statements[..]))
+    }
+
+    /// The elements from commands that a named set's runtime set has had.
+    pub fn applied_elements(&self, owner: Id) -> Option<&Elements> {
+        self.sets.runtimes.get(&owner).map(|known| &known.applied)
     }
 
     /// Gives the memory of expired elements back, looking at about `budget` elements of each set.
     pub fn sweep_sets(&self, now_ns: u64, budget: usize) -> usize {
-        self.sets.runtimes.values().map(|known| known.set.sweep(now_ns, budget)).sum()
+        self.sets
+            .runtimes
+            .values()
+            .map(|known| known.set.sweep(now_ns, budget))
+            .sum()
     }
 
     fn idle(&self) -> usize {
