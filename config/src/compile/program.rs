@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::{
-    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, Tables,
+    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, SetId, Tables,
 };
 use sluice_dataplane::sets;
 
@@ -114,12 +114,29 @@ impl CompileCache {
 
     /// The runtime set of a named set, and what its elements carry.
     pub fn runtime_set(&self, owner: Id) -> Option<(&Arc<sets::Set>, &[ElementStatement])> {
-        self.sets.runtimes.get(&owner).map(|known| (&known.set, &known.statements[..]))
+        self.sets
+            .runtimes
+            .get(&owner)
+            .map(|known| (&known.set, &known.statements[..]))
     }
 
     /// Gives the memory of expired elements back, looking at about `budget` elements of each set.
     pub fn sweep_sets(&self, now_ns: u64, budget: usize) -> usize {
-        self.sets.runtimes.values().map(|known| known.set.sweep(now_ns, budget)).sum()
+        self.sets
+            .runtimes
+            .values()
+            .map(|known| known.set.sweep(now_ns, budget))
+            .sum()
+    }
+
+    /// The index of a stored chain.
+    pub(super) fn chain_number(&self, chain: Id) -> Option<ChainId> {
+        self.chains.get(&ChainKey::Stored(chain))
+    }
+
+    /// The index of a named set.
+    pub(super) fn set_number(&self, set: Id) -> Option<SetId> {
+        self.sets.named(set)
     }
 
     fn idle(&self) -> usize {

@@ -10,15 +10,27 @@ fn chain(rules: &str) -> String {
 }
 
 fn frame(name: &str) -> Frame {
-    zoo().into_iter().find(|(one, _)| *one == name).map(|(_, frame)| frame).unwrap()
+    zoo()
+        .into_iter()
+        .find(|(one, _)| *one == name)
+        .map(|(_, frame)| frame)
+        .unwrap()
 }
 
 fn udp(source: [u8; 4], dport: u16) -> Frame {
-    Ip4 { source, ..Ip4::default() }.frame(17, build::udp(1000, dport, b"abcd"), Some(6))
+    Ip4 {
+        source,
+        ..Ip4::default()
+    }
+    .frame(17, build::udp(1000, dport, b"abcd"), Some(6))
 }
 
 fn packets(bench: &Bench, chain: &str) -> Vec<u64> {
-    bench.counts(chain).iter().map(|count| count.packets).collect()
+    bench
+        .counts(chain)
+        .iter()
+        .map(|count| count.packets)
+        .collect()
 }
 
 /// Whether IPv4 header and transport checksums of a frame are right.
@@ -76,7 +88,10 @@ fn jumps_come_back_and_gotos_do_not() {
         }",
     );
     let frames = ["tcp22", "tcp80", "udp53", "udp4789", "ping"].map(frame);
-    assert_eq!(bench.run(&frames).dropped, [false, false, true, true, false]);
+    assert_eq!(
+        bench.run(&frames).dropped,
+        [false, false, true, true, false]
+    );
     assert_eq!(packets(&bench, "ct4"), [1]);
     assert_eq!(packets(&bench, "rest"), [1]);
     assert_eq!(packets(&bench, "c"), [5, 1, 2]);
@@ -96,7 +111,10 @@ fn verdict_maps_judge_and_end_the_rule_on_a_miss() {
         }",
     );
     let frames = ["tcp22", "tcp80", "udp53", "udp4789", "ping"].map(frame);
-    assert_eq!(bench.run(&frames).dropped, [true, false, false, false, false]);
+    assert_eq!(
+        bench.run(&frames).dropped,
+        [true, false, false, false, false]
+    );
     assert_eq!(packets(&bench, "d"), [1]);
     assert_eq!(packets(&bench, "c"), [4]);
 }
@@ -114,8 +132,18 @@ fn header_fields_are_written_with_their_checksums() {
         ("tcp flags set ack", "tcp80", 47, &[0x10]),
         ("tcp window set 7", "tcp80", 48, &[0, 7]),
         ("udp sport set 7", "udp53", 34, &[0, 7]),
-        ("tcp option maxseg size set 1000", "tcp22", 56, &[0x03, 0xe8]),
-        ("ip daddr set ip saddr map { 10.0.0.1 : 9.9.9.9 }", "udp53", 30, &[9, 9, 9, 9]),
+        (
+            "tcp option maxseg size set 1000",
+            "tcp22",
+            56,
+            &[0x03, 0xe8],
+        ),
+        (
+            "ip daddr set ip saddr map { 10.0.0.1 : 9.9.9.9 }",
+            "udp53",
+            30,
+            &[9, 9, 9, 9],
+        ),
     ] {
         let bench = Bench::new(&chain(&format!("{rule} counter")));
         let before = frame(name);
@@ -142,7 +170,11 @@ fn a_write_needs_its_protocol() {
     let bench = Bench::new(&chain("tcp dport set 1 counter"));
     let outcome = bench.run(&[frame("udp53"), frame("frag2"), frame("tcp22")]);
     assert_eq!(outcome.frames[..2], [frame("udp53"), frame("frag2")]);
-    assert_eq!(packets(&bench, "c"), [1], "the rule ends where there is no such header");
+    assert_eq!(
+        packets(&bench, "c"),
+        [1],
+        "the rule ends where there is no such header"
+    );
 }
 
 #[test]
@@ -168,7 +200,10 @@ fn limits_and_quotas_let_so_much_by() {
     let mut bench = Bench::new(&chain(
         "udp dport 53 limit rate 1/hour burst 2 packets counter\n tcp dport 22 quota 100 bytes counter\n tcp dport 80 limit rate over 1/hour burst 1 packets counter",
     ));
-    let frames = ["udp53", "udp53", "udp53", "tcp22", "tcp22", "tcp22", "tcp80", "tcp80"].map(frame);
+    let frames = [
+        "udp53", "udp53", "udp53", "tcp22", "tcp22", "tcp22", "tcp80", "tcp80",
+    ]
+    .map(frame);
     bench.run(&frames);
     assert_eq!(packets(&bench, "c"), [2, 2, 1]);
     bench.advance_ms(3_600_000);
@@ -207,10 +242,18 @@ fn packets_add_elements_that_later_packets_find() {
     );
     let knock = |host| udp([10, 9, 9, host], 1);
     let other = |host| udp([10, 9, 9, host], 9);
-    assert_eq!(bench.run(&[other(1), knock(1), other(1), other(2)]).dropped, [false, false, true, false]);
+    assert_eq!(
+        bench.run(&[other(1), knock(1), other(1), other(2)]).dropped,
+        [false, false, true, false]
+    );
     bench.advance_ms(10_000);
     assert_eq!(bench.run(&[other(1)]).dropped, [false]);
-    assert_eq!(bench.run(&[knock(1), knock(2), knock(3), knock(4), other(4)]).dropped, [false; 5]);
+    assert_eq!(
+        bench
+            .run(&[knock(1), knock(2), knock(3), knock(4), other(4)])
+            .dropped,
+        [false; 5]
+    );
     assert_eq!(packets(&bench, "c"), [1, 4, 0], "a full set ends the rule");
 }
 
@@ -224,7 +267,12 @@ fn every_element_has_its_own_limit() {
           }
         }",
     );
-    let frames = [udp([10, 0, 0, 1], 5), udp([10, 0, 0, 1], 5), udp([10, 0, 0, 1], 6), udp([10, 0, 0, 2], 5)];
+    let frames = [
+        udp([10, 0, 0, 1], 5),
+        udp([10, 0, 0, 1], 5),
+        udp([10, 0, 0, 1], 6),
+        udp([10, 0, 0, 2], 5),
+    ];
     bench.run(&frames);
     assert_eq!(packets(&bench, "c"), [3]);
 }
@@ -244,10 +292,14 @@ fn a_set_changes_between_generations_and_keeps_what_packets_added() {
     );
     bench.run(&[udp([10, 1, 2, 3], 9), udp([10, 2, 2, 3], 1)]);
     assert_eq!(packets(&bench, "c"), [1, 0]);
-    bench.apply("add element ip t fixed { 10.2.0.0/16 }; add element ip t live { 10.3.0.1 }").unwrap();
+    bench
+        .apply("add element ip t fixed { 10.2.0.0/16 }; add element ip t live { 10.3.0.1 }")
+        .unwrap();
     bench.run(&[udp([10, 2, 2, 3], 9), udp([10, 3, 0, 1], 9)]);
     assert_eq!(packets(&bench, "c"), [2, 2]);
-    bench.apply("delete element ip t fixed { 10.1.0.0/16 }").unwrap();
+    bench
+        .apply("delete element ip t fixed { 10.1.0.0/16 }")
+        .unwrap();
     bench.run(&[udp([10, 1, 2, 3], 9)]);
     assert_eq!(packets(&bench, "c"), [2, 2]);
 }
@@ -265,15 +317,24 @@ fn numbers_come_in_turn() {
 
 #[test]
 fn large_anonymous_sets_and_intervals() {
-    let hosts: Vec<String> = (0..200).map(|host| format!("10.7.{}.{}", host / 100, host % 100)).collect();
+    let hosts: Vec<String> = (0..200)
+        .map(|host| format!("10.7.{}.{}", host / 100, host % 100))
+        .collect();
     let nets: Vec<String> = (0..100).map(|net| format!("10.{net}.0.0/16")).collect();
     let bench = Bench::new(&chain(&format!(
         "ip saddr {{ {} }} counter\n ip saddr {{ {} }} counter\n ip saddr . udp dport {{ {} }} counter",
         hosts.join(", "),
         nets.join(", "),
-        nets.iter().map(|net| format!("{net} . 5-9")).collect::<Vec<_>>().join(", "),
+        nets.iter()
+            .map(|net| format!("{net} . 5-9"))
+            .collect::<Vec<_>>()
+            .join(", "),
     )));
-    bench.run(&[udp([10, 7, 1, 99], 7), udp([10, 7, 2, 0], 4), udp([10, 200, 0, 0], 7)]);
+    bench.run(&[
+        udp([10, 7, 1, 99], 7),
+        udp([10, 7, 2, 0], 4),
+        udp([10, 200, 0, 0], 7),
+    ]);
     assert_eq!(packets(&bench, "c"), [1, 2, 1]);
 }
 
@@ -316,7 +377,10 @@ fn chains_on_a_device_see_its_frames_only() {
         }",
     );
     bench.run(&["tcp22", "arp"].map(frame));
-    assert_eq!((packets(&bench, "inner"), packets(&bench, "outer")), (vec![1], vec![0]));
+    assert_eq!(
+        (packets(&bench, "inner"), packets(&bench, "outer")),
+        (vec![1], vec![0])
+    );
 }
 
 #[test]
@@ -338,10 +402,13 @@ fn what_cannot_be_executed_is_refused_by_name() {
         ("ct mark set 1", "connection tracking"),
         ("fib saddr oif 5", "routes"),
     ] {
-        let Err(refusal) = Bench::load(&chain(rule)) else { panic!("{rule} was taken") };
+        let Err(refusal) = Bench::load(&chain(rule)) else {
+            panic!("{rule} was taken")
+        };
         assert!(refusal.contains(name), "{rule}: {refusal}");
     }
-    let unreached = "table inet t { chain c { type filter hook input priority 0; meta skuid 0 accept; }; }";
+    let unreached =
+        "table inet t { chain c { type filter hook input priority 0; meta skuid 0 accept; }; }";
     assert!(Bench::load(unreached).is_ok());
 }
 
@@ -349,7 +416,9 @@ fn what_cannot_be_executed_is_refused_by_name() {
 fn an_edit_keeps_the_other_rules_and_their_counts() {
     let mut bench = Bench::new(&chain("tcp dport 22 counter\n tcp dport 80 counter"));
     bench.run(&["tcp22", "tcp80"].map(frame));
-    bench.apply("insert rule inet t c udp dport 53 counter").unwrap();
+    bench
+        .apply("insert rule inet t c udp dport 53 counter")
+        .unwrap();
     bench.run(&["tcp22", "tcp80", "udp53"].map(frame));
     assert_eq!(packets(&bench, "c"), [1, 2, 2]);
 }
