@@ -97,11 +97,7 @@ pub fn values(words: &[u32], parts: &[KeyPart]) -> Vec<u128> {
     for part in parts {
         let count = usize::from(part.bits.div_ceil(32).max(1));
         let bytes = words.get(at..at + count).unwrap_or(&[]);
-        all.push(
-            bytes
-                .iter()
-                .fold(0, |value, word| value << 32 | u128::from(*word)),
-        );
+        all.push(bytes.iter().fold(0, |value, word| value << 32 | u128::from(*word)));
         at += count;
     }
     all
@@ -120,11 +116,7 @@ fn push_bounds(expr: &Expr, low: &mut Words, high: &mut Words) {
         ExprKind::Concat(parts) => parts.iter().for_each(|part| push_bounds(part, low, high)),
         ExprKind::Prefix { value, len } => {
             let free = expr.bits.saturating_sub(*len);
-            let host = if free >= 128 {
-                u128::MAX
-            } else {
-                (1 << free) - 1
-            };
+            let host = if free >= 128 { u128::MAX } else { (1 << free) - 1 };
             push_words(low, value & !host, expr.bits);
             push_words(high, value | host, expr.bits);
         }
@@ -144,13 +136,8 @@ fn push_bounds(expr: &Expr, low: &mut Words, high: &mut Words) {
 pub fn expression(low: &[u32], high: Option<&[u32]>, ty: &SetType) -> Expr {
     let lows = values(low, &ty.parts);
     let highs = high.map_or_else(|| lows.clone(), |high| values(high, &ty.parts));
-    let mut parts: Vec<Expr> = ty
-        .parts
-        .iter()
-        .zip(lows)
-        .zip(highs)
-        .map(|((part, lo), hi)| part_expression(part, lo, hi))
-        .collect();
+    let mut parts: Vec<Expr> =
+        ty.parts.iter().zip(lows).zip(highs).map(|((part, lo), hi)| part_expression(part, lo, hi)).collect();
     if parts.len() == 1 {
         return parts.swap_remove(0);
     }
@@ -164,55 +151,37 @@ pub fn expression(low: &[u32], high: Option<&[u32]>, ty: &SetType) -> Expr {
 }
 
 fn part_expression(part: &KeyPart, lo: u128, hi: u128) -> Expr {
-    let like = Expr {
-        ty: part.ty,
-        bits: part.bits,
-        order: part.order,
-        kind: ExprKind::CatchAll,
-    };
+    let like = Expr { ty: part.ty, bits: part.bits, order: part.order, kind: ExprKind::CatchAll };
     crate::model::elements::from_bounds(&like, lo, hi)
 }
 
 impl StoredElement {
     /// From a checked element; times count from now.
-    pub fn new(
-        element: &Element,
-        default_timeout_ms: Option<u64>,
-        now_ns: u64,
-    ) -> (Option<Words>, Self) {
+    pub fn new(element: &Element, default_timeout_ms: Option<u64>, now_ns: u64) -> (Option<Words>, Self) {
         let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
-        let (low, high) = if catch_all {
-            (None, None)
-        } else {
-            (|(low, high)| (Some(low), high))(bounds(&element.key))
+        let (low, high) = match catch_all {
+            true => (None, None),
+            false => {
+                let (low, high) = bounds(&element.key);
+                (Some(low), high)
+            }
         };
         let data = match (&element.object, &element.data) {
             (Some(name), _) => Some(ElementData::Object(Name::from(&**name))),
-            (
-                None,
-                Some(Expr {
-                    kind: ExprKind::Verdict(verdict),
-                    ..
-                }),
-            ) => Some(ElementData::Verdict(verdict.clone())),
+            (None, Some(Expr { kind: ExprKind::Verdict(verdict), .. })) => {
+                Some(ElementData::Verdict(verdict.clone()))
+            }
             (None, Some(data)) => {
                 let (low, high) = bounds(data);
                 Some(ElementData::Value(low, high))
             }
             (None, None) => None,
         };
-        let timeout_ms = element
-            .timeout_ms
-            .or(default_timeout_ms)
-            .filter(|timeout| *timeout > 0);
-        let left_ms = element
-            .expires_ms
-            .filter(|_| timeout_ms.is_some())
-            .or(timeout_ms);
+        let timeout_ms = element.timeout_ms.or(default_timeout_ms).filter(|timeout| *timeout > 0);
+        let left_ms = element.expires_ms.filter(|_| timeout_ms.is_some()).or(timeout_ms);
         let extra = ElementExtra {
             timeout_ms: element.timeout_ms,
-            expires_at_ns: left_ms
-                .map(|left| now_ns.saturating_add(left.saturating_mul(1_000_000))),
+            expires_at_ns: left_ms.map(|left| now_ns.saturating_add(left.saturating_mul(1_000_000))),
             comment: element.comment.as_deref().map(Name::from),
             stmts: element.stmts.clone(),
         };
@@ -228,10 +197,7 @@ impl StoredElement {
 
     /// Whether it is over.
     pub fn expired(&self, now_ns: u64) -> bool {
-        self.extra
-            .as_ref()
-            .and_then(|extra| extra.expires_at_ns)
-            .is_some_and(|at| at <= now_ns)
+        self.extra.as_ref().and_then(|extra| extra.expires_at_ns).is_some_and(|at| at <= now_ns)
     }
 }
 
@@ -282,12 +248,8 @@ impl Elements {
 
     /// Removes what is over.
     pub fn expire(&mut self, now_ns: u64) {
-        let over: Vec<Words> = self
-            .map
-            .iter()
-            .filter(|(_, element)| element.expired(now_ns))
-            .map(|(low, _)| low.clone())
-            .collect();
+        let over: Vec<Words> =
+            self.map.iter().filter(|(_, element)| element.expired(now_ns)).map(|(low, _)| low.clone()).collect();
         for low in over {
             self.map.remove(&low);
             self.version += 1;
@@ -296,18 +258,9 @@ impl Elements {
 
     /// What an element to be added meets, in a set without ranges, with ranges, or with ranges of
     /// concatenations.
-    pub fn clash(
-        &self,
-        low: Option<&Words>,
-        element: &StoredElement,
-        interval: bool,
-        parts: &[KeyPart],
-    ) -> Option<(Clash, Words)> {
+    pub fn clash(&self, low: Option<&Words>, element: &StoredElement, interval: bool, parts: &[KeyPart]) -> Option<(Clash, Words)> {
         let Some(low) = low else {
-            return self
-                .catch_all
-                .as_ref()
-                .map(|known| (same_data(known, element), Words::new()));
+            return self.catch_all.as_ref().map(|known| (same_data(known, element), Words::new()));
         };
         if let Some(known) = self.map.get(low)
             && known.high == element.high
@@ -318,21 +271,18 @@ impl Elements {
             return None;
         }
         if parts.len() > 1 {
-            return self
-                .concat_overlap(low, element, parts)
-                .map(|at| (Clash::Overlap, at));
+            return self.concat_overlap(low, element, parts).map(|at| (Clash::Overlap, at));
         }
-        let (before, at, after) = self.around(low);
         let high = element.high.as_deref().unwrap_or(low);
-        if at {
+        if self.map.contains_key(low) {
             return Some((Clash::Overlap, low.clone()));
         }
-        if let Some((known_low, known)) = before
+        if let Some((known_low, known)) = self.before(low)
             && known.high.as_deref().unwrap_or(known_low) >= low
         {
             return Some((Clash::Overlap, known_low.clone()));
         }
-        if let Some((known_low, _)) = after
+        if let Some((known_low, _)) = self.after(low)
             && known_low <= high
         {
             return Some((Clash::Overlap, known_low.clone()));
@@ -340,45 +290,26 @@ impl Elements {
         None
     }
 
-    fn around(
-        &self,
-        low: &Words,
-    ) -> (
-        Option<(&Words, &StoredElement)>,
-        bool,
-        Option<(&Words, &StoredElement)>,
-    ) {
+    fn before(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let before = self
-            .map
-            .range((Unbounded, Excluded(low.clone())))
-            .next_back();
-        let after = self.map.range((Excluded(low.clone()), Unbounded)).next();
-        (before, self.map.contains_key(low), after)
+        self.map.range((Unbounded, Excluded(low.clone()))).next_back()
+    }
+
+    fn after(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.map.range((Excluded(low.clone()), Unbounded)).next()
     }
 
     /// As the kernel's structure for these sets: the corner of the smallest or of the largest key lies in another element.
-    fn concat_overlap(
-        &self,
-        low: &Words,
-        element: &StoredElement,
-        parts: &[KeyPart],
-    ) -> Option<Words> {
+    fn concat_overlap(&self, low: &Words, element: &StoredElement, parts: &[KeyPart]) -> Option<Words> {
         if self.map.len() > Self::MAX_COMPARED {
             return None;
         }
-        let (start, end) = (
-            values(low, parts),
-            values(element.high.as_deref().unwrap_or(low), parts),
-        );
+        let (start, end) = (values(low, parts), values(element.high.as_deref().unwrap_or(low), parts));
         let inside = |corner: &[u128], known_low: &Words, known: &StoredElement| {
             let low = values(known_low, parts);
             let high = values(known.high.as_deref().unwrap_or(known_low), parts);
-            corner
-                .iter()
-                .zip(low)
-                .zip(high)
-                .all(|((value, low), high)| (low..=high).contains(value))
+            corner.iter().zip(low).zip(high).all(|((value, low), high)| (low..=high).contains(value))
         };
         let found = self.map.iter().find(|(known_low, known)| {
             inside(&start, known_low, known) || inside(&end, known_low, known)
@@ -399,15 +330,10 @@ impl Elements {
                 let limit = successor(&high).unwrap_or_else(|| high.clone());
                 let after = || self.map.range(low.clone()..=limit).next();
                 fits_before.or_else(after).map(|(known_low, known)| {
-                    (
-                        known_low.clone(),
-                        known.high.as_deref().unwrap_or(known_low).clone(),
-                    )
+                    (known_low.clone(), known.high.as_deref().unwrap_or(known_low).clone())
                 })
             };
-            let Some((known_low, known_high)) = touching else {
-                return (low, high);
-            };
+            let Some((known_low, known_high)) = touching else { return (low, high) };
             self.map.remove(&known_low);
             self.version += 1;
             low = low.min(known_low);
@@ -419,6 +345,21 @@ impl Elements {
     pub fn covering(&self, low: &Words, high: &Words) -> Option<(&Words, &StoredElement)> {
         let (known_low, known) = self.map.range(..=low.clone()).next_back()?;
         (known.high.as_deref().unwrap_or(known_low) >= high).then_some((known_low, known))
+    }
+
+    /// Bounds of the element of ranges of concatenations that has a key.
+    pub fn concat_covering(&self, low: &Words, parts: &[KeyPart]) -> Option<(Words, Option<Words>)> {
+        if let Some(known) = self.map.get(low) {
+            return Some((low.clone(), known.high.as_deref().cloned()));
+        }
+        let wanted = values(low, parts);
+        let fits = |known_low: &Words, known: &StoredElement| {
+            let lows = values(known_low, parts);
+            let highs = values(known.high.as_deref().unwrap_or(known_low), parts);
+            wanted.iter().zip(lows).zip(highs).all(|((value, low), high)| (low..=high).contains(value))
+        };
+        let (known_low, known) = self.map.iter().find(|(known_low, known)| fits(known_low, known))?;
+        Some((known_low.clone(), known.high.as_deref().cloned()))
     }
 
     /// Follows the new name of a chain.
@@ -442,11 +383,7 @@ impl Elements {
 }
 
 fn same_data(known: &StoredElement, element: &StoredElement) -> Clash {
-    if known.data == element.data {
-        Clash::Same
-    } else {
-        Clash::OtherData
-    }
+    if known.data == element.data { Clash::Same } else { Clash::OtherData }
 }
 
 /// The next larger key of one part.
@@ -462,15 +399,3 @@ pub fn successor(words: &Words) -> Option<Words> {
     None
 }
 
-/// The next smaller key of one part.
-pub fn predecessor(words: &Words) -> Option<Words> {
-    let mut next = words.clone();
-    for word in next.iter_mut().rev() {
-        let (difference, borrow) = word.overflowing_sub(1);
-        *word = difference;
-        if !borrow {
-            return Some(next);
-        }
-    }
-    None
-}

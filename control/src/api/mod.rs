@@ -31,9 +31,9 @@ use crate::rights::Rights;
 /// What every handler works on.
 pub struct State {
     /// The ruleset.
-    pub policy: Box<dyn Policy>,
+    pub policy: Arc<dyn Policy>,
     /// Ports and workers.
-    pub plane: Box<dyn Plane>,
+    pub plane: Arc<dyn Plane>,
     /// Where events are said.
     pub hub: Hub,
     /// Who may do what.

@@ -35,15 +35,31 @@ pub struct Appliance {
     pub daemon: Daemon,
 }
 
+impl Appliance {
+    /// Whether no frame will ever come: neither a mode nor a port is named.
+    pub fn is_workbench(&self) -> bool {
+        self.dataplane.mode.is_none() && self.ports.is_empty()
+    }
+}
+
 /// `[dataplane]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataplane {
+    /// What the ports are; `None`: a wire when there are ports, else a workbench.
+    pub mode: Option<Mode>,
     /// How many workers; `None`: one per CPU that the process may run on.
     pub workers: Option<usize>,
     /// The CPU of each worker; empty: the first ones that the process may run on.
     pub cpus: Vec<usize>,
     /// How a worker waits for frames.
     pub wait: Wait,
+}
+
+/// What the ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Pairs: what comes in by one leaves by the other.
+    Wire,
 }
 
 /// How a worker waits for frames.

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
-use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Port, Ruleset, Wait, Who};
+use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Mode, Port, Ruleset, Wait, Who};
 
 /// Longest device or port name, as IFNAMSIZ allows.
 const LONGEST_NAME: usize = 15;
@@ -56,7 +56,7 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
 }
 
 fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
-    section.word("mode", &[("wire", ())], &[("gateway", "the gateway mode")]);
+    let mode = section.word("mode", &[("wire", Mode::Wire)], &[("gateway", "the gateway mode")]);
     let workers = section.integer("workers", 1..=64);
     let cpus = section.integers("cpus", 0..=4095).unwrap_or_default();
     let waits = [("adaptive", Wait::Adaptive), ("poll", Wait::Poll), ("busy", Wait::Busy)];
@@ -80,6 +80,7 @@ fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
     }
     section.finish();
     Dataplane {
+        mode,
         workers: workers.map(|count| count.value as usize),
         cpus: cpus.iter().map(|cpu| cpu.value as usize).collect(),
         wait,

@@ -10,7 +10,7 @@ use crate::client::Client;
 /// What `sluice events` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these kinds: log, trace, drops, change, worker_restart, port
+    /// Only these kinds: log, trace, drops, change, worker_restart, port, link
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
     /// Stop after this many events
@@ -69,6 +69,7 @@ fn text(what: &Happening) -> String {
         Happening::Port { name, present } => {
             format!("port    {name} {}", if *present { "added" } else { "removed" })
         }
+        Happening::Link { name, state } => format!("link    {name} {state}"),
         Happening::Lost { count } => format!("lost    {count} events: this follower is too slow"),
     }
 }

@@ -63,6 +63,8 @@ pub enum Command {
     Explain(explain::Options),
     /// Check an appliance file or a ruleset without a daemon
     Check(check::Options),
+    /// A complete playground: hosts in namespaces, real traffic, a report
+    Lab(crate::lab::Options),
     /// Print the completion script of a shell
     Completion(manual::Completion),
     /// Print the manual page, or write all of them into a folder
@@ -124,6 +126,14 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Events(options) => events::main(&client, &options)?,
         Command::Explain(options) => explain::main(&client, &options)?,
         Command::Check(options) => check::main(&options)?,
+        Command::Lab(options) => {
+            // Before any thread: it enters a user namespace.
+            return match crate::lab::run(&options) {
+                Ok(true) => Ok(ExitCode::SUCCESS),
+                Ok(false) => Ok(ExitCode::FAILURE),
+                Err(error) => Err(Failed::Text(format!("sluice: {error:#}"))),
+            };
+        }
         Command::Completion(options) => manual::completion(&options)?,
         Command::Man(options) => manual::man(&options)?,
     }

@@ -85,16 +85,19 @@ fn command(options: &NftOptions) -> Result<NftCommand, String> {
         json: options.json,
         optimize: options.optimize,
     };
+    let around = bundle::Surroundings {
+        include_paths: &options.include_paths,
+        defines: &options.defines,
+    };
     let mut command = if !options.command.is_empty() {
-        bundle::command_line(&options.command.join(" "), &options.include_paths)
+        bundle::command_line(&options.command.join(" "), around)
     } else if let Some(file) = &options.file {
-        bundle::file(file, &options.include_paths)?
+        bundle::file(file, around)
     } else {
         return Err("sluice: nft -i (the interactive shell) is not supported: give commands as \
                     words, or as a file with -f\n"
             .to_owned());
     };
-    command.defines.clone_from(&options.defines);
     command.check = options.check;
     command.options = print;
     Ok(command)

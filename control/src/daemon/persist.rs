@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Shared;
-use crate::api::wire::{Happening, NftCommand, TextKind};
+use crate::api::wire::{Happening, NftCommand};
 
 /// Changes that come within this time are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -53,11 +53,7 @@ pub async fn keep(shared: Shared, path: PathBuf, mut stopping: watch::Receiver<b
 }
 
 fn write(shared: &Shared, path: &Path) -> io::Result<()> {
-    let list = NftCommand {
-        text: "list ruleset".to_owned(),
-        kind: TextKind::CommandLine,
-        ..NftCommand::default()
-    };
+    let list = NftCommand { text: Some("list ruleset".to_owned()), ..NftCommand::default() };
     let done = shared
         .policy
         .run(list, None, false)

@@ -205,7 +205,12 @@ fn workers(plane: &dyn Plane, families: &mut Vec<Family>) {
             BATCH_BOUNDS.iter().map(|bound| f64::from(*bound)).zip(sizes.batches).collect();
         batches.observe(&[("worker", &number.to_string())], &buckets, sizes.frames as f64);
     }
-    families.extend([busy, idle, restarts, batches]);
+    let mut lost = Family::counter(
+        "sluice_events_lost_total",
+        "Log and trace events that were lost because they came faster than they were taken.",
+    );
+    lost.add(&[], plane.lost_events() as f64);
+    families.extend([busy, idle, restarts, batches, lost]);
 }
 
 fn drops(counts: &[u64; DropReason::COUNT], families: &mut Vec<Family>) {

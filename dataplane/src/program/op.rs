@@ -658,7 +658,14 @@ impl Op {
     pub fn has_effects(&self) -> bool {
         matches!(
             self,
-            Self::DynSet { .. } | Self::Cell { .. } | Self::NumgenInc { .. } | Self::CtSet { .. }
+            Self::DynSet { .. }
+                | Self::Cell { .. }
+                | Self::NumgenInc { .. }
+                | Self::CtSet { .. }
+                | Self::ObjectMap {
+                    kind: ObjectKind::Quota | ObjectKind::Limit,
+                    ..
+                }
         )
     }
 

@@ -15,6 +15,7 @@ use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
 use super::walk::{Family, Hook};
 use crate::drop_reason::DropReason;
 use crate::packet::headers::Headers;
+use crate::packet::pool::FramePool;
 use crate::packet::{BATCH, Frame};
 use crate::port::PortId;
 use crate::worker::event::{CAPTURE, Event, EventKind, EventQueue};
@@ -238,6 +239,8 @@ pub struct Run<'r, 'q> {
     pub events: &'r EventQueue,
     /// Where copies and answers go.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
+    /// Where their memory comes from.
+    pub pool: &'r mut FramePool,
     /// The base chain.
     pub place: Place,
 }
@@ -410,8 +413,11 @@ impl Run<'_, '_> {
                 inverted,
             } => {
                 let m = self.keys(&keys, m);
-                let found = self.look_up(set.0, &keys, m, 0);
-                if inverted { m & !found } else { found }
+                if inverted {
+                    m & !self.contains(set.0, &keys, m)
+                } else {
+                    self.look_up(set.0, &keys, m, 0)
+                }
             }
             Op::MapInto { set, keys, into } => {
                 let m = self.keys(&keys, m);
@@ -560,6 +566,15 @@ impl Run<'_, '_> {
         let hit = generation.sets()[set as usize].look_up(&key, m, &moment, &mut found[..data]);
         self.vm.found = found;
         hit & m
+    }
+
+    /// Which lanes have their keys in a set; its elements' statements do not run.
+    fn contains(&self, set: u32, keys: &Slots, m: u64) -> u64 {
+        if m == 0 {
+            return 0;
+        }
+        let key = self.key_columns(&self.vm.columns, keys);
+        self.generation.sets()[set as usize].contains(&key, m, &self.moment())
     }
 
     pub(super) fn moment(&self) -> Moment<'_> {

@@ -123,6 +123,12 @@ impl LaneSet for LaneView {
             .fold(0, |found, lane| found | 1 << lane)
     }
 
+    fn contains(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>) -> u64 {
+        let mut places = Places::default();
+        self.view
+            .lookup(key, lanes, moment.now_ns, &mut [], &mut places)
+    }
+
     fn change(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, change: &Change<'_>) -> u64 {
         let mut on = 0;
         for lane in Lanes(lanes) {

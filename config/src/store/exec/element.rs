@@ -9,7 +9,7 @@ use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};
 use crate::model::{Element, RuleContext};
-use crate::store::elements::{Clash, bounds, predecessor, successor};
+use crate::store::elements::{Clash, bounds};
 use crate::store::list::Printer;
 use crate::store::references::{self, Node};
 use crate::store::{ElementData, Elements, Set, StoredElement, Table, Words, checker};
@@ -24,52 +24,28 @@ impl Transaction<'_> {
         let Some(found) = table.set(&name.value) else {
             return Err(suggest::unknown(&self.ruleset, Noun::Set, &name.value, name.span).into());
         };
-        let scope = TableScope {
-            table: Some(table),
-            ruleset: &self.ruleset,
-        };
-        let context = RuleContext {
-            family: set.family,
-            table: &set.table.value,
-            chain: None,
-            scope: &scope,
-        };
+        let scope = TableScope { table: Some(table), ruleset: &self.ruleset };
+        let context =
+            RuleContext { family: set.family, table: &set.table.value, chain: None, scope: &scope };
         checker::elements(elements, &found.info(), &context).map_err(Fail::Check)
     }
 
-    pub(super) fn add_elements(
-        &mut self,
-        set: &ItemRef,
-        elements: &ast::Expr,
-        create: bool,
-        span: Span,
-    ) -> Done {
+    pub(super) fn add_elements(&mut self, set: &ItemRef, elements: &ast::Expr, create: bool, span: Span) -> Done {
         let checked = self.check_elements(set, elements)?;
         let name = named(set)?;
         let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         for (element, at) in &checked {
-            check_targets(
-                table,
-                element,
-                object_kind_of(table, &name.value),
-                elements,
-                *at,
-            )?;
+            check_targets(table, element, object_kind_of(table, &name.value), *at)?;
         }
-        let Some(known) = table.set(&name.value) else {
-            return Ok(());
-        };
+        let Some(known) = table.set(&name.value) else { return Ok(()) };
         let spec = known.spec.clone();
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
         }
         let bare = |element: &Element| element.data.is_none() && element.object.is_none();
-        if let Some((_, at)) = checked
-            .iter()
-            .find(|(element, _)| spec.data.is_some() && bare(element))
-        {
+        if let Some((_, at)) = checked.iter().find(|(element, _)| spec.data.is_some() && bare(element)) {
             return refuse(*at, Errno::Invalid);
         }
         let node = Node::Set(known.name.clone());
@@ -85,17 +61,10 @@ impl Transaction<'_> {
                 places.extend(low.clone().map(|low| (low, *at)));
                 written.put(low.clone(), stored.clone());
             }
-            if spec.auto_merge
-                && spec.interval
-                && spec.key.parts.len() == 1
-                && spec.data.is_none()
+            if spec.auto_merge && spec.interval && spec.key.parts.len() == 1 && spec.data.is_none()
                 && let Some(low) = low
             {
-                let high = stored
-                    .high
-                    .as_deref()
-                    .cloned()
-                    .unwrap_or_else(|| low.clone());
+                let high = stored.high.as_deref().cloned().unwrap_or_else(|| low.clone());
                 let (low, high) = next.merge(low, high);
                 let high = (high != low).then(|| Box::new(high));
                 next.put(Some(low), StoredElement { high, ..stored });
@@ -118,14 +87,12 @@ impl Transaction<'_> {
             targets(element, object_kind(&spec), &mut |target| used.push(target));
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-        used.iter()
-            .for_each(|target| table.references.add(&node, target.clone()));
+        used.iter().for_each(|target| table.references.add(&node, target.clone()));
         if used.iter().any(|target| matches!(target, Node::Chain(_)))
             && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span)
         {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-            used.iter()
-                .for_each(|target| table.references.remove(&node, target));
+            used.iter().for_each(|target| table.references.remove(&node, target));
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
@@ -183,9 +150,7 @@ impl Transaction<'_> {
         let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
-        let Some(known) = table.set(&name.value) else {
-            return Ok(());
-        };
+        let Some(known) = table.set(&name.value) else { return Ok(()) };
         let spec = known.spec.clone();
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
@@ -199,21 +164,27 @@ impl Transaction<'_> {
             let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
             let (low, high) = bounds(&element.key);
             let low = (!catch_all).then_some(low);
+            // Among ranges of concatenations the kernel looks for the one that has the smallest key.
+            let covering = match &low {
+                Some(low) if spec.concat_interval() => next.concat_covering(low, &spec.key.parts),
+                _ => None,
+            };
+            let (low, high) = match covering {
+                Some((low, high)) => (Some(low), high),
+                None => (low, high),
+            };
             match next.take(low.as_ref(), high.as_ref()) {
                 Some(taken) => gone.push(taken),
                 None if lenient => {}
-                None if single_interval => match low {
-                    Some(low) if spec.auto_merge && cut(&mut next, &low, high.as_ref()) => {}
-                    _ => return Err(Diagnostic::error(*at, "element does not exist").into()),
-                },
+                None if single_interval => {
+                    return Err(Diagnostic::error(*at, "element does not exist").into());
+                }
                 None => return refuse(*at, Errno::NoEntry),
             }
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         for element in &gone {
-            stored_target(element, object_kind(&spec), &mut |target| {
-                table.references.remove(&node, &target)
-            });
+            stored_target(element, object_kind(&spec), &mut |target| table.references.remove(&node, &target));
         }
         if let Some(known) = table.set_mut(&name.value) {
             self.changed |= known.elements.version != next.version;
@@ -222,48 +193,33 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    pub(super) fn get_elements(
-        &mut self,
-        set: &ItemRef,
-        elements: &ast::Expr,
-        span: Span,
-    ) -> Done<String> {
+    pub(super) fn get_elements(&mut self, set: &ItemRef, elements: &ast::Expr, span: Span) -> Done<String> {
         let checked = self.check_elements(set, elements)?;
         let name = named(set)?;
         let table = self.checked_table(set.family, &set.table)?;
-        let Some(known) = table.set(&name.value) else {
-            return Ok(String::new());
-        };
+        let Some(known) = table.set(&name.value) else { return Ok(String::new()) };
         let mut found = Elements::default();
         for (element, _) in &checked {
             let (low, high) = bounds(&element.key);
             let hit = if matches!(element.key.kind, ExprKind::CatchAll) {
-                known
-                    .elements
-                    .catch_all
-                    .as_ref()
-                    .map(|element| (None, element.clone()))
+                known.elements.catch_all.as_ref().map(|element| (None, element.clone()))
             } else {
                 let hit = find(known, &low, high.as_ref());
                 let hit = hit.filter(|(_, element)| !element.expired(self.now_ns));
                 hit.map(|(low, element)| (Some(low), element))
             };
             match hit {
+                // Of ranges in maps the kernel's answer has the first key only.
+                Some((low, element)) if known.is_map() && known.spec.key.parts.len() == 1 => {
+                    found.put(low, StoredElement { high: None, ..element });
+                }
                 Some((low, element)) => found.put(low, element),
                 None => return refuse(span, Errno::NoEntry),
             }
         }
-        let shown = Set {
-            elements: found,
-            ..(**known).clone()
-        };
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            false,
-        );
+        let shown = Set { elements: found, ..(**known).clone() };
+        let printer =
+            Printer::new(&self.ruleset, self.slots.counters(), self.options, self.now_ns, false);
         Ok(printer.single_set(table, &shown))
     }
 }
@@ -272,70 +228,13 @@ impl Transaction<'_> {
 fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredElement)> {
     let owned = |(low, element): (&Words, &StoredElement)| (low.clone(), element.clone());
     if !set.spec.interval {
-        return set
-            .elements
-            .map
-            .get(low)
-            .map(|element| (low.clone(), element.clone()));
+        return set.elements.map.get(low).map(|element| (low.clone(), element.clone()));
     }
     if set.spec.key.parts.len() == 1 {
         return set.elements.covering(low, high.unwrap_or(low)).map(owned);
     }
-    let parts = &set.spec.key.parts;
-    let wanted = crate::store::elements::values(low, parts);
-    let fits = |known_low: &Words, known: &StoredElement| {
-        let lows = crate::store::elements::values(known_low, parts);
-        let highs =
-            crate::store::elements::values(known.high.as_deref().unwrap_or(known_low), parts);
-        wanted
-            .iter()
-            .zip(lows)
-            .zip(highs)
-            .all(|((value, low), high)| (low..=high).contains(value))
-    };
-    set.elements
-        .map
-        .iter()
-        .find(|(known_low, known)| fits(known_low, known))
-        .map(owned)
-}
-
-/// Cuts a piece out of a merged range.
-fn cut(elements: &mut Elements, low: &Words, high: Option<&Words>) -> bool {
-    let high = high.unwrap_or(low);
-    let Some((known_low, known)) = elements
-        .covering(low, high)
-        .map(|(low, known)| (low.clone(), known.clone()))
-    else {
-        return false;
-    };
-    let known_high = known
-        .high
-        .as_deref()
-        .cloned()
-        .unwrap_or_else(|| known_low.clone());
-    elements.map.remove(&known_low);
-    let mut keep = |low: Words, high: Words| {
-        let high = (high != low).then(|| Box::new(high));
-        elements.put(
-            Some(low),
-            StoredElement {
-                high,
-                ..known.clone()
-            },
-        );
-    };
-    if known_low < *low
-        && let Some(end) = predecessor(low)
-    {
-        keep(known_low, end);
-    }
-    if known_high > *high
-        && let Some(begin) = successor(high)
-    {
-        keep(begin, known_high);
-    }
-    true
+    let (low, _) = set.elements.concat_covering(low, &set.spec.key.parts)?;
+    set.elements.map.get(&low).map(|element| (low.clone(), element.clone()))
 }
 
 fn object_kind_of(table: &Table, set: &str) -> Option<crate::model::ObjectKind> {
@@ -350,20 +249,12 @@ fn targets(element: &Element, kind: Option<crate::model::ObjectKind>, f: &mut dy
     if let (Some(kind), Some(name)) = (kind, &element.object) {
         f(Node::Object(kind, super::shared(name)));
     }
-    if let Some(crate::model::Expr {
-        kind: ExprKind::Verdict(verdict),
-        ..
-    }) = &element.data
-    {
+    if let Some(crate::model::Expr { kind: ExprKind::Verdict(verdict), .. }) = &element.data {
         references::of_verdict(verdict, f);
     }
 }
 
-fn stored_target(
-    element: &StoredElement,
-    kind: Option<crate::model::ObjectKind>,
-    f: &mut dyn FnMut(Node),
-) {
+fn stored_target(element: &StoredElement, kind: Option<crate::model::ObjectKind>, f: &mut dyn FnMut(Node)) {
     match (element.data.as_deref(), kind) {
         (Some(ElementData::Object(name)), Some(kind)) => f(Node::Object(kind, name.clone())),
         (Some(ElementData::Verdict(verdict)), _) => references::of_verdict(verdict, f),
@@ -376,7 +267,6 @@ fn check_targets(
     table: &Table,
     element: &Element,
     kind: Option<crate::model::ObjectKind>,
-    written: &ast::Expr,
     at: Span,
 ) -> Done {
     let mut outcome = Ok(());
@@ -384,16 +274,13 @@ fn check_targets(
         if outcome.is_err() {
             return;
         }
-        let _ = written;
         outcome = match &node {
             Node::Chain(name) => match table.chain(name) {
                 Some(chain) if chain.base.is_some() => refuse(at, Errno::NotSupported),
                 Some(_) => Ok(()),
                 None => refuse(at, Errno::NoEntry),
             },
-            Node::Object(kind, name) if table.object(*kind, name).is_none() => {
-                refuse(at, Errno::NoEntry)
-            }
+            Node::Object(kind, name) if table.object(*kind, name).is_none() => refuse(at, Errno::NoEntry),
             _ => Ok(()),
         };
     });

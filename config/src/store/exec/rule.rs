@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::suggest::{self, Noun};
+use super::validate;
 use super::{Done, Errno, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
@@ -145,7 +146,7 @@ impl Transaction<'_> {
             Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
                 match known.rules.position(handle.value) {
                     Some(at) => Ok(Some(at + behind)),
-                    None => refuse(handle.span, Errno::NoEntry),
+                    None => refuse(self.with_keyword(handle.span, "position"), Errno::NoEntry),
                 }
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
@@ -155,7 +156,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// nft points at `index N`, not at the number alone.
+    /// nft points at `index N` and `position N`, not at the number alone.
     fn with_keyword(&self, span: Span, keyword: &str) -> Span {
         let text = self
             .sources
@@ -190,6 +191,8 @@ impl Transaction<'_> {
         for node in &used {
             check_target(table, node, source)?;
         }
+        validate::check_family(&body, family, span)?;
+        let demands = validate::demands(&body);
         let meters = self.make_meters(index, &body, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used
@@ -199,7 +202,13 @@ impl Transaction<'_> {
         for target in &used {
             table.references.add(&node, target.clone());
         }
-        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+        let table = &self.ruleset.tables[index];
+        let checked = match jumps {
+            true => self.check_jumps(table, &node, span),
+            false => Ok(()),
+        };
+        let checked = checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             used.iter()
                 .for_each(|target| table.references.remove(&node, target));
@@ -207,6 +216,11 @@ impl Transaction<'_> {
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if !demands.is_empty()
+            && let Some(known) = table.chain_mut(&chain_name)
+        {
+            validate::remember(known, &demands);
+        }
         table.last_handle += anonymous_handles(&body) - meters.len() as u64;
         let handle = table.give_handle();
         let continued = self
