@@ -241,6 +241,12 @@ fn request(
     by: Option<&Peer>,
     may_change: bool,
 ) -> Result<Request, Refused> {
+    if let Some(what) = unsupported(&command.options) {
+        return Err(Refused::Text {
+            rendered: format!("Error: this version does not support {what}\n"),
+            diagnostics: Vec::new(),
+        });
+    }
     let input = match (command.text, command.file) {
         (Some(text), None) => Input::CommandLine(text),
         (None, Some(file)) => Input::File(file),
@@ -272,6 +278,19 @@ fn request(
         },
         ..Request::new(input)
     })
+}
+
+/// What is asked for and cannot be had: refused, never ignored.
+fn unsupported(print: &NftPrint) -> Option<&'static str> {
+    if print.json {
+        Some("JSON rulesets (-j)")
+    } else if print.optimize {
+        Some("the optimizer (-o)")
+    } else if print.reverse_dns {
+        Some("names of addresses (-N)")
+    } else {
+        None
+    }
 }
 
 fn print_options(print: &NftPrint) -> ListOptions {
