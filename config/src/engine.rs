@@ -473,6 +473,7 @@ impl Engine {
             number,
             &self.counters,
             &self.ports,
+            self.clock.monotonic_ns(),
         )
     }
 

@@ -8,9 +8,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use sluice_dataplane::program::typed_set::{TypedSet, data_words, initial_state};
-use sluice_dataplane::program::{ChainId, ElementStatement, SetDesc};
-use sluice_dataplane::sets::{self, Change, Element, Key, SetError};
+use sluice_dataplane::program::{ChainId, ElementStatement, SetData, SetDesc};
+use sluice_dataplane::sets::{self, Change, Element, Key, LaneView, SetError, initial_state};
 
 use super::error::Cause;
 use super::lower::{Lowering, Shared, StateCursor};
@@ -52,6 +51,15 @@ pub(super) fn shape_of(parts: &[KeyPart], intervals: bool) -> sets::Shape {
     }
 }
 
+/// Words of an element's data.
+pub(super) fn data_words(data: &SetData) -> u8 {
+    match data {
+        SetData::Nothing => 0,
+        SetData::Columns { count } => *count,
+        SetData::Verdict | SetData::Object { .. } => 1,
+    }
+}
+
 fn refused(name: &str, error: SetError) -> Cause {
     Cause::Set { name: name.to_owned(), reason: error.to_string() }
 }
@@ -69,7 +77,7 @@ fn runtime(set: &Set, desc: &SetDesc, statements: Vec<ElementStatement>) -> Resu
         data_words: data_words(&desc.data),
         timed: dynamic,
         default_timeout_ns: spec.timeout_ms.map(ms),
-        initial_state: initial_state(&statements).into(),
+        initial_state: initial_state(&statements),
         size: spec.size,
         dynamic,
         ..sets::SetSpec::new(shape_of(&spec.key.parts, spec.interval))
@@ -148,8 +156,10 @@ impl Shared<'_> {
             }
             None => target.view(),
         };
-        let typed = TypedSet::new(view, desc.clone(), &statements);
-        self.sets.put(id, Arc::new(typed), chains);
+        let lanes = LaneView::new(view.into(), desc.clone(), &statements).map_err(|error| {
+            Cause::Set { name: set.name.to_string(), reason: error.to_string() }
+        })?;
+        self.sets.put(id, Arc::new(lanes), chains);
         Ok(())
     }
 }

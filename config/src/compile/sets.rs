@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
-use sluice_dataplane::program::typed_set::{TypedSet, data_words};
-use sluice_dataplane::sets::{self, Change, Element as Row, Key};
+use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
 use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
 
 use super::error::Cause;
 use super::expression::parts;
 use super::lower::Lowering;
-use super::named::{Runtime, secret, shape_of};
+use super::named::{Runtime, data_words, secret, shape_of};
 use super::registry::Registry;
 use super::statement::object_kind;
 use super::value::{bounds, columns, words};
@@ -178,7 +177,7 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
 }
 
 /// An anonymous set in the set engine.
-fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Result<TypedSet, Cause> {
+fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Result<LaneView, Cause> {
     let intervals = elements.iter().any(|element| element.low != element.high);
     let spec = sets::SetSpec {
         data_words: data_words(&desc.data),
@@ -197,7 +196,8 @@ fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Resu
     let set = sets::Set::new(spec, secret()).map_err(failed)?;
     let mut change = set.begin(0).map_err(failed)?;
     change.load(&rows).map_err(|(_, error)| failed(error))?;
-    Ok(TypedSet::new(change.commit(), desc.clone(), &[]))
+    LaneView::new(change.commit().into(), desc.clone(), &[])
+        .map_err(|error| refused(&error.to_string()))
 }
 
 fn refused(reason: &str) -> Cause {

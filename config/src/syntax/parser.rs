@@ -14,6 +14,8 @@ mod set;
 mod stateful;
 mod stmt;
 
+pub use set::is_data_type;
+
 use std::sync::Arc;
 
 use super::ast::{Command, Expr, ExprKind, Name, Text, Variable};
@@ -701,7 +703,7 @@ impl Parser<'_> {
                 break;
             }
         }
-        if !found && !(has_wildcard(&path) && !self.options.include_paths.is_empty()) {
+        if !found && (!has_wildcard(&path) || self.options.include_paths.is_empty()) {
             return self.error(span, format!("File not found: {path}"));
         }
         Ok(())

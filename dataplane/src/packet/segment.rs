@@ -7,6 +7,7 @@
 //! VXLAN, Geneve, GRE and plain IP in IP are cut alike. Tunnels inside tunnels are not.
 
 use crate::drop_reason::DropReason;
+use crate::packet::checksum::{fold, pseudo_header, sum};
 use crate::packet::frame::Frame;
 use crate::packet::vnet::VnetHeader;
 
@@ -61,7 +62,7 @@ pub fn complete_checksum(frame: &mut Frame<'_>) -> Result<(), DropReason> {
         return Err(DropReason::OffloadBad);
     }
     // The field holds the pseudo-header's sum, so it is simply part of what is added up.
-    let checksum = fold(sum(&bytes[start..]));
+    let checksum = complement(sum(&bytes[start..]));
     put16(bytes, at, if checksum == 0 { 0xffff } else { checksum });
     frame.vnet.flags &= !VnetHeader::NEEDS_CSUM;
     Ok(())
@@ -183,7 +184,7 @@ impl Network {
         put16(bytes, self.at + 4, id.wrapping_add(number as u16));
         put16(bytes, self.at + 10, 0);
         let header = usize::from(bytes[self.at] & 15) * 4;
-        let checksum = fold(sum(&bytes[self.at..self.at + header]));
+        let checksum = complement(sum(&bytes[self.at..self.at + header]));
         put16(bytes, self.at + 10, checksum);
     }
 
@@ -193,7 +194,7 @@ impl Network {
             4 => &bytes[self.at + 12..self.at + 20],
             _ => &bytes[self.at + 8..self.at + 40],
         };
-        sum(addresses) + u64::from(protocol) + len as u64
+        pseudo_header(addresses, protocol, len as u32)
     }
 }
 
@@ -268,7 +269,7 @@ impl Plan {
         };
         put16(piece, checksum_at, 0);
         let pseudo = self.inner.pseudo_sum(piece, self.protocol, len);
-        let checksum = fold(pseudo + sum(&piece[at..]));
+        let checksum = complement(pseudo + sum(&piece[at..]));
         let never_zero = self.protocol == UDP && checksum == 0;
         put16(
             piece,
@@ -286,7 +287,7 @@ fn finish_udp_tunnel(piece: &mut [u8], outer: Network, at: usize) {
         return;
     }
     put16(piece, at + 6, 0);
-    let checksum = fold(outer.pseudo_sum(piece, UDP, len) + sum(&piece[at..]));
+    let checksum = complement(outer.pseudo_sum(piece, UDP, len) + sum(&piece[at..]));
     put16(piece, at + 6, if checksum == 0 { 0xffff } else { checksum });
 }
 
@@ -294,7 +295,7 @@ fn finish_udp_tunnel(piece: &mut [u8], outer: Network, at: usize) {
 fn finish_gre(piece: &mut [u8], at: usize) {
     if piece[at] & 0x80 != 0 {
         put16(piece, at + 4, 0);
-        let checksum = fold(sum(&piece[at..]));
+        let checksum = complement(sum(&piece[at..]));
         put16(piece, at + 4, checksum);
     }
 }
@@ -321,25 +322,9 @@ fn headers(bytes: &[u8], vnet: &VnetHeader) -> Option<usize> {
     plausible.then_some(headers)
 }
 
-/// The sum of the bytes as big-endian words, an odd one padded with zero.
-fn sum(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(2);
-    let mut total = 0u64;
-    for word in &mut words {
-        total += u64::from(u16::from_be_bytes([word[0], word[1]]));
-    }
-    match words.remainder() {
-        [odd] => total + (u64::from(*odd) << 8),
-        _ => total,
-    }
-}
-
-/// The one's complement of a sum (RFC 1071).
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+/// What a checksum field says of a sum (RFC 1071).
+fn complement(sum: u64) -> u16 {
+    !fold(sum)
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -70,10 +70,6 @@ fn per_line(ty: TypeId) -> usize {
     }
 }
 
-fn duration(ms: u64, options: &PrintOptions<'_>) -> String {
-    if options.numeric_time { format!("{}s", ms / 1000) } else { time::print_duration_ms(ms) }
-}
-
 fn write_element(out: &mut String, element: &Element, options: &PrintOptions<'_>) {
     key(out, &element.key, options);
     if !options.stateless || !element.stmts.is_empty() {

@@ -147,8 +147,10 @@ impl<'a> Transaction<'a> {
             Op::Flush => self.flush(command),
             Op::Rename => self.rename(command),
             Op::Get | Op::List | Op::Reset => self.show(command),
-            Op::Describe => not_supported(command, "describe is not supported here"),
-            Op::Import | Op::Export => not_supported(command, "import and export are not supported, use nft -j"),
+            Op::Describe => self.describe(command),
+            Op::Import | Op::Export => {
+                not_supported(command, "import and export are not supported, use nft -j")
+            }
             Op::Monitor => not_supported(command, "monitor cannot be part of a ruleset"),
         };
         match outcome {
@@ -222,6 +224,14 @@ impl<'a> Transaction<'a> {
             Object::Rename { chain, to } => self.rename_chain(chain, to, command.span),
             _ => not_supported(command, "only chains can be renamed"),
         }
+    }
+
+    fn describe(&mut self, command: &Command) -> Done {
+        let Object::Expr(expr) = &command.object else {
+            return not_supported(command, "only expressions can be described");
+        };
+        self.output.push_str(&crate::describe::describe(expr));
+        Ok(())
     }
 
     fn show(&mut self, command: &Command) -> Done {

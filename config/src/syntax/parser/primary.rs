@@ -712,7 +712,7 @@ impl Parser<'_> {
             let words: Vec<Tok> = ExtField::ALL
                 .iter()
                 .filter(|field| field.header() == header)
-                .filter_map(|field| Kw::find(field.keyword()).map(Tok::Word))
+                .filter_map(|field| Kw::find(field.keyword().as_bytes()).map(Tok::Word))
                 .collect();
             return self.fail(&words);
         };
