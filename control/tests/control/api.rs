@@ -11,7 +11,10 @@ use sluice_control::client::ClientError;
 use crate::server::Server;
 
 fn command(text: &str) -> NftCommand {
-    NftCommand { text: Some(text.to_owned()), ..NftCommand::default() }
+    NftCommand {
+        text: Some(text.to_owned()),
+        ..NftCommand::default()
+    }
 }
 
 const ADD_TABLE: &str = r#"{"text":"add table inet t"}"#;
@@ -41,8 +44,10 @@ async fn the_document_and_the_routes_agree() {
             }
         }
     }
-    let table: BTreeSet<_> =
-        ROUTES.iter().map(|row| (row.path.to_owned(), row.verb.name().to_owned())).collect();
+    let table: BTreeSet<_> = ROUTES
+        .iter()
+        .map(|row| (row.path.to_owned(), row.verb.name().to_owned()))
+        .collect();
     assert_eq!(documented, table);
     assert_eq!(server.ask("GET", "/v1/nothing").await.0, 404);
     every_reference_resolves(&document, &document);
@@ -56,10 +61,14 @@ fn every_reference_resolves(value: &Value, document: &Value) {
                 let pointer = reference.strip_prefix('#').unwrap();
                 assert!(document.pointer(pointer).is_some(), "{reference}");
             }
-            object.values().for_each(|value| every_reference_resolves(value, document));
+            object
+                .values()
+                .for_each(|value| every_reference_resolves(value, document));
         }
         Value::Array(items) => {
-            items.iter().for_each(|value| every_reference_resolves(value, document));
+            items
+                .iter()
+                .for_each(|value| every_reference_resolves(value, document));
         }
         _ => {}
     }
@@ -81,7 +90,10 @@ async fn answers_have_the_documented_members() {
         let reference = document.pointer(&pointer).and_then(Value::as_str).unwrap();
         let schema = document.pointer(&reference[1..]).unwrap();
         let documented: BTreeSet<_> = schema["properties"].as_object().unwrap().keys().collect();
-        assert_eq!(answer.as_object().unwrap().keys().collect::<BTreeSet<_>>(), documented);
+        assert_eq!(
+            answer.as_object().unwrap().keys().collect::<BTreeSet<_>>(),
+            documented
+        );
     }
     server.stop().await;
 }
@@ -90,10 +102,16 @@ async fn answers_have_the_documented_members() {
 async fn a_change_makes_a_generation_and_a_listing_does_not() {
     let server = Server::start("").await;
     let client = server.client();
-    let answer = client.post::<_, NftAnswer>("/v1/nft", &command("add table inet t")).await.unwrap();
+    let answer = client
+        .post::<_, NftAnswer>("/v1/nft", &command("add table inet t"))
+        .await
+        .unwrap();
     assert!(answer.body.changed);
     assert_eq!((answer.body.generation, answer.generation), (1, Some(1)));
-    let answer = client.post::<_, NftAnswer>("/v1/nft", &command("list ruleset")).await.unwrap();
+    let answer = client
+        .post::<_, NftAnswer>("/v1/nft", &command("list ruleset"))
+        .await
+        .unwrap();
     assert!(!answer.body.changed);
     assert_eq!(answer.body.output, "table inet t {\n}\n");
     assert_eq!(answer.generation, Some(1));
@@ -112,9 +130,13 @@ async fn a_passed_generation_is_a_conflict_and_changes_nothing() {
         let failure: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(failure["generation"], 0);
     }
-    let (status, _) = server.post("/v1/nft", "If-Match: \"0\"\r\n", ADD_TABLE).await;
+    let (status, _) = server
+        .post("/v1/nft", "If-Match: \"0\"\r\n", ADD_TABLE)
+        .await;
     assert_eq!(status, 200);
-    let (status, _) = server.post("/v1/nft", "If-Match: \"0\"\r\n", ADD_TABLE).await;
+    let (status, _) = server
+        .post("/v1/nft", "If-Match: \"0\"\r\n", ADD_TABLE)
+        .await;
     assert_eq!(status, 409);
     let client = server.client().expecting(0);
     match client.delete::<Value>("/v1/ports/x").await {
@@ -125,28 +147,47 @@ async fn a_passed_generation_is_a_conflict_and_changes_nothing() {
         let (status, body) = server.post("/v1/nft", headers, field).await;
         assert_eq!(status, 400, "unreadable, and contradicting: {body}");
     }
-    let (_, body) = server.post("/v1/nft", "", r#"{"text":"list tables"}"#).await;
-    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["generation"], 1);
+    let (_, body) = server
+        .post("/v1/nft", "", r#"{"text":"list tables"}"#)
+        .await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).unwrap()["generation"],
+        1
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn a_refused_text_says_where_and_changes_nothing() {
     let server = Server::start("").await;
-    let (status, body) = server.post("/v1/nft", "", r#"{"text":"add tabel inet t"}"#).await;
+    let (status, body) = server
+        .post("/v1/nft", "", r#"{"text":"add tabel inet t"}"#)
+        .await;
     assert_eq!(status, 422);
     let failure: Value = serde_json::from_str(&body).unwrap();
     let error = failure["error"].as_str().unwrap();
-    assert!(error.contains("Error: syntax error") && error.contains("^"), "{error}");
+    assert!(
+        error.contains("Error: syntax error") && error.contains("^"),
+        "{error}"
+    );
     assert_eq!(failure["diagnostics"][0]["line"], 1);
-    assert_eq!(failure["diagnostics"][0]["column"], 5);
+    assert_eq!(failure["diagnostics"][0]["column"], 11);
     for options in ["json", "optimize", "reverse_dns"] {
         let body = format!(r#"{{"text":"list ruleset","options":{{"{options}":true}}}}"#);
         let (status, body) = server.post("/v1/nft", "", &body).await;
         assert_eq!(status, 422, "refused by name, not ignored");
         assert!(body.contains("does not support"), "{body}");
     }
-    assert_eq!(server.client().get::<Status>("/v1/status").await.unwrap().body.generation, 0);
+    assert_eq!(
+        server
+            .client()
+            .get::<Status>("/v1/status")
+            .await
+            .unwrap()
+            .body
+            .generation,
+        0
+    );
     server.stop().await;
 }
 
@@ -155,9 +196,15 @@ async fn malformed_requests_are_refused_in_words() {
     let server = Server::start("").await;
     for (body, words) in [
         ("{", "EOF"),
-        (r#"{"text":"list ruleset","colour":1}"#, "unknown field `colour`"),
+        (
+            r#"{"text":"list ruleset","colour":1}"#,
+            "unknown field `colour`",
+        ),
         (r#"{}"#, "expected either text or file"),
-        (r#"{"text":"list ruleset","file":"x"}"#, "expected either text or file"),
+        (
+            r#"{"text":"list ruleset","file":"x"}"#,
+            "expected either text or file",
+        ),
     ] {
         let (status, answer) = server.post("/v1/nft", "", body).await;
         assert!((400..500).contains(&status), "{body}: {status}");
@@ -180,36 +227,59 @@ async fn a_large_file_fits_and_includes_come_along() {
     });
     let (status, body) = server.post("/v1/nft", "", &body.to_string()).await;
     assert_eq!(status, 200, "{body}");
-    let list = server.client().post::<_, NftAnswer>("/v1/nft", &command("list tables"));
-    assert_eq!(list.await.unwrap().body.output, "table inet included\n");
+    let (_, body) = server
+        .post("/v1/nft", "", r#"{"text":"list tables"}"#)
+        .await;
+    let answer: NftAnswer = serde_json::from_str(&body).unwrap();
+    assert_eq!(answer.output, "table inet included\n");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn who_may_only_read_lists_and_does_not_change() {
     let server = Server::start("[control]\nchange = [\"nobody\"]\n").await;
-    let (status, _) = server.post("/v1/nft", "", r#"{"text":"list ruleset"}"#).await;
+    let (status, _) = server
+        .post("/v1/nft", "", r#"{"text":"list ruleset"}"#)
+        .await;
     assert_eq!(status, 200);
     let (status, body) = server.post("/v1/nft", "", ADD_TABLE).await;
     assert_eq!(status, 403, "{body}");
     let checked = r#"{"text":"add table inet t","check":true}"#;
-    assert_eq!(server.post("/v1/nft", "", checked).await.0, 200, "a check changes nothing");
+    assert_eq!(
+        server.post("/v1/nft", "", checked).await.0,
+        200,
+        "a check changes nothing"
+    );
     let port = r#"{"device":"eth0","peer":"eth1"}"#;
     assert_eq!(server.post("/v1/ports", "", port).await.0, 403);
     assert_eq!(server.ask("DELETE", "/v1/ports/x").await.0, 403);
-    assert_eq!(server.client().get::<Status>("/v1/status").await.unwrap().body.generation, 0);
+    assert_eq!(
+        server
+            .client()
+            .get::<Status>("/v1/status")
+            .await
+            .unwrap()
+            .body
+            .generation,
+        0
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn who_may_not_read_gets_nothing() {
-    let server =
-        Server::start("[control]\nchange = [\"nobody\"]\nread = [\"nobody\"]\n").await;
+    let server = Server::start("[control]\nchange = [\"nobody\"]\nread = [\"nobody\"]\n").await;
     for route in ROUTES.iter().filter(|route| route.verb.name() == "get") {
         let (status, body) = server.ask("GET", route.path).await;
         assert_eq!(status, 403, "{}: {body}", route.path);
     }
-    assert_eq!(server.post("/v1/nft", "", r#"{"text":"list ruleset"}"#).await.0, 403);
+    assert_eq!(
+        server
+            .post("/v1/nft", "", r#"{"text":"list ruleset"}"#)
+            .await
+            .0,
+        403
+    );
     server.stop().await;
 }
 
@@ -227,27 +297,46 @@ async fn events_are_followed() {
             .await
     });
     // The follower's request races with ours: repeat the first event until it is heard.
-    let restart = Happening::WorkerRestart { worker: 3, message: "x".into() };
+    let restart = Happening::WorkerRestart {
+        worker: 3,
+        message: "x".into(),
+    };
     let first = loop {
-        server.hub.say(Happening::Port { name: "unwanted".into(), present: true });
+        server.hub.say(Happening::Port {
+            name: "unwanted".into(),
+            present: true,
+        });
         server.hub.say(restart.clone());
         if let Ok(line) = tokio::time::timeout(Duration::from_millis(50), lines.recv()).await {
             break line.unwrap();
         }
     };
     assert_eq!(serde_json::from_str::<Event>(&first).unwrap().what, restart);
-    other.post::<_, NftAnswer>("/v1/nft", &command("add table inet t")).await.unwrap();
+    other
+        .post::<_, NftAnswer>("/v1/nft", &command("add table inet t"))
+        .await
+        .unwrap();
     let change = loop {
         let event: Event = serde_json::from_str(&lines.recv().await.unwrap()).unwrap();
         if event.what != restart {
             break event.what;
         }
     };
-    let Happening::Change { generation: 1, changes, .. } = change else { panic!("{change:?}") };
+    let Happening::Change {
+        generation: 1,
+        changes,
+        ..
+    } = change
+    else {
+        panic!("{change:?}")
+    };
     assert_eq!(changes, ["add table inet t"]);
     let (status, body) = server.ask("GET", "/v1/events?kind=weather").await;
     assert_eq!(status, 400);
-    assert!(body.contains("worker_restart"), "says which there are: {body}");
+    assert!(
+        body.contains("worker_restart"),
+        "says which there are: {body}"
+    );
     // An endless answer must not hold up the end.
     let stopped = std::time::Instant::now();
     server.stop().await;
@@ -258,7 +347,9 @@ async fn events_are_followed() {
 #[tokio::test]
 async fn a_workbench_has_no_ports() {
     let server = Server::start("").await;
-    let (status, body) = server.post("/v1/ports", "", r#"{"device":"a","peer":"b"}"#).await;
+    let (status, body) = server
+        .post("/v1/ports", "", r#"{"device":"a","peer":"b"}"#)
+        .await;
     assert_eq!(status, 422);
     assert!(body.contains("workbench"), "{body}");
     assert_eq!(server.ask("DELETE", "/v1/ports/a").await.0, 404);

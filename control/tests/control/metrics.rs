@@ -29,7 +29,13 @@ impl Plane for Figures {
             index: 1,
             peer: None,
             group: 0,
-            queues: vec![QueueStatus { rx_frames, ..QueueStatus::default() }; 2],
+            queues: vec![
+                QueueStatus {
+                    rx_frames,
+                    ..QueueStatus::default()
+                };
+                2
+            ],
         };
         vec![port("left \"quoted\"", 11), port("right", 22)]
     }
@@ -43,13 +49,20 @@ impl Plane for Figures {
     }
 
     fn workers(&self) -> Vec<WorkerStatus> {
-        vec![WorkerStatus { busy_ns: 1_500_000_000, restarts: 2, ..WorkerStatus::default() }]
+        vec![WorkerStatus {
+            busy_ns: 1_500_000_000,
+            restarts: 2,
+            ..WorkerStatus::default()
+        }]
     }
 
     fn batch_sizes(&self) -> Vec<BatchSizes> {
         let mut batches = [0; BATCH_BOUNDS.len()];
         (batches[0], batches[6]) = (4, 1);
-        vec![BatchSizes { batches, frames: 68 }]
+        vec![BatchSizes {
+            batches,
+            frames: 68,
+        }]
     }
 
     fn drops(&self) -> [u64; DropReason::COUNT] {
@@ -69,7 +82,10 @@ impl Plane for Figures {
 
 async fn scrape(address: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.0\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -93,8 +109,15 @@ async fn promtool_finds_nothing_and_the_figures_are_right() {
                  add element inet t s { 10.0.0.1, 10.0.0.2 }; add chain inet t c; \
                  add rule inet t c counter packets 7 bytes 900 comment \"a \\ b\"; \
                  add rule inet t c counter";
-    let command = NftCommand { text: Some(rules.to_owned()), ..NftCommand::default() };
-    server.client().post::<_, NftAnswer>("/v1/nft", &command).await.unwrap();
+    let command = NftCommand {
+        text: Some(rules.to_owned()),
+        ..NftCommand::default()
+    };
+    server
+        .client()
+        .post::<_, NftAnswer>("/v1/nft", &command)
+        .await
+        .unwrap();
     let text = scrape(&address).await;
     for line in [
         "sluice_generation 1",
@@ -112,11 +135,24 @@ async fn promtool_finds_nothing_and_the_figures_are_right() {
         "sluice_set_elements{family=\"inet\",table=\"t\",name=\"s\"} 2",
         "sluice_ruleset_rules 2",
     ] {
-        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is missing in\n{text}"
+        );
     }
-    let rule = text.lines().find(|line| line.starts_with("sluice_rule_packets_total{")).unwrap();
-    assert!(rule.contains("comment=\"a \\\\ b\"") && rule.ends_with(" 7"), "{rule}");
-    assert_eq!(text.matches("sluice_rule_bytes_total{").count(), 1, "only rules with a comment");
+    let rule = text
+        .lines()
+        .find(|line| line.starts_with("sluice_rule_packets_total{"))
+        .unwrap();
+    assert!(
+        rule.contains("comment=\"a \\\\ b\"") && rule.ends_with(" 7"),
+        "{rule}"
+    );
+    assert_eq!(
+        text.matches("sluice_rule_bytes_total{").count(),
+        1,
+        "only rules with a comment"
+    );
     promtool(&text);
     server.stop().await;
 }
@@ -130,8 +166,17 @@ fn promtool(text: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is there (Debian package prometheus)");
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
 }

@@ -1,33 +1,40 @@
 //! The executable as a daemon in a folder of its own.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-pub const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
+pub(crate) const SLUICE: &str = env!("CARGO_BIN_EXE_sluice");
 
-pub struct Daemon {
-    pub folder: tempfile::TempDir,
+pub(crate) struct Daemon {
+    pub(crate) folder: tempfile::TempDir,
     child: Child,
 }
 
 impl Daemon {
     /// Starts a workbench with these further lines in its appliance file and waits until it says
     /// that it is ready.
-    pub fn start(lines: &str) -> Self {
+    pub(crate) fn start(lines: &str) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), lines)
     }
 
     /// The same in a folder that has something already.
-    pub fn start_in(folder: tempfile::TempDir, lines: &str) -> Self {
+    pub(crate) fn start_in(folder: tempfile::TempDir, lines: &str) -> Self {
         let text = appliance(folder.path(), lines);
         std::fs::write(folder.path().join("sluice.toml"), text).unwrap();
         let notify = folder.path().join("notify.sock");
         let _ = std::fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).unwrap();
-        ready.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // As a service manager's: whoever the daemon becomes may say that it is ready.
+        for path in [folder.path(), &notify] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        ready
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new(SLUICE)
             .args(["run", "--config"])
@@ -47,24 +54,24 @@ impl Daemon {
         daemon
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
 
     /// A command against this daemon, in its folder.
-    pub fn sluice<S: AsRef<OsStr>>(&self, words: &[S]) -> Output {
+    pub(crate) fn sluice<S: AsRef<OsStr>>(&self, words: &[S]) -> Output {
         self.call(SLUICE, words)
     }
 
-    pub fn call<S: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, words: &[S]) -> Output {
+    pub(crate) fn call<S: AsRef<OsStr>>(&self, program: impl AsRef<OsStr>, words: &[S]) -> Output {
         Command::new(program)
             .args(words)
             .env("SLUICE_SOCKET", self.path("control.sock"))
@@ -75,7 +82,7 @@ impl Daemon {
     }
 
     /// Asks it to end and returns its exit code with the folder.
-    pub fn stop(mut self) -> (Option<i32>, tempfile::TempDir) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, tempfile::TempDir) {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let begun = Instant::now();
@@ -90,7 +97,7 @@ impl Daemon {
     }
 
     /// Kills it: nothing is tidied up.
-    pub fn kill(mut self) -> tempfile::TempDir {
+    pub(crate) fn kill(mut self) -> tempfile::TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
@@ -110,11 +117,14 @@ fn appliance(folder: &Path, lines: &str) -> String {
         let socket = format!("[control]\nsocket = \"{}/control.sock\"", folder.display());
         return lines.replace("[control]", &socket);
     }
-    format!("[control]\nsocket = \"{}/control.sock\"\n{lines}", folder.display())
+    format!(
+        "[control]\nsocket = \"{}/control.sock\"\n{lines}",
+        folder.display()
+    )
 }
 
 /// Exit code, standard output, standard error.
-pub fn told(output: &Output) -> (i32, String, String) {
+pub(crate) fn told(output: &Output) -> (i32, String, String) {
     (
         output.status.code().unwrap(),
         String::from_utf8(output.stdout.clone()).unwrap(),
