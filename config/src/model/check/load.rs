@@ -179,6 +179,11 @@ impl Checker<'_> {
     /// rule, so that nothing of it is done for a packet that cannot have them.
     fn require_first(&mut self, header: Header, span: Span) -> Checked<()> {
         let before = self.out.len();
+        if let Some(now) = self.proto.at(PayloadBase::Network)
+            && now != Proto::Known(header)
+        {
+            return fail(span, format!("cannot use exthdr with {}", now.name()));
+        }
         self.require(header, span)?;
         let put = self.out.split_off(before);
         self.out.splice(0..0, put);
@@ -304,6 +309,10 @@ impl Checker<'_> {
         let Some(number) = protocol::number_of(header) else {
             return fail(span, "no such protocol");
         };
+        match self.proto.at(PayloadBase::Network) {
+            None | Some(Proto::Known(Header::Ip | Header::Ip6)) => {}
+            Some(other) => return conflict(span, other, header),
+        }
         self.dependency(meta_expr(MetaKey::L4proto), u128::from(number));
         Ok(())
     }
@@ -474,15 +483,6 @@ impl Checker<'_> {
     pub(crate) fn ct(&mut self, ct: Ct, span: Span) -> Checked<Expr> {
         let needs = selector::ct_needs_direction(ct.key);
         match (needs, ct.dir) {
-            (Some(true), None) => {
-                return fail(
-                    span,
-                    format!(
-                        "ct {} needs a direction: original or reply",
-                        ct.key.keyword()
-                    ),
-                );
-            }
             (Some(false), Some(_)) => {
                 return fail(span, format!("ct {} has no direction", ct.key.keyword()));
             }
@@ -515,6 +515,21 @@ impl Checker<'_> {
                     );
                 }
             }
+        }
+        let port = matches!(ct.key, CtKey::ProtoSrc | CtKey::ProtoDst);
+        let typed = !port || self.proto.at(PayloadBase::Transport).is_some();
+        if needs == Some(true) && ct.dir.is_none() && typed {
+            return fail(span, "Could not process rule: Invalid argument");
+        }
+        let address = match ct.key {
+            CtKey::IpSaddr | CtKey::IpDaddr => Some(Header::Ip),
+            CtKey::Ip6Saddr | CtKey::Ip6Daddr => Some(Header::Ip6),
+            _ => None,
+        };
+        if let (Some(header), Some(now)) = (address, self.proto.at(PayloadBase::Network))
+            && now != Proto::Known(header)
+        {
+            return conflict(span, now, header);
         }
         Ok(expr(ty, bits, order, ExprKind::Ct(ct)))
     }
@@ -670,10 +685,14 @@ impl Checker<'_> {
 
 fn modulus(modulus: u64, offset: u64, span: Span) -> Checked<(u32, u32)> {
     match (u32::try_from(modulus), u32::try_from(offset)) {
-        (Ok(m), Ok(o)) if m > 0 && m.checked_add(o).is_some() => Ok((m, o)),
+        (Ok(0), _) => fail(
+            span,
+            "Could not process rule: Numerical result out of range",
+        ),
+        (Ok(m), Ok(o)) if m.checked_add(o).is_some() => Ok((m, o)),
         _ => fail(
             span,
-            "modulus must be at least 1 and the result fit into 32 bits",
+            "Could not process rule: Value too large for defined data type",
         ),
     }
 }

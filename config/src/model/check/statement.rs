@@ -166,7 +166,10 @@ impl Checker<'_> {
         if let Some(prefix) = &log.prefix
             && prefix.value.len() > LOG_PREFIX_MAX
         {
-            return fail(prefix.span, "log prefix is too long");
+            return fail(
+                keyword(span, "log"),
+                "Could not process rule: Numerical result out of range",
+            );
         }
         let flags = log.flags;
         let bits = u8::from(flags.tcp_sequence)
@@ -376,7 +379,7 @@ impl Checker<'_> {
         match ct.key {
             CtKey::Mark | CtKey::Label | CtKey::Zone | CtKey::Event => {}
             CtKey::Secmark => return fail(span, "ct secmark set is not supported"),
-            _ => return fail(span, "unsupported ct key"),
+            _ => return fail(span, "Could not process rule: Operation not supported"),
         }
         let value = self.argument(value, selector::ct(ct.key), span)?;
         Ok(Stmt::CtSet { ct, value })

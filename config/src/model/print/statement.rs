@@ -179,6 +179,12 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     });
     match m.right.value() {
         Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
+        // The kernel orders words of the machine in network order, where nft finds no names.
+        _ if !matches!(m.op, RelOp::Eq | RelOp::Neq)
+            && matches!(m.right.ty, TypeId::IfType | TypeId::FibAddrType) =>
+        {
+            expr(out, &m.right, &expression::numbers(options));
+        }
         _ => expr(out, &m.right, options),
     }
 }
