@@ -26,7 +26,11 @@ pub fn alternate<C>(
 
 /// The ratio of two contestants, pair by pair.
 pub fn ratio(samples: &[f64], base: &[f64]) -> Figure {
-    let ratios: Vec<f64> = samples.iter().zip(base).map(|(sample, base)| sample / base).collect();
+    let ratios: Vec<f64> = samples
+        .iter()
+        .zip(base)
+        .map(|(sample, base)| sample / base)
+        .collect();
     Figure::of(&ratios)
 }
 

@@ -24,8 +24,17 @@ impl Figure {
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
         let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 { at(middle) } else { (at(middle.wrapping_sub(1)) + at(middle)) / 2.0 };
-        Self { median, least: at(0), greatest: at(sorted.len().wrapping_sub(1)), runs: sorted.len() }
+        let median = if sorted.len() % 2 == 1 {
+            at(middle)
+        } else {
+            (at(middle.wrapping_sub(1)) + at(middle)) / 2.0
+        };
+        Self {
+            median,
+            least: at(0),
+            greatest: at(sorted.len().wrapping_sub(1)),
+            runs: sorted.len(),
+        }
     }
 }
 
@@ -55,12 +64,20 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(title: &str, columns: &[&str]) -> Self {
-        Self { title: title.to_owned(), columns: columns.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
+        Self {
+            title: title.to_owned(),
+            columns: columns.iter().map(|&name| name.to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Appends a row.
     pub fn push(&mut self, name: impl Into<String>, figures: Vec<Option<Figure>>) {
-        self.rows.push(Row { name: name.into(), figures, remark: String::new() });
+        self.rows.push(Row {
+            name: name.into(),
+            figures,
+            remark: String::new(),
+        });
     }
 }
 
@@ -87,7 +104,11 @@ pub struct Goal {
 impl Goal {
     /// A goal with its outcome.
     pub fn new(goal: &str, reached: String, met: bool) -> Self {
-        Self { goal: goal.to_owned(), reached, met }
+        Self {
+            goal: goal.to_owned(),
+            reached,
+            met,
+        }
     }
 }
 
@@ -120,8 +141,17 @@ fn text(report: &Report) -> String {
         out.push_str(&format!("\n{}\n", table.title));
         let cells: Vec<Vec<String>> = table.rows.iter().map(cells).collect();
         let width = |column: usize| {
-            let title = if column == 0 { 0 } else { table.columns[column - 1].len() };
-            cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(title)
+            let title = if column == 0 {
+                0
+            } else {
+                table.columns[column - 1].len()
+            };
+            cells
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+                .max(title)
         };
         let widths: Vec<usize> = (0..=table.columns.len()).map(width).collect();
         out.push_str(&format!("  {:w$}", "", w = widths[0]));
@@ -154,14 +184,25 @@ fn cells(row: &Row) -> Vec<String> {
     let figure = |figure: &Option<Figure>| match figure {
         None => "-".to_owned(),
         Some(one) if one.runs < 2 => number(one.median),
-        Some(many) => format!("{} ({}-{})", number(many.median), number(many.least), number(many.greatest)),
+        Some(many) => format!(
+            "{} ({}-{})",
+            number(many.median),
+            number(many.least),
+            number(many.greatest)
+        ),
     };
-    std::iter::once(row.name.clone()).chain(row.figures.iter().map(figure)).collect()
+    std::iter::once(row.name.clone())
+        .chain(row.figures.iter().map(figure))
+        .collect()
 }
 
 /// Three significant digits.
 fn number(value: f64) -> String {
-    let digits = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    let digits = if value == 0.0 {
+        0
+    } else {
+        value.abs().log10().floor() as i32
+    };
     format!("{value:.*}", (2 - digits).clamp(0, 6) as usize)
 }
 

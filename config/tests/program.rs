@@ -8,6 +8,9 @@ mod packets;
 use packets::bench::Bench;
 use packets::build::{Frame, zoo};
 
+#[path = "packets/statements.rs"]
+mod statements;
+
 #[path = "packets/cases.rs"]
 mod cases;
 

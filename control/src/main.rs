@@ -1,3 +1,7 @@
 //! The `sluice` executable.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice_control::cli::main()
+}

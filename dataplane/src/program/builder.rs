@@ -46,6 +46,7 @@ impl Chain {
 pub struct Program {
     tables: Arc<Tables>,
     ordered: bool,
+    effects: bool,
     engines: u32,
     counters: u32,
     chains: Vec<Chain>,
@@ -59,6 +60,7 @@ impl Program {
         Self {
             tables: Arc::new(Tables::new()),
             ordered: false,
+            effects: false,
             engines: 0,
             counters: 0,
             chains: Vec::new(),
@@ -76,6 +78,13 @@ impl Program {
     /// that packets must run one at a time.
     pub fn ordered(&self) -> bool {
         self.ordered
+    }
+
+    /// Whether packets change state that other packets can see: then a batch of several classes
+    /// runs in the order of its packets, too, although each class has a walk of its own.
+    #[inline]
+    pub fn has_effects(&self) -> bool {
+        self.effects
     }
 
     /// What beyond the VM it needs, as bits of [`engines`](super::op::engines).
@@ -228,12 +237,13 @@ impl ProgramBuilder {
     /// When a chain does not exist, jumps make a loop or go too deep, a walk does not look the
     /// way out up exactly once, or a block belongs to other tables.
     pub fn finish(mut self) -> Result<Program, Malformed> {
-        let (mut engines, mut counters) = (0, 0);
+        let (mut engines, mut counters, mut effects) = (0, 0, false);
         for block in self.chains.iter().flat_map(|chain| &chain.blocks) {
             if !block.belongs_to(&self.tables) {
                 return Err(Malformed::Invalid("a block was made for other tables"));
             }
             engines |= block.uses().engines;
+            effects |= block.uses().effects;
             counters = counters.max(block.uses().counters);
         }
         for walk in &self.walks {
@@ -252,6 +262,7 @@ impl ProgramBuilder {
         Ok(Program {
             tables: self.tables,
             ordered: self.ordered,
+            effects,
             engines,
             counters,
             chains: self.chains,

@@ -72,8 +72,29 @@ impl Limit {
 
     /// Takes the packet's cost out if there is enough.
     fn take(&self, now: i64, length: u32) -> bool {
+        let step = |empty_at| self.after(now, length, empty_at);
+        self.empty_at_ns
+            .fetch_update(Relaxed, Relaxed, step)
+            .is_ok()
+    }
+
+    /// A full bucket, as a word that [`matches_word`](Self::matches_word) works on.
+    pub const FULL_WORD: u64 = (i64::MIN / 2) as u64;
+
+    /// The same as [`matches`](Self::matches) with the level in another place than here: elements of
+    /// a set share rate and burst and have a word each.
+    pub fn matches_word(&self, word: &AtomicU64, now_ns: u64, length: u32) -> bool {
+        let step = |empty_at| {
+            let empty_at = self.after(now_ns as i64, length, empty_at as i64)?;
+            Some(empty_at as u64)
+        };
+        word.fetch_update(Relaxed, Relaxed, step).is_ok() != self.over
+    }
+
+    /// The bucket after the packet's cost, if it has enough.
+    fn after(&self, now: i64, length: u32, empty_at: i64) -> Option<i64> {
         if self.rate == 0 {
-            return false;
+            return None;
         }
         let cost = if self.bytes {
             u128::from(self.period_ns) * u128::from(length) / u128::from(self.rate)
@@ -81,19 +102,10 @@ impl Limit {
             u128::from(self.period_ns / self.rate)
         };
         let cost = i64::try_from(cost).unwrap_or(i64::MAX);
-        let step = |empty_at: i64| {
-            // A clock that went back in another worker yields no tokens.
-            let earned = now.saturating_sub(empty_at).max(0);
-            let tokens = earned.min(self.full as i64);
-            if tokens < cost {
-                None
-            } else {
-                Some(now.max(empty_at) - (tokens - cost))
-            }
-        };
-        self.empty_at_ns
-            .fetch_update(Relaxed, Relaxed, step)
-            .is_ok()
+        // A clock that went back in another worker yields no tokens.
+        let earned = now.saturating_sub(empty_at).max(0);
+        let tokens = earned.min(self.full as i64);
+        (tokens >= cost).then(|| now.max(empty_at) - (tokens - cost))
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Change<'a> {
     pub timeout_ms: Option<u64>,
     /// A map element's data, most significant column first; empty for a set.
     pub data: &'a [&'a Column],
-    /// What a new element carries; empty: what the set's own definition says.
+    /// What the rule says that a new element carries. A set knows what its elements carry from
+    /// when it was made; this is for sets that are made without knowing.
     pub statements: &'a [ElementStatement],
 }
 
@@ -42,6 +43,11 @@ pub trait LaneSet: Send + Sync + std::fmt::Debug {
     /// verdict map, the object's index in one column for an object map. For a set `data` is empty.
     fn look_up(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, data: &mut [Column])
     -> u64;
+
+    /// The same without running element statements: for `!= @set`.
+    fn contains(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>) -> u64 {
+        self.look_up(key, lanes, moment, &mut [])
+    }
 
     /// Adds, updates or deletes the elements of `lanes`. Yields the lanes whose rule goes on: not
     /// those for which the set was full, or whose element statements end the rule.

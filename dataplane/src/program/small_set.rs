@@ -43,8 +43,15 @@ impl SmallSet {
         if !elements.iter().all(fits) {
             return None;
         }
-        let desc = SetDesc { key_columns: u8::try_from(key).ok()?, data };
-        Some(Self { desc, fields: fields.to_vec(), elements })
+        let desc = SetDesc {
+            key_columns: u8::try_from(key).ok()?,
+            data,
+        };
+        Some(Self {
+            desc,
+            fields: fields.to_vec(),
+            elements,
+        })
     }
 
     /// Lanes of `lanes` whose key the element holds.
@@ -60,7 +67,12 @@ impl SmallSet {
             if held == 0 {
                 break;
             }
-            held &= within(&key[field.clone()], &element.low[field.clone()], &element.high[field], held);
+            held &= within(
+                &key[field.clone()],
+                &element.low[field.clone()],
+                &element.high[field],
+                held,
+            );
         }
         held
     }
@@ -156,22 +168,47 @@ mod tests {
             element(&[], &[], 3),
         ];
         let set = SmallSet::new(&[1, 2], SetData::Columns { count: 1 }, elements).unwrap();
-        let (first, high, low) =
-            (column(&[5, 5, 9, 10, 5]), column(&[0, 0, 0, 0, 1]), column(&[1, 0, 3, 2, 0]));
-        let moment = Moment { now_ns: 0, lengths: &Column::default(), worker: 0 };
+        let (first, high, low) = (
+            column(&[5, 5, 9, 10, 5]),
+            column(&[0, 0, 0, 0, 1]),
+            column(&[1, 0, 3, 2, 0]),
+        );
+        let moment = Moment {
+            now_ns: 0,
+            lengths: &Column::default(),
+            worker: 0,
+        };
         let mut data = [Column::default()];
-        assert_eq!(set.look_up(&[&first, &high, &low], 0b11111, &moment, &mut data), 0b11111);
+        assert_eq!(
+            set.look_up(&[&first, &high, &low], 0b11111, &moment, &mut data),
+            0b11111
+        );
         assert_eq!(data[0].0[..5], [1, 2, 1, 3, 2]);
     }
 
     #[test]
     fn a_range_may_reach_the_ends_of_its_word() {
-        let all = SmallElement { low: vec![0], high: vec![u32::MAX], data: vec![] };
+        let all = SmallElement {
+            low: vec![0],
+            high: vec![u32::MAX],
+            data: vec![],
+        };
         let set = SmallSet::new(&[1], SetData::Nothing, vec![all]).unwrap();
-        let moment = Moment { now_ns: 0, lengths: &Column::default(), worker: 0 };
-        assert_eq!(set.look_up(&[&column(&[0, u32::MAX])], 0b11, &moment, &mut []), 0b11);
+        let moment = Moment {
+            now_ns: 0,
+            lengths: &Column::default(),
+            worker: 0,
+        };
+        assert_eq!(
+            set.look_up(&[&column(&[0, u32::MAX])], 0b11, &moment, &mut []),
+            0b11
+        );
         assert!(SmallSet::new(&[1], SetData::Nothing, vec![SmallElement::default()]).is_some());
-        let wide = SmallElement { low: vec![0, 0], high: vec![0, 0], data: vec![] };
+        let wide = SmallElement {
+            low: vec![0, 0],
+            high: vec![0, 0],
+            data: vec![],
+        };
         assert!(SmallSet::new(&[1], SetData::Nothing, vec![wide]).is_none());
     }
 }

@@ -85,7 +85,9 @@ impl Structure for Bitmap {
             let Some((run, bit)) = self.place(numbers[lane]) else {
                 continue;
             };
-            if self.bits[run] >> bit & 1 == 1 && (self.tail == 0 || sink.hit(lane, self.tail_at(run, bit))) {
+            if self.bits[run] >> bit & 1 == 1
+                && (self.tail == 0 || sink.hit(lane, self.tail_at(run, bit)))
+            {
                 found |= 1 << lane;
             }
         }
@@ -101,7 +103,9 @@ impl Structure for Bitmap {
         if low != high {
             return Err(SetError::Key("a range in a set of single numbers"));
         }
-        let (run, bit) = self.place(low[0]).ok_or(SetError::Key("out of the range of the set"))?;
+        let (run, bit) = self
+            .place(low[0])
+            .ok_or(SetError::Key("out of the range of the set"))?;
         let at = self.rank(run, bit) * self.tail;
         self.edit_tails(run, |tails| {
             tails.splice(at..at, tail.iter().copied());
@@ -116,7 +120,9 @@ impl Structure for Bitmap {
             return false;
         };
         let at = self.rank(run, bit) * self.tail;
-        self.edit_tails(run, |tails| tails[at..at + tail.len()].copy_from_slice(tail));
+        self.edit_tails(run, |tails| {
+            tails[at..at + tail.len()].copy_from_slice(tail)
+        });
         true
     }
 
@@ -137,7 +143,11 @@ impl Structure for Bitmap {
         for (run, &bits) in self.bits.iter().enumerate() {
             for bit in Lanes(bits) {
                 let number = [self.first + (run * 64 + bit) as u32];
-                each(Row { low: &number, high: &number, tail: self.tail_at(run, bit as u32) });
+                each(Row {
+                    low: &number,
+                    high: &number,
+                    tail: self.tail_at(run, bit as u32),
+                });
             }
         }
     }
@@ -145,7 +155,11 @@ impl Structure for Bitmap {
     fn overlapping(&self, low: &[u32], high: &[u32], each: &mut dyn FnMut(Row<'_>) -> bool) {
         for number in low[0].max(self.first)..=high[0].min(self.last) {
             if let Some((run, bit)) = self.set_place(&[number], &[number])
-                && !each(Row { low: &[number], high: &[number], tail: self.tail_at(run, bit) })
+                && !each(Row {
+                    low: &[number],
+                    high: &[number],
+                    tail: self.tail_at(run, bit),
+                })
             {
                 return;
             }
@@ -158,7 +172,11 @@ impl Structure for Bitmap {
         while seen < count && run < self.bits.len() {
             for bit in Lanes(self.bits[run]) {
                 let number = [self.first + (run * 64 + bit) as u32];
-                each(Row { low: &number, high: &number, tail: self.tail_at(run, bit as u32) });
+                each(Row {
+                    low: &number,
+                    high: &number,
+                    tail: self.tail_at(run, bit as u32),
+                });
                 seen += 1;
             }
             run += 1;
@@ -171,7 +189,12 @@ impl Structure for Bitmap {
     }
 
     fn memory(&self) -> usize {
-        let tails: usize = self.tails.iter().filter(|tails| !tails.is_empty()).map(|t| t.len() * 4 + 16).sum();
+        let tails: usize = self
+            .tails
+            .iter()
+            .filter(|tails| !tails.is_empty())
+            .map(|t| t.len() * 4 + 16)
+            .sum();
         size_of::<Self>() + self.bits.len() * 8 + self.tails.len() * 16 + tails
     }
 
@@ -189,7 +212,9 @@ impl Structure for Bitmap {
             if bitmap.find(row.low, row.high).is_some() {
                 return Err(index);
             }
-            bitmap.insert(row.low, row.high, row.tail).map_err(|_| index)?;
+            bitmap
+                .insert(row.low, row.high, row.tail)
+                .map_err(|_| index)?;
         }
         Ok(Box::new(bitmap))
     }

@@ -85,7 +85,10 @@ struct Item {
 
 impl Bounds {
     fn new(low: &[u32], high: &[u32]) -> Self {
-        Self { low: low.iter().copied().collect(), high: high.iter().copied().collect() }
+        Self {
+            low: low.iter().copied().collect(),
+            high: high.iter().copied().collect(),
+        }
     }
 
     /// Grows to hold another box.
@@ -115,7 +118,10 @@ impl Bounds {
     }
 
     fn volume(&self, fields: &Fields) -> f64 {
-        fields.ranges().map(|field| number(&self.high[field.clone()]) - number(&self.low[field]) + 1.0).product()
+        fields
+            .ranges()
+            .map(|field| number(&self.high[field.clone()]) - number(&self.low[field]) + 1.0)
+            .product()
     }
 
     /// Width of each field in steps of 8 bits, 5 bits a field.
@@ -128,16 +134,23 @@ impl Bounds {
 
     /// Orders by the width of the fields, first field first: the most specific is the least.
     fn width(&self, fields: &Fields) -> ArrayVec<u128, MAX_WORDS> {
-        fields.ranges().map(|field| whole(&self.high[field.clone()]) - whole(&self.low[field])).collect()
+        fields
+            .ranges()
+            .map(|field| whole(&self.high[field.clone()]) - whole(&self.low[field]))
+            .collect()
     }
 }
 
 fn number(words: &[u32]) -> f64 {
-    words.iter().fold(0.0, |number, &word| number * 4_294_967_296.0 + f64::from(word))
+    words.iter().fold(0.0, |number, &word| {
+        number * 4_294_967_296.0 + f64::from(word)
+    })
 }
 
 fn whole(words: &[u32]) -> u128 {
-    words.iter().fold(0, |number, &word| number << 32 | u128::from(word))
+    words
+        .iter()
+        .fold(0, |number, &word| number << 32 | u128::from(word))
 }
 
 impl Fields {
@@ -156,14 +169,33 @@ impl Node {
         for pair in lines.chunks_exact_mut(2) {
             pair[0] = Line([u32::MAX; 16]);
         }
-        let children = if leaf { Children::Leaf(Vec::new()) } else { Children::Inner(Vec::new()) };
-        Self { count: 0, lines: lines.into(), children }
+        let children = if leaf {
+            Children::Leaf(Vec::new())
+        } else {
+            Children::Inner(Vec::new())
+        };
+        Self {
+            count: 0,
+            lines: lines.into(),
+            children,
+        }
     }
 
     fn bounds(&self, at: usize) -> Bounds {
         Bounds {
-            low: self.lines.iter().step_by(2).map(|line| line.0[at]).collect(),
-            high: self.lines.iter().skip(1).step_by(2).map(|line| line.0[at]).collect(),
+            low: self
+                .lines
+                .iter()
+                .step_by(2)
+                .map(|line| line.0[at])
+                .collect(),
+            high: self
+                .lines
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .map(|line| line.0[at])
+                .collect(),
         }
     }
 
@@ -242,8 +274,10 @@ impl Node {
                 for word in (at..at + words).rev() {
                     let (low, high) = (&self.lines[2 * word].0, &self.lines[2 * word + 1].0);
                     for child in 0..FAN {
-                        above[child] = (low[child] < key[word]) | ((low[child] == key[word]) & above[child]);
-                        below[child] = (high[child] > key[word]) | ((high[child] == key[word]) & below[child]);
+                        above[child] =
+                            (low[child] < key[word]) | ((low[child] == key[word]) & above[child]);
+                        below[child] =
+                            (high[child] > key[word]) | ((high[child] == key[word]) & below[child]);
                     }
                 }
                 for child in 0..FAN {
@@ -252,7 +286,9 @@ impl Node {
             }
             at += words;
         }
-        let mask = all.iter().enumerate().fold(0u32, |mask, (child, &holds)| mask | u32::from(holds) << child);
+        let mask = all.iter().enumerate().fold(0u32, |mask, (child, &holds)| {
+            mask | u32::from(holds) << child
+        });
         mask & ((1 << self.count) - 1)
     }
 
@@ -285,7 +321,9 @@ impl Node {
     fn find(&self, bounds: &Bounds, fields: &Fields) -> Option<&[u32]> {
         (0..self.count).find_map(|at| match &self.children {
             Children::Leaf(_) => (self.bounds(at) == *bounds).then(|| self.tail(at, fields)),
-            Children::Inner(nodes) if self.bounds(at).holds(bounds, fields) => nodes[at].find(bounds, fields),
+            Children::Inner(nodes) if self.bounds(at).holds(bounds, fields) => {
+                nodes[at].find(bounds, fields)
+            }
             Children::Inner(_) => None,
         })
     }
@@ -298,7 +336,9 @@ impl Node {
                     tails[at * fields.tail..(at + 1) * fields.tail].copy_from_slice(tail);
                     return true;
                 }
-                Children::Inner(nodes) if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() => {
+                Children::Inner(nodes)
+                    if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() =>
+                {
                     return Arc::make_mut(&mut nodes[at]).replace(bounds, tail, fields);
                 }
                 _ => {}
@@ -354,7 +394,13 @@ impl Node {
     }
 
     /// Takes an element out. Elements of a leaf that became sparse go to `orphans`.
-    fn take(&mut self, bounds: &Bounds, fields: &Fields, root: bool, orphans: &mut Vec<Item>) -> bool {
+    fn take(
+        &mut self,
+        bounds: &Bounds,
+        fields: &Fields,
+        root: bool,
+        orphans: &mut Vec<Item>,
+    ) -> bool {
         for at in 0..self.count {
             let own = self.bounds(at);
             match &mut self.children {
@@ -366,7 +412,9 @@ impl Node {
                     }
                     return true;
                 }
-                Children::Inner(nodes) if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() => {
+                Children::Inner(nodes)
+                    if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() =>
+                {
                     Arc::make_mut(&mut nodes[at]).take(bounds, fields, false, orphans);
                     if nodes[at].count == 0 {
                         self.remove(at, fields);
@@ -384,7 +432,10 @@ impl Node {
 
     fn items(&self, fields: &Fields) -> Vec<Item> {
         (0..self.count)
-            .map(|at| Item { bounds: self.bounds(at), tail: self.tail(at, fields).to_vec() })
+            .map(|at| Item {
+                bounds: self.bounds(at),
+                tail: self.tail(at, fields).to_vec(),
+            })
             .collect()
     }
 
@@ -396,7 +447,9 @@ impl Node {
 
     fn inner(nodes: Vec<Arc<Node>>, fields: &Fields) -> Self {
         let mut node = Self::empty(fields, false);
-        nodes.into_iter().for_each(|child| node.push_node(child, fields));
+        nodes
+            .into_iter()
+            .for_each(|child| node.push_node(child, fields));
         node
     }
 
@@ -426,43 +479,71 @@ impl Node {
             parts.push(right);
         }
         let nodes = if parts.iter().map(|part| part.len()).sum::<usize>() > PARALLEL {
-            parts.into_par_iter().map(|part| Arc::new(Self::build(part, height - 1, fields))).collect()
+            parts
+                .into_par_iter()
+                .map(|part| Arc::new(Self::build(part, height - 1, fields)))
+                .collect()
         } else {
-            parts.into_iter().map(|part| Arc::new(Self::build(part, height - 1, fields))).collect()
+            parts
+                .into_iter()
+                .map(|part| Arc::new(Self::build(part, height - 1, fields)))
+                .collect()
         };
         Self::inner(nodes, fields)
     }
 }
 
 /// Cuts items in two at `middle` along the field in which the fewest lie across the cut.
-fn cut<'a>(items: &'a mut [Item], middle: usize, fields: &Fields) -> (&'a mut [Item], &'a mut [Item]) {
+fn cut<'a>(
+    items: &'a mut [Item],
+    middle: usize,
+    fields: &Fields,
+) -> (&'a mut [Item], &'a mut [Item]) {
     let mut best = (usize::MAX, 0..0);
     for field in fields.ranges() {
-        items.select_nth_unstable_by(middle, |a, b| a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()]));
-        let at: ArrayVec<u32, 4> = items[middle].bounds.low[field.clone()].iter().copied().collect();
+        items.select_nth_unstable_by(middle, |a, b| {
+            a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()])
+        });
+        let at: ArrayVec<u32, 4> = items[middle].bounds.low[field.clone()]
+            .iter()
+            .copied()
+            .collect();
         let across = items
             .iter()
-            .filter(|item| item.bounds.low[field.clone()] < *at && item.bounds.high[field.clone()] >= *at)
+            .filter(|item| {
+                item.bounds.low[field.clone()] < *at && item.bounds.high[field.clone()] >= *at
+            })
             .count();
-        let level = items.iter().filter(|item| item.bounds.low[field.clone()] == *at).count() - 1;
+        let level = items
+            .iter()
+            .filter(|item| item.bounds.low[field.clone()] == *at)
+            .count()
+            - 1;
         if across + level < best.0 {
             best = (across + level, field);
         }
     }
     let field = best.1;
-    items.select_nth_unstable_by(middle, |a, b| a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()]));
+    items.select_nth_unstable_by(middle, |a, b| {
+        a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()])
+    });
     items.split_at_mut(middle)
 }
 
 /// Splits children in two halves along the field that gives the smallest boxes.
-fn halves<C>(mut children: Vec<C>, bounds: impl Fn(&C) -> Bounds, fields: &Fields) -> (Vec<C>, Vec<C>) {
+fn halves<C>(
+    mut children: Vec<C>,
+    bounds: impl Fn(&C) -> Bounds,
+    fields: &Fields,
+) -> (Vec<C>, Vec<C>) {
     let middle = children.len() / 2;
     let mut best = (f64::INFINITY, 0..0);
     for field in fields.ranges() {
         children.sort_by_cached_key(|child| bounds(child).low[field.clone()].to_vec());
         let volume = |part: &[C]| {
             let mut all = bounds(&part[0]);
-            part.iter().for_each(|child| all.join(&bounds(child), fields));
+            part.iter()
+                .for_each(|child| all.join(&bounds(child), fields));
             all.volume(fields)
         };
         let cost = volume(&children[..middle]) + volume(&children[middle..]);
@@ -485,7 +566,12 @@ struct Best<'a> {
 impl Boxes {
     pub(super) fn new(words: ArrayVec<u8, MAX_WORDS>, nested: bool, tail: usize) -> Self {
         let total = words.iter().map(|&words| usize::from(words)).sum();
-        Self { fields: Fields { words, total, tail }, nested, trees: Vec::new(), len: 0 }
+        Self {
+            fields: Fields { words, total, tail },
+            nested,
+            trees: Vec::new(),
+            len: 0,
+        }
     }
 
     fn tree(&self, bounds: &Bounds) -> Option<usize> {
@@ -496,10 +582,15 @@ impl Boxes {
     fn add(&mut self, item: &Item) {
         let fields = &self.fields;
         let class = item.bounds.class(fields);
-        let at = self.trees.iter().position(|&(own, _)| own == class).unwrap_or_else(|| {
-            self.trees.push((class, Arc::new(Node::empty(fields, true))));
-            self.trees.len() - 1
-        });
+        let at = self
+            .trees
+            .iter()
+            .position(|&(own, _)| own == class)
+            .unwrap_or_else(|| {
+                self.trees
+                    .push((class, Arc::new(Node::empty(fields, true))));
+                self.trees.len() - 1
+            });
         let tree = &mut self.trees[at].1;
         if let Some(second) = Arc::make_mut(tree).insert(item, fields) {
             *tree = Arc::new(Node::inner(vec![Arc::clone(tree), second], fields));
@@ -507,7 +598,12 @@ impl Boxes {
     }
 
     /// Follows one node and all below it for one lane.
-    fn descend<'a>(&'a self, node: &'a Node, key: &[u32], found: &mut dyn FnMut(&'a Node, usize) -> bool) -> bool {
+    fn descend<'a>(
+        &'a self,
+        node: &'a Node,
+        key: &[u32],
+        found: &mut dyn FnMut(&'a Node, usize) -> bool,
+    ) -> bool {
         Lanes(u64::from(node.holding(key, &self.fields))).all(|at| match &node.children {
             Children::Leaf(_) => found(node, at),
             Children::Inner(nodes) => self.descend(&nodes[at], key, found),
@@ -523,7 +619,8 @@ impl Boxes {
     ) {
         let mut lanes = lanes;
         for (_, root) in &self.trees {
-            let mut front: ArrayVec<(u8, &Node), FRONT> = Lanes(lanes).map(|lane| (lane as u8, &**root)).collect();
+            let mut front: ArrayVec<(u8, &Node), FRONT> =
+                Lanes(lanes).map(|lane| (lane as u8, &**root)).collect();
             while !front.is_empty() {
                 let mut next: ArrayVec<(u8, &Node), FRONT> = ArrayVec::new();
                 for (lane, node) in front {
@@ -540,7 +637,8 @@ impl Boxes {
                                 prefetch(child);
                                 match next.try_push((lane as u8, child)) {
                                     Ok(()) => true,
-                                    Err(_) => self.descend(child, key, &mut |node, at| found(lane, node, at)),
+                                    Err(_) => self
+                                        .descend(child, key, &mut |node, at| found(lane, node, at)),
                                 }
                             }
                         };
@@ -602,12 +700,18 @@ impl Structure for Boxes {
 
     fn find(&self, low: &[u32], high: &[u32]) -> Option<&[u32]> {
         let bounds = Bounds::new(low, high);
-        self.trees[self.tree(&bounds)?].1.find(&bounds, &self.fields)
+        self.trees[self.tree(&bounds)?]
+            .1
+            .find(&bounds, &self.fields)
     }
 
     fn insert(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> Result<(), SetError> {
         let bounds = Bounds::new(low, high);
-        if self.fields.ranges().any(|field| low[field.clone()] > high[field]) {
+        if self
+            .fields
+            .ranges()
+            .any(|field| low[field.clone()] > high[field])
+        {
             return Err(SetError::Key("an interval ends before it begins"));
         }
         if !self.nested {
@@ -621,7 +725,10 @@ impl Structure for Boxes {
             }
         }
         self.len += 1;
-        self.add(&Item { bounds, tail: tail.to_vec() });
+        self.add(&Item {
+            bounds,
+            tail: tail.to_vec(),
+        });
         Ok(())
     }
 
@@ -658,7 +765,11 @@ impl Structure for Boxes {
     fn for_each(&self, each: &mut dyn FnMut(Row<'_>)) {
         for (_, tree) in &self.trees {
             tree.each(&self.fields, &mut |bounds, tail| {
-                each(Row { low: &bounds.low, high: &bounds.high, tail });
+                each(Row {
+                    low: &bounds.low,
+                    high: &bounds.high,
+                    tail,
+                });
             });
         }
     }
@@ -667,7 +778,11 @@ impl Structure for Boxes {
         let bounds = Bounds::new(low, high);
         self.trees.iter().all(|(_, tree)| {
             tree.each_meeting(&bounds, &self.fields, &mut |bounds, tail| {
-                each(Row { low: &bounds.low, high: &bounds.high, tail })
+                each(Row {
+                    low: &bounds.low,
+                    high: &bounds.high,
+                    tail,
+                })
             })
         });
     }
@@ -686,7 +801,11 @@ impl Structure for Boxes {
         while seen < count && index < leaves.len() {
             leaves[index].each(&self.fields, &mut |bounds, tail| {
                 seen += 1;
-                each(Row { low: &bounds.low, high: &bounds.high, tail });
+                each(Row {
+                    low: &bounds.low,
+                    high: &bounds.high,
+                    tail,
+                });
             });
             index += 1;
         }
@@ -698,7 +817,12 @@ impl Structure for Boxes {
     }
 
     fn memory(&self) -> usize {
-        size_of::<Self>() + self.trees.iter().map(|(_, tree)| tree.memory() + 16).sum::<usize>()
+        size_of::<Self>()
+            + self
+                .trees
+                .iter()
+                .map(|(_, tree)| tree.memory() + 16)
+                .sum::<usize>()
     }
 
     fn boxed_clone(&self) -> Box<dyn Structure> {
@@ -706,16 +830,27 @@ impl Structure for Boxes {
     }
 
     fn emptied(&self) -> Box<dyn Structure> {
-        Box::new(Self { trees: Vec::new(), len: 0, ..self.clone() })
+        Box::new(Self {
+            trees: Vec::new(),
+            len: 0,
+            ..self.clone()
+        })
     }
 
     fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
         let mut classes: Vec<(u64, Vec<Item>)> = Vec::new();
         for (index, row) in rows.iter().enumerate() {
-            if self.fields.ranges().any(|field| row.low[field.clone()] > row.high[field]) {
+            if self
+                .fields
+                .ranges()
+                .any(|field| row.low[field.clone()] > row.high[field])
+            {
                 return Err(index);
             }
-            let item = Item { bounds: Bounds::new(row.low, row.high), tail: row.tail.to_vec() };
+            let item = Item {
+                bounds: Bounds::new(row.low, row.high),
+                tail: row.tail.to_vec(),
+            };
             let class = item.bounds.class(&self.fields);
             match classes.iter_mut().find(|(own, _)| *own == class) {
                 Some((_, items)) => items.push(item),
@@ -729,15 +864,23 @@ impl Structure for Boxes {
                 while FAN.pow(height + 1) < items.len() {
                     height += 1;
                 }
-                (class, Arc::new(Node::build(&mut items, height, &self.fields)))
+                (
+                    class,
+                    Arc::new(Node::build(&mut items, height, &self.fields)),
+                )
             })
             .collect();
-        let tree = Self { trees, len: rows.len(), ..self.clone() };
+        let tree = Self {
+            trees,
+            len: rows.len(),
+            ..self.clone()
+        };
         let twice = (0..rows.len()).into_par_iter().find_any(|&index| {
             let row = rows.row(index);
             let mut same = 0;
             tree.overlapping(row.low, row.high, &mut |other| {
-                same += usize::from(!self.nested || (other.low == row.low && other.high == row.high));
+                same +=
+                    usize::from(!self.nested || (other.low == row.low && other.high == row.high));
                 same < 2
             });
             same > 1

@@ -26,9 +26,19 @@ enum Step {
 #[derive(Debug)]
 enum Work {
     /// A structure of its own, shared with the committed one as far as they are the same.
-    Copy { base: Arc<Root>, root: Root, taken: Vec<u32>, freed: Vec<u32> },
+    Copy {
+        base: Arc<Root>,
+        root: Root,
+        taken: Vec<u32>,
+        freed: Vec<u32>,
+    },
     /// Steps to be done, and what they make of the elements that they touch.
-    Steps { flushed: bool, touched: HashMap<Key, Option<Element>>, promised: usize, gained: isize },
+    Steps {
+        flushed: bool,
+        touched: HashMap<Key, Option<Element>>,
+        promised: usize,
+        gained: isize,
+    },
 }
 
 /// An open change of a set. Dropping it leaves the set as it is.
@@ -48,16 +58,30 @@ pub struct Change {
 impl Change {
     pub(super) fn new(set: Arc<Set>, now_ns: u64) -> Self {
         let work = match &set.store {
-            Store::Table { .. } => {
-                Work::Steps { flushed: false, touched: HashMap::new(), promised: 0, gained: 0 }
-            }
+            Store::Table { .. } => Work::Steps {
+                flushed: false,
+                touched: HashMap::new(),
+                promised: 0,
+                gained: 0,
+            },
             Store::Versions(current) => {
                 let base = current.load().root.load_full();
                 let root = Root::clone(&base);
-                Work::Copy { base, root, taken: Vec::new(), freed: Vec::new() }
+                Work::Copy {
+                    base,
+                    root,
+                    taken: Vec::new(),
+                    freed: Vec::new(),
+                }
             }
         };
-        Self { set, now_ns, work, steps: Vec::new(), done: false }
+        Self {
+            set,
+            now_ns,
+            work,
+            steps: Vec::new(),
+            done: false,
+        }
     }
 
     /// The set that changes.
@@ -88,7 +112,11 @@ impl Change {
             && !over
         {
             let same = found.data == element.data && found.nomatch == element.nomatch;
-            return if same { Ok(Outcome::Existed) } else { Err(SetError::Exists) };
+            return if same {
+                Ok(Outcome::Existed)
+            } else {
+                Err(SetError::Exists)
+            };
         }
         let mut element = element.clone();
         if let Some(found) = &found
@@ -97,11 +125,26 @@ impl Change {
             element.state.clone_from(&found.state);
         }
         match &mut self.work {
-            Work::Copy { root, taken, freed, .. } => {
+            Work::Copy {
+                root, taken, freed, ..
+            } => {
                 let mut writer = self.set.lock();
-                put_in_root(&self.set, &mut writer, root, &element, self.now_ns, taken, freed)?;
+                put_in_root(
+                    &self.set,
+                    &mut writer,
+                    root,
+                    &element,
+                    self.now_ns,
+                    taken,
+                    freed,
+                )?;
             }
-            Work::Steps { flushed, touched, promised, gained } => {
+            Work::Steps {
+                flushed,
+                touched,
+                promised,
+                gained,
+            } => {
                 let Store::Table { table, .. } = &self.set.store else {
                     return Err(SetError::NotDynamic);
                 };
@@ -132,7 +175,11 @@ impl Change {
         if self.set.spec.dynamic {
             self.steps.push(Step::Put(element, over));
         }
-        Ok(if found.is_some() { Outcome::Existed } else { Outcome::Added })
+        Ok(if found.is_some() {
+            Outcome::Existed
+        } else {
+            Outcome::Added
+        })
     }
 
     /// Takes exactly this element out, and yields it.
@@ -143,7 +190,9 @@ impl Change {
         let found = self.get(key).ok_or(SetError::Missing)?;
         match &mut self.work {
             Work::Copy { root, freed, .. } => remove_from_root(&self.set, root, key, freed),
-            Work::Steps { touched, gained, .. } => {
+            Work::Steps {
+                touched, gained, ..
+            } => {
                 touched.insert(key.clone(), None);
                 *gained -= isize::from(*key != Key::CatchAll);
             }
@@ -158,7 +207,12 @@ impl Change {
     pub fn flush(&mut self) {
         match &mut self.work {
             Work::Copy { root, freed, .. } => flush_root(&self.set, root, freed),
-            Work::Steps { flushed, touched, gained, .. } => {
+            Work::Steps {
+                flushed,
+                touched,
+                gained,
+                ..
+            } => {
                 *flushed = true;
                 *gained = 0;
                 touched.clear();
@@ -206,8 +260,10 @@ impl Change {
         };
         let layout = self.set.layout;
         let mut rows = Rows::new(layout);
-        rows.words.reserve(rows.stride() * (elements.len() + root.body.len()));
-        root.body.for_each(&mut |row| rows.push(row.low, row.high, row.tail));
+        rows.words
+            .reserve(rows.stride() * (elements.len() + root.body.len()));
+        root.body
+            .for_each(&mut |row| rows.push(row.low, row.high, row.tail));
         let old = rows.len();
         let mut origin = Vec::with_capacity(elements.len());
         let mut catch_all = root.catch_all.clone();
@@ -225,7 +281,8 @@ impl Change {
             if let Some(tail) = there
                 && !layout.expired(tail, self.now_ns)
             {
-                let same = tail[..layout.data] == *element.data && layout.is_nomatch(tail) == element.nomatch;
+                let same = tail[..layout.data] == *element.data
+                    && layout.is_nomatch(tail) == element.nomatch;
                 if same {
                     continue;
                 }
@@ -248,12 +305,20 @@ impl Change {
                 }
             }
         }
-        if result.is_ok() && self.set.spec.size.is_some_and(|size| rows.len() > size as usize) {
+        if result.is_ok()
+            && self
+                .set
+                .spec
+                .size
+                .is_some_and(|size| rows.len() > size as usize)
+        {
             result = Err((elements.len() - 1, SetError::Full));
         }
         let built = match result {
             Ok(()) => root.body.built(&rows).map_err(|row| {
-                origin.get(row.wrapping_sub(old)).map_or((0, SetError::Overlap), |&index| (index, SetError::Overlap))
+                origin
+                    .get(row.wrapping_sub(old))
+                    .map_or((0, SetError::Overlap), |&index| (index, SetError::Overlap))
             }),
             Err(error) => Err(error),
         };
@@ -298,7 +363,9 @@ impl Change {
                 let expires = self.set.layout.expires(tail);
                 (expires > self.now_ns).then(|| self.set.element(key.clone(), tail, expires))
             }
-            Work::Steps { flushed, touched, .. } => match touched.get(key) {
+            Work::Steps {
+                flushed, touched, ..
+            } => match touched.get(key) {
                 Some(element) => element.clone(),
                 None if *flushed => None,
                 None => self.set.view().get(key, self.now_ns),
@@ -314,16 +381,22 @@ impl Change {
                 root.body.overlapping(low, high, &mut |row| {
                     let expires = self.set.layout.expires(row.tail);
                     if expires > self.now_ns {
-                        found.push(self.set.element(Key::range(row.low, row.high), row.tail, expires));
+                        found.push(self.set.element(
+                            Key::range(row.low, row.high),
+                            row.tail,
+                            expires,
+                        ));
                     }
                     true
                 });
                 found
             }
             Work::Steps { .. } if low == high => self.get(&Key::exact(low)).into_iter().collect(),
-            Work::Steps { .. } => {
-                self.elements().into_iter().filter(|element| element.key.meets(low, high)).collect()
-            }
+            Work::Steps { .. } => self
+                .elements()
+                .into_iter()
+                .filter(|element| element.key.meets(low, high))
+                .collect(),
         }
     }
 
@@ -335,12 +408,18 @@ impl Change {
                 root.body.for_each(&mut |row| {
                     let expires = self.set.layout.expires(row.tail);
                     if expires > self.now_ns {
-                        all.push(self.set.element(Key::range(row.low, row.high), row.tail, expires));
+                        all.push(self.set.element(
+                            Key::range(row.low, row.high),
+                            row.tail,
+                            expires,
+                        ));
                     }
                 });
                 all.extend(self.get(&Key::CatchAll));
             }
-            Work::Steps { flushed, touched, .. } => {
+            Work::Steps {
+                flushed, touched, ..
+            } => {
                 if !flushed {
                     self.set.view().for_each(self.now_ns, &mut |element| {
                         if !touched.contains_key(&element.key) {
@@ -361,11 +440,21 @@ impl Change {
         self.done = true;
         let set = Arc::clone(&self.set);
         match (&mut self.work, &set.store) {
-            (Work::Copy { base, root, freed, taken }, Store::Versions(current)) => {
+            (
+                Work::Copy {
+                    base,
+                    root,
+                    freed,
+                    taken,
+                },
+                Store::Versions(current),
+            ) => {
                 let mut writer = set.lock();
                 let version = current.load_full();
                 if !set.spec.dynamic {
-                    let next = Version { root: arc_swap::ArcSwap::from_pointee(root.clone()) };
+                    let next = Version {
+                        root: arc_swap::ArcSwap::from_pointee(root.clone()),
+                    };
                     current.store(Arc::new(next));
                     set.retire(&mut writer, version.root.load_full(), std::mem::take(freed));
                 } else {
@@ -397,7 +486,9 @@ impl Drop for Change {
         if !self.done {
             match (&self.work, &self.set.store) {
                 (Work::Copy { taken, .. }, _) => self.set.slots.give_back(taken),
-                (Work::Steps { promised, .. }, Store::Table { table, .. }) => table.release(*promised),
+                (Work::Steps { promised, .. }, Store::Table { table, .. }) => {
+                    table.release(*promised)
+                }
                 _ => {}
             }
         }
@@ -422,7 +513,8 @@ fn put_in_root(
             root.catch_all = Some(tail.into());
             Ok(())
         }
-        Key::Range { low, high } => match root.body.find(low, high).map(|old| set.layout.slot(old)) {
+        Key::Range { low, high } => match root.body.find(low, high).map(|old| set.layout.slot(old))
+        {
             Some(old) => {
                 root.body.replace(low, high, &tail);
                 freed.push(old);
@@ -457,15 +549,25 @@ fn remove_from_root(set: &Set, root: &mut Root, key: &Key, freed: &mut Vec<u32>)
 
 fn flush_root(set: &Set, root: &mut Root, freed: &mut Vec<u32>) {
     if set.layout.slot.is_some() {
-        root.body.for_each(&mut |row| freed.push(set.layout.slot(row.tail)));
+        root.body
+            .for_each(&mut |row| freed.push(set.layout.slot(row.tail)));
         freed.extend(root.catch_all.as_deref().map(|tail| set.layout.slot(tail)));
     }
-    *root = Root { body: root.body.emptied(), catch_all: None };
+    *root = Root {
+        body: root.body.emptied(),
+        catch_all: None,
+    };
 }
 
 /// The steps done on another root than the one on which they were checked. What does not fit any more
 /// (a packet added the same element, or one that overlaps) gives way to what packets did.
-fn replay(set: &Set, writer: &mut Writer, now: &Root, steps: &[Step], now_ns: u64) -> (Root, Vec<u32>) {
+fn replay(
+    set: &Set,
+    writer: &mut Writer,
+    now: &Root,
+    steps: &[Step],
+    now_ns: u64,
+) -> (Root, Vec<u32>) {
     let mut root = now.clone();
     let (mut taken, mut freed) = (Vec::new(), Vec::new());
     for step in steps {
@@ -478,7 +580,9 @@ fn replay(set: &Set, writer: &mut Writer, now: &Root, steps: &[Step], now_ns: u6
                     Key::Range { low, high } => root.body.find(low, high),
                 };
                 if *over || there.is_none_or(|tail| set.layout.expired(tail, now_ns)) {
-                    let _ = put_in_root(set, writer, &mut root, element, now_ns, &mut taken, &mut freed);
+                    let _ = put_in_root(
+                        set, writer, &mut root, element, now_ns, &mut taken, &mut freed,
+                    );
                 }
             }
         }

@@ -64,6 +64,9 @@ pub(super) enum Edit {
     Remove,
 }
 
+/// Is handed key, tail and expiry of an element.
+pub(super) type EachEntry<'a> = dyn FnMut(&[u32], &[u32], u64) + 'a;
+
 /// Where sweeping and eviction go on.
 #[derive(Debug, Default)]
 struct Writer {
@@ -88,13 +91,21 @@ pub(super) struct Dynamic {
 
 impl std::fmt::Debug for Dynamic {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Dynamic").field("len", &self.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Dynamic")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Page {
     fn empty(depth: u32) -> Self {
-        Self { buckets: [Line::ZERO; BUCKETS], rows: Box::default(), expires: Box::default(), depth }
+        Self {
+            buckets: [Line::ZERO; BUCKETS],
+            rows: Box::default(),
+            expires: Box::default(),
+            depth,
+        }
     }
 
     fn locate(&self, geometry: Geometry, hash: u64, key: &[u32]) -> Option<(usize, usize)> {
@@ -109,33 +120,58 @@ impl Page {
     }
 
     fn expires(&self, index: usize) -> u64 {
-        self.expires.get(index).map_or(u64::MAX, |expires| expires.load(Ordering::Relaxed))
+        self.expires
+            .get(index)
+            .map_or(u64::MAX, |expires| expires.load(Ordering::Relaxed))
     }
 
     fn expires_copy(&self, edit: impl FnOnce(&mut Vec<u64>)) -> Box<[AtomicU64]> {
-        let mut copy: Vec<u64> = self.expires.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let mut copy: Vec<u64> = self
+            .expires
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect();
         edit(&mut copy);
         copy.into_iter().map(AtomicU64::new).collect()
     }
 
     /// A page of entries (with their expiries), or more pages where they do not fit one.
-    fn of(geometry: Geometry, depth: u32, entries: &[(Entry<'_>, u64)], timed: bool, out: &mut Vec<Self>) {
+    fn of(
+        geometry: Geometry,
+        depth: u32,
+        entries: &[(Entry<'_>, u64)],
+        timed: bool,
+        out: &mut Vec<Self>,
+    ) {
         let mut page = Self::empty(depth);
         let plain: Vec<Entry<'_>> = entries.iter().map(|&(entry, _)| entry).collect();
         page.rows = vec![0; entries.len() * geometry.row].into();
-        if page::fill(geometry, (&mut page.buckets, &mut page.rows), BUCKET_BITS, &plain).is_ok() {
+        if page::fill(
+            geometry,
+            (&mut page.buckets, &mut page.rows),
+            BUCKET_BITS,
+            &plain,
+        )
+        .is_ok()
+        {
             if timed {
-                let mut order: Vec<(usize, u64)> =
-                    entries.iter().map(|(entry, at)| (page::bucket_of(entry.hash, BUCKET_BITS), *at)).collect();
+                let mut order: Vec<(usize, u64)> = entries
+                    .iter()
+                    .map(|(entry, at)| (page::bucket_of(entry.hash, BUCKET_BITS), *at))
+                    .collect();
                 // Stable: `fill` keeps the order of entries within a bucket.
                 order.sort_by_key(|&(bucket, _)| bucket);
-                page.expires = order.into_iter().map(|(_, at)| AtomicU64::new(at)).collect();
+                page.expires = order
+                    .into_iter()
+                    .map(|(_, at)| AtomicU64::new(at))
+                    .collect();
             }
             out.push(page);
             return;
         }
         let bit = 1u64 << (63 - depth);
-        let (ones, zeros): (Vec<_>, Vec<_>) = entries.iter().partition(|(entry, _)| entry.hash & bit != 0);
+        let (ones, zeros): (Vec<_>, Vec<_>) =
+            entries.iter().partition(|(entry, _)| entry.hash & bit != 0);
         Self::of(geometry, depth + 1, &zeros, timed, out);
         Self::of(geometry, depth + 1, &ones, timed, out);
     }
@@ -171,7 +207,10 @@ impl Dynamic {
         size: Option<u32>,
         forceadd: bool,
     ) -> Self {
-        let directory = Directory { depth: 0, pages: Box::new([Atomic::new(Page::empty(0))]) };
+        let directory = Directory {
+            depth: 0,
+            pages: Box::new([Atomic::new(Page::empty(0))]),
+        };
         Self {
             hasher,
             geometry: Geometry::new(layout.key, layout.tail),
@@ -227,13 +266,16 @@ impl Dynamic {
         for lane in Lanes(lanes) {
             let page = directory.page(directory.slot(hashes[lane]), &guard);
             let bucket = &page.buckets[page::bucket_of(hashes[lane], BUCKET_BITS)];
-            let found = page::candidates(bucket, geometry.fingerprint(columns[0][lane], hashes[lane]));
+            let found =
+                page::candidates(bucket, geometry.fingerprint(columns[0][lane], hashes[lane]));
             maybe |= u64::from(found != 0) << lane;
             same[lane] = found as u16;
             pages[lane] = Some(page);
             if found != 0 {
                 let index = page::start(bucket) + found.trailing_zeros() as usize;
-                page.rows.get(index * geometry.row).inspect(|row| prefetch(*row));
+                page.rows
+                    .get(index * geometry.row)
+                    .inspect(|row| prefetch(*row));
                 page.expires.get(index).inspect(|word| prefetch(*word));
             }
         }
@@ -244,7 +286,11 @@ impl Dynamic {
             for at in Lanes(u64::from(same[lane])) {
                 let row = &page.rows[(first + at) * geometry.row..][..geometry.row];
                 let (key, tail) = row.split_at(geometry.prefix);
-                if key.iter().zip(columns).all(|(&word, column)| word == column[lane]) {
+                if key
+                    .iter()
+                    .zip(columns)
+                    .all(|(&word, column)| word == column[lane])
+                {
                     if page.expires(first + at) > sink.now_ns {
                         sink.take(lane, tail);
                         found |= 1 << lane;
@@ -264,7 +310,10 @@ impl Dynamic {
         let page = directory.page(directory.slot(hash), &guard);
         let (bucket, at) = page.locate(self.geometry, hash, key)?;
         let index = page::start(&page.buckets[bucket]) + at;
-        Some((page.tail(self.geometry, index).to_vec(), page.expires(index)))
+        Some((
+            page.tail(self.geometry, index).to_vec(),
+            page.expires(index),
+        ))
     }
 
     /// Promises room for an element to a change.
@@ -284,7 +333,8 @@ impl Dynamic {
     }
 
     fn is_full(&self) -> bool {
-        self.size.is_some_and(|size| self.len() + self.reserved.load(Ordering::Relaxed) >= size)
+        self.size
+            .is_some_and(|size| self.len() + self.reserved.load(Ordering::Relaxed) >= size)
     }
 
     /// Changes one element: `decide` sees it (tail, expiry) as it is, and nobody else writes meanwhile.
@@ -322,7 +372,16 @@ impl Dynamic {
                     self.make_room(&mut writer, now_ns, &guard)?;
                 }
                 let fingerprint = self.geometry.fingerprint(key[0], hash);
-                self.put_in(Entry { hash, fingerprint, key, tail: &tail }, expires_ns, &guard);
+                self.put_in(
+                    Entry {
+                        hash,
+                        fingerprint,
+                        key,
+                        tail: &tail,
+                    },
+                    expires_ns,
+                    &guard,
+                );
             }
         }
         Ok(())
@@ -357,8 +416,11 @@ impl Dynamic {
         let mut copy = Page::empty(page.depth);
         copy.buckets = page.buckets;
         copy.rows = page.rows.clone();
-        let mut expires: Vec<u64> =
-            page.expires.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        let mut expires: Vec<u64> = page
+            .expires
+            .iter()
+            .map(|word| word.load(Ordering::Relaxed))
+            .collect();
         for &(bucket, at) in gone {
             let index = page::start(&copy.buckets[bucket]) + at;
             let mut buckets = copy.buckets;
@@ -385,7 +447,9 @@ impl Dynamic {
     fn put_in(&self, entry: Entry<'_>, expires_ns: u64, guard: &Guard) {
         let bucket = page::bucket_of(entry.hash, BUCKET_BITS);
         let mut directory = self.directory(guard);
-        while page::count(&directory.page(directory.slot(entry.hash), guard).buckets[bucket]) == BUCKET {
+        while page::count(&directory.page(directory.slot(entry.hash), guard).buckets[bucket])
+            == BUCKET
+        {
             self.split(entry.hash, guard);
             directory = self.directory(guard);
         }
@@ -413,11 +477,13 @@ impl Dynamic {
     }
 
     fn entries<'g>(&self, page: &'g Page) -> Vec<(Entry<'g>, u64)> {
-        page::all(self.geometry, &page.buckets, &page.rows, |key| self.hasher.words(key))
-            .into_iter()
-            .enumerate()
-            .map(|(index, entry)| (entry, page.expires(index)))
-            .collect()
+        page::all(self.geometry, &page.buckets, &page.rows, |key| {
+            self.hasher.words(key)
+        })
+        .into_iter()
+        .enumerate()
+        .map(|(index, entry)| (entry, page.expires(index)))
+        .collect()
     }
 
     /// Splits the page of a hash; the directory grows where the page is as deep as it.
@@ -426,13 +492,19 @@ impl Dynamic {
         let old = directory.pages[directory.slot(hash)].load(Ordering::Relaxed, guard);
         let page = directory.page(directory.slot(hash), guard);
         let bit = 1u64 << (63 - page.depth);
-        let (ones, zeros): (Vec<_>, Vec<_>) =
-            self.entries(page).into_iter().partition(|(entry, _)| entry.hash & bit != 0);
+        let (ones, zeros): (Vec<_>, Vec<_>) = self
+            .entries(page)
+            .into_iter()
+            .partition(|(entry, _)| entry.hash & bit != 0);
         let timed = self.layout.timed.is_some();
         let mut pages = Vec::new();
         Page::of(self.geometry, page.depth + 1, &zeros, timed, &mut pages);
         Page::of(self.geometry, page.depth + 1, &ones, timed, &mut pages);
-        let deepest = pages.iter().map(|page| page.depth).max().unwrap_or(page.depth);
+        let deepest = pages
+            .iter()
+            .map(|page| page.depth)
+            .max()
+            .unwrap_or(page.depth);
         while directory.depth < deepest {
             self.double(directory, guard);
             directory = self.directory(guard);
@@ -461,11 +533,19 @@ impl Dynamic {
                 [Atomic::from(page), Atomic::from(page)]
             })
             .collect();
-        self.replace_directory(Directory { depth: directory.depth + 1, pages }, guard);
+        self.replace_directory(
+            Directory {
+                depth: directory.depth + 1,
+                pages,
+            },
+            guard,
+        );
     }
 
     fn replace_directory(&self, directory: Directory, guard: &Guard) {
-        let old = self.directory.swap(Owned::new(directory), Ordering::AcqRel, guard);
+        let old = self
+            .directory
+            .swap(Owned::new(directory), Ordering::AcqRel, guard);
         // SAFETY: `old` was the only pointer to that directory and has just been replaced; a directory
         // does not own its pages, so destroying it frees nothing else.
         unsafe { guard.defer_destroy(old) };
@@ -548,7 +628,13 @@ impl Dynamic {
         let [mut entries, more] = [self.entries(page), self.entries(buddy)];
         entries.extend(more);
         let mut pages = Vec::new();
-        Page::of(self.geometry, page.depth - 1, &entries, self.layout.timed.is_some(), &mut pages);
+        Page::of(
+            self.geometry,
+            page.depth - 1,
+            &entries,
+            self.layout.timed.is_some(),
+            &mut pages,
+        );
         let Ok([merged]) = <[Page; 1]>::try_from(pages) else {
             return;
         };
@@ -569,7 +655,8 @@ impl Dynamic {
     fn halve(&self, guard: &Guard) {
         loop {
             let directory = self.directory(guard);
-            let deep = (0..directory.pages.len()).any(|slot| directory.page(slot, guard).depth == directory.depth);
+            let deep = (0..directory.pages.len())
+                .any(|slot| directory.page(slot, guard).depth == directory.depth);
             if directory.depth == 0 || deep {
                 return;
             }
@@ -579,7 +666,13 @@ impl Dynamic {
                 .step_by(2)
                 .map(|entry| Atomic::from(entry.load(Ordering::Relaxed, guard)))
                 .collect();
-            self.replace_directory(Directory { depth: directory.depth - 1, pages }, guard);
+            self.replace_directory(
+                Directory {
+                    depth: directory.depth - 1,
+                    pages,
+                },
+                guard,
+            );
         }
     }
 
@@ -608,7 +701,9 @@ impl Dynamic {
         let mut victim = split_mix(&mut writer.chance) as usize % page::entries(&page.buckets);
         for (bucket, line) in page.buckets.iter().enumerate() {
             if victim < page::count(line) {
-                let freed = self.layout.slot(page.tail(self.geometry, page::start(line) + victim));
+                let freed = self
+                    .layout
+                    .slot(page.tail(self.geometry, page::start(line) + victim));
                 self.without(directory, slot, &[(bucket, victim)], guard);
                 self.free_later(&[freed], guard);
                 return Ok(());
@@ -625,11 +720,17 @@ impl Dynamic {
         let old = self.directory(&guard);
         let mut freed = Vec::new();
         let mut slot = 0;
-        let empty = Directory { depth: 0, pages: Box::new([Atomic::new(Page::empty(0))]) };
+        let empty = Directory {
+            depth: 0,
+            pages: Box::new([Atomic::new(Page::empty(0))]),
+        };
         let pages = distinct(old, &guard);
         while slot < old.pages.len() {
             let page = old.page(slot, &guard);
-            freed.extend((0..page::entries(&page.buckets)).map(|at| self.layout.slot(page.tail(self.geometry, at))));
+            freed.extend(
+                (0..page::entries(&page.buckets))
+                    .map(|at| self.layout.slot(page.tail(self.geometry, at))),
+            );
             slot = old.block(slot, page.depth).end;
         }
         self.replace_directory(empty, &guard);
@@ -644,7 +745,7 @@ impl Dynamic {
 
     /// All elements: key, tail, expiry. Elements that come or go meanwhile may or may not be among
     /// them; every other one is, once.
-    pub(super) fn for_each(&self, each: &mut dyn FnMut(&[u32], &[u32], u64)) {
+    pub(super) fn for_each(&self, each: &mut EachEntry<'_>) {
         let guard = epoch::pin();
         let directory = self.directory(&guard);
         // The prefix of the hash that has been listed: pages may split and merge under our eyes.
@@ -680,8 +781,11 @@ impl Dynamic {
 
 /// Every page of a directory once.
 fn distinct<'g>(directory: &Directory, guard: &'g Guard) -> Vec<Shared<'g, Page>> {
-    let mut pages: Vec<Shared<'g, Page>> =
-        directory.pages.iter().map(|entry| entry.load(Ordering::Acquire, guard)).collect();
+    let mut pages: Vec<Shared<'g, Page>> = directory
+        .pages
+        .iter()
+        .map(|entry| entry.load(Ordering::Acquire, guard))
+        .collect();
     pages.dedup();
     pages
 }

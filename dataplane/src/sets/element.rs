@@ -31,7 +31,10 @@ impl Key {
 
     /// From `low` to `high`, field by field.
     pub fn range(low: &[u32], high: &[u32]) -> Self {
-        Self::Range { low: low.iter().copied().collect(), high: high.iter().copied().collect() }
+        Self::Range {
+            low: low.iter().copied().collect(),
+            high: high.iter().copied().collect(),
+        }
     }
 
     /// A prefix of a number of `words.len() * 32` bits; bits behind `length` are cleared.
@@ -106,9 +109,10 @@ impl Key {
     /// Whether a range of keys, taken as one number each, has something in common with this one.
     pub fn meets(&self, low: &[u32], high: &[u32]) -> bool {
         match self {
-            Self::Range { low: own_low, high: own_high } => {
-                own_low.as_slice() <= high && low <= own_high.as_slice()
-            }
+            Self::Range {
+                low: own_low,
+                high: own_high,
+            } => own_low.as_slice() <= high && low <= own_high.as_slice(),
             Self::CatchAll => false,
         }
     }

@@ -111,11 +111,17 @@ impl Hash {
         }
     }
 
-    fn page_of(geometry: Geometry, bits: u32, entries: &[Entry<'_>]) -> Result<Page, page::TooMany> {
+    fn page_of(
+        geometry: Geometry,
+        bits: u32,
+        entries: &[Entry<'_>],
+    ) -> Result<Page, page::TooMany> {
         let buckets = 1 << bits;
-        made(buckets + geometry.row_lines(entries.len()), buckets, |to, rows| {
-            page::fill(geometry, (to, rows), bits, entries)
-        })
+        made(
+            buckets + geometry.row_lines(entries.len()),
+            buckets,
+            |to, rows| page::fill(geometry, (to, rows), bits, entries),
+        )
     }
 
     /// Makes room in the bucket of a hash: more buckets, or the page split in two.
@@ -137,7 +143,11 @@ impl Hash {
         }
         let mut halves = Vec::new();
         split_entries(self.geometry, entries, depth, &mut halves);
-        let deepest = halves.iter().map(|&(depth, ..)| depth).max().unwrap_or(depth);
+        let deepest = halves
+            .iter()
+            .map(|&(depth, ..)| depth)
+            .max()
+            .unwrap_or(depth);
         while self.depth < deepest {
             self.double();
         }
@@ -150,8 +160,16 @@ impl Hash {
 
     fn double(&mut self) {
         self.depth += 1;
-        self.pages = self.pages.iter().flat_map(|page| [Arc::clone(page), Arc::clone(page)]).collect();
-        self.depths = self.depths.iter().flat_map(|&depth| [depth, depth]).collect();
+        self.pages = self
+            .pages
+            .iter()
+            .flat_map(|page| [Arc::clone(page), Arc::clone(page)])
+            .collect();
+        self.depths = self
+            .depths
+            .iter()
+            .flat_map(|&depth| [depth, depth])
+            .collect();
     }
 
     /// Builds the table anew under another seed. With a secret seed nobody can make this happen.
@@ -208,14 +226,20 @@ impl Hash {
             .map(|item| {
                 let (key, tail) = item.split_at(geometry.key);
                 let hash = self.hasher.words(key);
-                Entry { hash, fingerprint: geometry.fingerprint(key[0], hash), key, tail }
+                Entry {
+                    hash,
+                    fingerprint: geometry.fingerprint(key[0], hash),
+                    key,
+                    tail,
+                }
             })
             .collect();
         if bits == 0 {
             return vec![entries];
         }
-        let mut parts: Vec<Vec<Entry<'a>>> =
-            (0..1usize << bits).map(|_| Vec::with_capacity((items.len() >> bits) * 9 / 8 + 8)).collect();
+        let mut parts: Vec<Vec<Entry<'a>>> = (0..1usize << bits)
+            .map(|_| Vec::with_capacity((items.len() >> bits) * 9 / 8 + 8))
+            .collect();
         for entry in entries {
             parts[(entry.hash >> (64 - bits)) as usize].push(entry);
         }
@@ -227,7 +251,12 @@ impl Hash {
         let mut slot = slot;
         while self.depths[slot] > 0 && self.merge(slot) {
             slot = self.block(slot).start;
-            if self.depth > 0 && self.depths.iter().all(|&depth| u32::from(depth) < self.depth) {
+            if self.depth > 0
+                && self
+                    .depths
+                    .iter()
+                    .all(|&depth| u32::from(depth) < self.depth)
+            {
                 self.depth -= 1;
                 self.pages = self.pages.iter().step_by(2).map(Arc::clone).collect();
                 self.depths = self.depths.iter().step_by(2).copied().collect();
@@ -244,13 +273,18 @@ impl Hash {
         if self.depths[buddy.start] != self.depths[slot] {
             return false;
         }
-        let pages = [Arc::clone(&self.pages[block.start]), Arc::clone(&self.pages[buddy.start])];
+        let pages = [
+            Arc::clone(&self.pages[block.start]),
+            Arc::clone(&self.pages[buddy.start]),
+        ];
         let [left, right] = [self.split(&pages[0]), self.split(&pages[1])];
         if page::entries(left.0) + page::entries(right.0) > MERGE {
             return false;
         }
         let mut entries = page::all(self.geometry, left.0, left.1, |key| self.hasher.words(key));
-        entries.extend(page::all(self.geometry, right.0, right.1, |key| self.hasher.words(key)));
+        entries.extend(page::all(self.geometry, right.0, right.1, |key| {
+            self.hasher.words(key)
+        }));
         let Ok(page) = Self::page_of(self.geometry, self.bucket_bits, &entries) else {
             return false;
         };
@@ -328,7 +362,8 @@ impl Hash {
             maybe |= u64::from(found != 0) << lane;
             if self.geometry.row != 0 && found != 0 {
                 same[lane] = found as u16;
-                let row = (page::start(bucket) + found.trailing_zeros() as usize) * self.geometry.row;
+                let row =
+                    (page::start(bucket) + found.trailing_zeros() as usize) * self.geometry.row;
                 prefetch(&page[(1 << self.bucket_bits) + row / Line::WORDS]);
             }
         }
@@ -343,7 +378,11 @@ impl Hash {
             for at in Lanes(u64::from(same[lane])) {
                 let row = &rows[(first + at) * self.geometry.row..][..self.geometry.row];
                 let (key, tail) = row.split_at(self.geometry.prefix);
-                if key.iter().zip(columns).all(|(&word, column)| word == column[lane]) {
+                if key
+                    .iter()
+                    .zip(columns)
+                    .all(|(&word, column)| word == column[lane])
+                {
                     found |= u64::from(sink.hit(lane, tail)) << lane;
                     break;
                 }
@@ -355,17 +394,29 @@ impl Hash {
 
 /// Pages for entries that share `depth` bits: (depth, shared bits at the top, page) in order.
 /// Splits at least once.
-fn split_entries(geometry: Geometry, entries: Vec<Entry<'_>>, depth: u32, out: &mut Vec<(u32, u64, Page)>) {
+fn split_entries(
+    geometry: Geometry,
+    entries: Vec<Entry<'_>>,
+    depth: u32,
+    out: &mut Vec<(u32, u64, Page)>,
+) {
     let bit = 1u64 << (63 - depth);
-    let (ones, zeros): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.hash & bit != 0);
+    let (ones, zeros): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| entry.hash & bit != 0);
     let any = zeros.first().or(ones.first()).map_or(0, |entry| entry.hash);
-    let shared = if depth == 0 { 0 } else { any & (!0 << (64 - depth)) };
+    let shared = if depth == 0 {
+        0
+    } else {
+        any & (!0 << (64 - depth))
+    };
     for (half, prefix) in [(zeros, shared), (ones, shared | bit)] {
         match Hash::page_of(geometry, MAX_BUCKET_BITS, &half) {
             Ok(page) => out.push((depth + 1, prefix, page)),
             // Only equal keys share so many bits; the caller finds them when the table is made.
             Err(page::TooMany) if depth > 55 => {
-                let Ok(page) = Hash::page_of(geometry, MAX_BUCKET_BITS, &half[..BUCKET]) else { continue };
+                let Ok(page) = Hash::page_of(geometry, MAX_BUCKET_BITS, &half[..BUCKET]) else {
+                    continue;
+                };
                 out.push((depth + 1, prefix, page));
             }
             Err(page::TooMany) => split_entries(geometry, half, depth + 1, out),
@@ -396,7 +447,8 @@ impl Structure for Hash {
     fn find(&self, low: &[u32], _high: &[u32]) -> Option<&[u32]> {
         let (slot, bucket, at) = self.locate(low)?;
         let (buckets, rows) = self.split(&self.pages[slot]);
-        let row = &rows[(page::start(&buckets[bucket]) + at) * self.geometry.row..][..self.geometry.row];
+        let row =
+            &rows[(page::start(&buckets[bucket]) + at) * self.geometry.row..][..self.geometry.row];
         Some(&row[self.geometry.prefix..])
     }
 
@@ -406,15 +458,22 @@ impl Structure for Hash {
         }
         let geometry = self.geometry;
         let mut hash = self.hasher.words(low);
-        while page::count(&self.pages[self.slot(hash)][bucket_of(hash, self.bucket_bits)]) == BUCKET {
+        while page::count(&self.pages[self.slot(hash)][bucket_of(hash, self.bucket_bits)]) == BUCKET
+        {
             self.grow(hash);
             hash = self.hasher.words(low);
         }
         let (slot, bucket) = (self.slot(hash), bucket_of(hash, self.bucket_bits));
         self.len += 1;
-        let entry = Entry { hash, fingerprint: geometry.fingerprint(low[0], hash), key: low, tail };
+        let entry = Entry {
+            hash,
+            fingerprint: geometry.fingerprint(low[0], hash),
+            key: low,
+            tail,
+        };
         let block = self.block(slot);
-        if geometry.row == 0 && block.len() == 1
+        if geometry.row == 0
+            && block.len() == 1
             && let Some(own) = Arc::get_mut(&mut self.pages[slot])
         {
             page::put(&mut own[bucket], entry.fingerprint);
@@ -443,7 +502,8 @@ impl Structure for Hash {
         let mut page = self.pages[slot].iter().copied().collect::<Page>();
         if let Some(own) = Arc::get_mut(&mut page) {
             let row = (page::start(&own[bucket]) + at) * geometry.row;
-            words_mut(&mut own[buckets..])[row..row + geometry.row][geometry.prefix..].copy_from_slice(tail);
+            words_mut(&mut own[buckets..])[row..row + geometry.row][geometry.prefix..]
+                .copy_from_slice(tail);
         }
         let depth = u32::from(self.depths[slot]);
         self.set_page(block, &page, depth);
@@ -463,7 +523,10 @@ impl Structure for Hash {
             page::copy_without(geometry, from, (to, rows), bucket, at);
             Ok(())
         });
-        let (depth, left) = (u32::from(self.depths[slot]), page::entries(&page[..from.0.len()]));
+        let (depth, left) = (
+            u32::from(self.depths[slot]),
+            page::entries(&page[..from.0.len()]),
+        );
         self.set_page(block, &page, depth);
         if left < MERGE / 2 {
             self.shrink(slot);
@@ -472,11 +535,19 @@ impl Structure for Hash {
     }
 
     fn for_each(&self, each: &mut dyn FnMut(Row<'_>)) {
-        self.each(&mut |key, tail| each(Row { low: key, high: key, tail }));
+        self.each(&mut |key, tail| {
+            each(Row {
+                low: key,
+                high: key,
+                tail,
+            })
+        });
     }
 
     fn overlapping(&self, low: &[u32], high: &[u32], each: &mut dyn FnMut(Row<'_>) -> bool) {
-        if low == high && let Some(tail) = self.find(low, high) {
+        if low == high
+            && let Some(tail) = self.find(low, high)
+        {
             each(Row { low, high, tail });
         }
     }
@@ -487,7 +558,11 @@ impl Structure for Hash {
         for _ in 0..self.pages.len() {
             self.each_of_page(slot, &mut |key, tail| {
                 seen += 1;
-                each(Row { low: key, high: key, tail });
+                each(Row {
+                    low: key,
+                    high: key,
+                    tail,
+                });
             });
             slot = self.block(slot).end % self.pages.len();
             if seen >= count || slot == 0 {
@@ -502,7 +577,8 @@ impl Structure for Hash {
     }
 
     fn memory(&self) -> usize {
-        let mut total = size_of::<Self>() + self.pages.capacity() * size_of::<Page>() + self.depths.capacity();
+        let mut total =
+            size_of::<Self>() + self.pages.capacity() * size_of::<Page>() + self.depths.capacity();
         let mut slot = 0;
         while slot < self.pages.len() {
             total += size_of_val(&*self.pages[slot]) + size_of::<Line>();
@@ -516,12 +592,20 @@ impl Structure for Hash {
     }
 
     fn emptied(&self) -> Box<dyn Structure> {
-        Box::new(Self::new(self.hasher.clone(), self.geometry.key, self.geometry.row - self.geometry.prefix))
+        Box::new(Self::new(
+            self.hasher.clone(),
+            self.geometry.key,
+            self.geometry.row - self.geometry.prefix,
+        ))
     }
 
     fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
         let key = rows.layout.key;
-        let items: Vec<&[u32]> = rows.words.chunks_exact(rows.stride()).map(|row| &row[key..]).collect();
+        let items: Vec<&[u32]> = rows
+            .words
+            .chunks_exact(rows.stride())
+            .map(|row| &row[key..])
+            .collect();
         let range = rows.iter().position(|row| row.low != row.high);
         if let Some(index) = range {
             return Err(index);

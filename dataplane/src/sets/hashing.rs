@@ -33,7 +33,12 @@ impl Hasher {
     pub(super) fn new(seed: u64) -> Self {
         let mut state = seed;
         let mut odd = || split_mix(&mut state) | 1;
-        Self { seed, start: odd(), end: odd(), pairs: std::array::from_fn(|_| odd()) }
+        Self {
+            seed,
+            start: odd(),
+            end: odd(),
+            pairs: std::array::from_fn(|_| odd()),
+        }
     }
 
     /// Another hasher, for a table whose keys met too often under this one.
@@ -55,7 +60,10 @@ impl Hasher {
     /// The same of a key of one word.
     #[inline(always)]
     pub(super) fn word(&self, word: u32) -> u64 {
-        fold(fold(self.start ^ (u64::from(word) << 32), self.pairs[0]), self.end)
+        fold(
+            fold(self.start ^ (u64::from(word) << 32), self.pairs[0]),
+            self.end,
+        )
     }
 
     /// The same of a key that stands in columns.
@@ -64,7 +72,10 @@ impl Hasher {
         let mut hash = self.start;
         for (pair, secret) in columns.chunks(2).zip(&self.pairs) {
             let low = pair.get(1).map_or(0, |column| column[lane]);
-            hash = fold(hash ^ (u64::from(pair[0][lane]) << 32 | u64::from(low)), *secret);
+            hash = fold(
+                hash ^ (u64::from(pair[0][lane]) << 32 | u64::from(low)),
+                *secret,
+            );
         }
         fold(hash, self.end)
     }

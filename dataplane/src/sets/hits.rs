@@ -7,24 +7,20 @@ use crate::packet::BATCH;
 pub const LANES: usize = BATCH;
 
 /// One word a lane.
-pub type Column = [u32; LANES];
+pub use crate::program::lanes::Column;
 
-/// What a look-up found, lane by lane. A worker has one and uses it again and again.
+/// Where a look-up found what it found, lane by lane; only the lanes that match are written.
 #[derive(Clone, Debug)]
-pub struct Hits {
-    /// Data of the elements found, as many columns as the set has data words; other lanes keep
-    /// what they had.
-    pub data: Box<[Column]>,
+pub struct Places {
     /// Slot of the element found, 0 if it has none; see [`SetView::state`](super::SetView::state).
-    pub slots: Column,
+    pub slots: [u32; LANES],
     /// In a look-up in a list: which member had it.
     pub members: [u16; LANES],
 }
 
-impl Default for Hits {
+impl Default for Places {
     fn default() -> Self {
         Self {
-            data: vec![[0; LANES]; super::spec::MAX_WORDS].into_boxed_slice(),
             slots: [0; LANES],
             members: [0; LANES],
         }
@@ -35,7 +31,9 @@ impl Default for Hits {
 pub(super) struct Sink<'a> {
     pub(super) layout: Layout,
     pub(super) now_ns: u64,
-    pub(super) hits: &'a mut Hits,
+    /// Columns for the data of the elements found; fewer than the set has are fine.
+    pub(super) data: &'a mut [Column],
+    pub(super) slots: &'a mut [u32; LANES],
 }
 
 impl Sink<'_> {
@@ -55,11 +53,11 @@ impl Sink<'_> {
     /// Copies data and slot out without looking at the expiry.
     #[inline]
     pub(super) fn take(&mut self, lane: usize, tail: &[u32]) {
-        for (column, &word) in self.hits.data.iter_mut().zip(&tail[..self.layout.data]) {
+        for (column, &word) in self.data.iter_mut().zip(&tail[..self.layout.data]) {
             column[lane] = word;
         }
         if let Some(at) = self.layout.slot {
-            self.hits.slots[lane] = tail[at];
+            self.slots[lane] = tail[at];
         }
     }
 }

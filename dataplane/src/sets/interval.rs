@@ -39,7 +39,14 @@ type Place = (usize, usize);
 
 impl<T: Scalar> Interval<T> {
     pub(super) fn new(words: usize, tail: usize) -> Self {
-        Self { words, tail, firsts: Vec::new(), chunks: Vec::new(), len: 0, number: PhantomData }
+        Self {
+            words,
+            tail,
+            firsts: Vec::new(),
+            chunks: Vec::new(),
+            len: 0,
+            number: PhantomData,
+        }
     }
 
     /// The last element that begins at or before `number`.
@@ -77,7 +84,11 @@ impl<T: Scalar> Interval<T> {
         chunk.lows[at].put(&mut low[..self.words]);
         chunk.highs[at].put(&mut high[..self.words]);
         let tail = self.tail_of(chunk, at);
-        each(Row { low: &low[..self.words], high: &high[..self.words], tail })
+        each(Row {
+            low: &low[..self.words],
+            high: &high[..self.words],
+            tail,
+        })
     }
 
     fn split_chunk(&mut self, index: usize) {
@@ -95,7 +106,11 @@ impl<T: Scalar> Interval<T> {
     /// Joins a small chunk with a neighbour.
     fn join(&mut self, index: usize) {
         let size = |at: usize| self.chunks.get(at).map_or(CHUNK, |chunk| chunk.lows.len());
-        let left = if index > 0 && size(index - 1) + size(index) < CHUNK { index - 1 } else { index };
+        let left = if index > 0 && size(index - 1) + size(index) < CHUNK {
+            index - 1
+        } else {
+            index
+        };
         if size(left) + size(left + 1) >= CHUNK {
             return;
         }
@@ -163,13 +178,20 @@ impl<T: Scalar> Structure for Interval<T> {
         if before.is_some_and(|(chunk, at)| self.chunks[chunk].highs[at] >= low) {
             return Err(SetError::Overlap);
         }
-        if self.after(before).is_some_and(|(chunk, at)| self.chunks[chunk].lows[at] <= high) {
+        if self
+            .after(before)
+            .is_some_and(|(chunk, at)| self.chunks[chunk].lows[at] <= high)
+        {
             return Err(SetError::Overlap);
         }
         self.len += 1;
         if self.chunks.is_empty() {
             self.firsts.push(low);
-            self.chunks.push(Arc::new(Chunk { lows: vec![low], highs: vec![high], tails: tail.to_vec() }));
+            self.chunks.push(Arc::new(Chunk {
+                lows: vec![low],
+                highs: vec![high],
+                tails: tail.to_vec(),
+            }));
             return Ok(());
         }
         let (index, at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
@@ -177,7 +199,9 @@ impl<T: Scalar> Structure for Interval<T> {
         let chunk = Arc::make_mut(&mut self.chunks[index]);
         chunk.lows.insert(at, low);
         chunk.highs.insert(at, high);
-        chunk.tails.splice(at * words..at * words, tail.iter().copied());
+        chunk
+            .tails
+            .splice(at * words..at * words, tail.iter().copied());
         self.firsts[index] = chunk.lows[0];
         if chunk.lows.len() > CHUNK {
             self.split_chunk(index);
@@ -190,7 +214,8 @@ impl<T: Scalar> Structure for Interval<T> {
             return false;
         };
         let words = self.tail;
-        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words].copy_from_slice(tail);
+        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words]
+            .copy_from_slice(tail);
         true
     }
 
@@ -270,12 +295,16 @@ impl<T: Scalar> Structure for Interval<T> {
             .chunks
             .iter()
             .map(|chunk| {
-                size_of::<Chunk<T>>() + 16
+                size_of::<Chunk<T>>()
+                    + 16
                     + (chunk.lows.capacity() + chunk.highs.capacity()) * size_of::<T>()
                     + chunk.tails.capacity() * 4
             })
             .sum();
-        size_of::<Self>() + chunks + self.firsts.capacity() * size_of::<T>() + self.chunks.capacity() * 8
+        size_of::<Self>()
+            + chunks
+            + self.firsts.capacity() * size_of::<T>()
+            + self.chunks.capacity() * 8
     }
 
     fn boxed_clone(&self) -> Box<dyn Structure> {
@@ -307,11 +336,20 @@ impl<T: Scalar> Structure for Interval<T> {
                 Arc::new(Chunk {
                     lows: part.iter().map(|&(low, ..)| low).collect(),
                     highs: part.iter().map(|&(_, high, _)| high).collect(),
-                    tails: part.iter().flat_map(|&(.., index)| rows.row(index as usize).tail).copied().collect(),
+                    tails: part
+                        .iter()
+                        .flat_map(|&(.., index)| rows.row(index as usize).tail)
+                        .copied()
+                        .collect(),
                 })
             })
             .collect();
         let firsts = chunks.iter().map(|chunk| chunk.lows[0]).collect();
-        Ok(Box::new(Self { firsts, chunks, len: order.len(), ..self.clone() }))
+        Ok(Box::new(Self {
+            firsts,
+            chunks,
+            len: order.len(),
+            ..self.clone()
+        }))
     }
 }

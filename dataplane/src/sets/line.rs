@@ -37,7 +37,9 @@ pub(super) fn prefetch<T>(what: &T) {
     // SAFETY: a prefetch reads nothing that the program sees and never faults; the pointer comes
     // from a reference.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(what).cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+            std::ptr::from_ref(what).cast(),
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = what;

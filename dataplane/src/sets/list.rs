@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::hits::{Column, Hits, Lanes};
+use super::hits::{Column, Lanes, Places};
 use super::view::OwnView;
 
 /// A member of a list.
@@ -36,10 +36,17 @@ impl From<OwnView> for SetView {
 
 impl SetView {
     /// Looks up the key of every lane in `lanes`, as [`OwnView::lookup`] does; in a list,
-    /// `hits.members` says which member has it.
-    pub fn lookup(&self, columns: &[&Column], lanes: u64, now_ns: u64, hits: &mut Hits) -> u64 {
+    /// `places.members` says which member has it.
+    pub fn lookup(
+        &self,
+        columns: &[&Column],
+        lanes: u64,
+        now_ns: u64,
+        data: &mut [Column],
+        places: &mut Places,
+    ) -> u64 {
         let members = match self {
-            Self::Set(view) => return view.lookup(columns, lanes, now_ns, hits),
+            Self::Set(view) => return view.lookup(columns, lanes, now_ns, data, places),
             Self::List(members) => members,
         };
         let mut found = 0;
@@ -48,9 +55,11 @@ impl SetView {
             if member.expires_ns <= now_ns || words > columns.len() || found == lanes {
                 continue;
             }
-            let more = member.view.lookup(&columns[..words], lanes & !found, now_ns, hits);
+            let more = member
+                .view
+                .lookup(&columns[..words], lanes & !found, now_ns, data, places);
             for lane in Lanes(more) {
-                hits.members[lane] = number as u16;
+                places.members[lane] = number as u16;
             }
             found |= more;
         }
@@ -58,12 +67,12 @@ impl SetView {
     }
 
     /// The state words of the element that a look-up found in a lane.
-    pub fn state<'a>(&'a self, hits: &Hits, lane: usize) -> &'a [AtomicU64] {
+    pub fn state<'a>(&'a self, places: &Places, lane: usize) -> &'a [AtomicU64] {
         match self {
-            Self::Set(view) => view.state(hits.slots[lane]),
+            Self::Set(view) => view.state(places.slots[lane]),
             Self::List(members) => members
-                .get(usize::from(hits.members[lane]))
-                .map_or(&[], |member| member.view.state(hits.slots[lane])),
+                .get(usize::from(places.members[lane]))
+                .map_or(&[], |member| member.view.state(places.slots[lane])),
         }
     }
 

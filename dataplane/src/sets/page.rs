@@ -25,13 +25,21 @@ pub(super) struct Geometry {
 impl Geometry {
     pub(super) fn new(key: usize, tail: usize) -> Self {
         let prefix = if key == 1 { 0 } else { key };
-        Self { key, prefix, row: prefix + tail }
+        Self {
+            key,
+            prefix,
+            row: prefix + tail,
+        }
     }
 
     /// The fingerprint of a key with a hash.
     #[inline]
     pub(super) fn fingerprint(&self, first_word: u32, hash: u64) -> u32 {
-        if self.key == 1 { first_word } else { hash as u32 }
+        if self.key == 1 {
+            first_word
+        } else {
+            hash as u32
+        }
     }
 
     /// Lines for so many rows.
@@ -220,7 +228,11 @@ pub(super) fn all<'a>(
     for bucket in buckets {
         for at in 0..count(bucket) {
             let row = &rows[(start(bucket) + at) * geometry.row..][..geometry.row];
-            let key = if geometry.key == 1 { &bucket.0[at..=at] } else { &row[..geometry.prefix] };
+            let key = if geometry.key == 1 {
+                &bucket.0[at..=at]
+            } else {
+                &row[..geometry.prefix]
+            };
             list.push(Entry {
                 hash: hash(key),
                 fingerprint: bucket.0[at],

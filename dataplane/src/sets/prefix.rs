@@ -99,7 +99,8 @@ impl<T: Scalar> Prefix<T> {
     }
 
     fn exact(&self, low: T, length: u32) -> Option<Place> {
-        self.before(low, length).filter(|&place| self.key_at(place) == (low, length))
+        self.before(low, length)
+            .filter(|&place| self.key_at(place) == (low, length))
     }
 
     fn lengths_at(&self, (chunk, at): Place) -> T {
@@ -116,13 +117,21 @@ impl<T: Scalar> Prefix<T> {
         number.put(&mut low[..self.words]);
         last_of(number, length).put(&mut high[..self.words]);
         let tail = self.tail_of(&self.chunks[place.0], place.1);
-        each(Row { low: &low[..self.words], high: &high[..self.words], tail })
+        each(Row {
+            low: &low[..self.words],
+            high: &high[..self.words],
+            tail,
+        })
     }
 
     fn give_whole(&self, each: &mut dyn FnMut(Row<'_>) -> bool) -> bool {
         let (low, high) = ([0; 4], [u32::MAX; 4]);
         self.whole.as_ref().is_none_or(|tail| {
-            each(Row { low: &low[..self.words], high: &high[..self.words], tail })
+            each(Row {
+                low: &low[..self.words],
+                high: &high[..self.words],
+                tail,
+            })
         })
     }
 
@@ -147,10 +156,16 @@ impl<T: Scalar> Prefix<T> {
                 debug_assert!(!set);
             } else {
                 let chunk = Arc::make_mut(&mut self.chunks[index]);
-                for (lengths, _) in
-                    chunk.lengths[at..].iter_mut().zip(&chunk.lows[at..]).take_while(|(_, low)| **low <= last)
+                for (lengths, _) in chunk.lengths[at..]
+                    .iter_mut()
+                    .zip(&chunk.lows[at..])
+                    .take_while(|(_, low)| **low <= last)
                 {
-                    *lengths = if set { lengths.or(bit) } else { lengths.without(bit) };
+                    *lengths = if set {
+                        lengths.or(bit)
+                    } else {
+                        lengths.without(bit)
+                    };
                 }
             }
             (index, at) = (index + 1, 0);
@@ -183,7 +198,11 @@ impl<T: Scalar> Prefix<T> {
 
     fn join(&mut self, index: usize) {
         let size = |at: usize| self.chunks.get(at).map_or(CHUNK, |chunk| chunk.lows.len());
-        let left = if index > 0 && size(index - 1) + size(index) < CHUNK { index - 1 } else { index };
+        let left = if index > 0 && size(index - 1) + size(index) < CHUNK {
+            index - 1
+        } else {
+            index
+        };
         if size(left) + size(left + 1) >= CHUNK {
             return;
         }
@@ -217,7 +236,9 @@ impl<T: Scalar> Prefix<T> {
         let chunk = Arc::make_mut(&mut self.chunks[index]);
         chunk.lows.insert(at, low);
         chunk.lengths.insert(at, own);
-        chunk.tails.splice(at * words..at * words, tail.iter().copied());
+        chunk
+            .tails
+            .splice(at * words..at * words, tail.iter().copied());
         self.firsts[index] = chunk.lows[0];
         self.mark_inner((index, at + 1), low, length, true);
         if self.chunks[index].lows.len() > CHUNK {
@@ -226,9 +247,16 @@ impl<T: Scalar> Prefix<T> {
     }
 
     /// The longest match with a look at tails: exceptions do not match, expired ones are not there.
-    fn lookup_tail(&self, lane: usize, number: T, place: Option<Place>, sink: &mut Sink<'_>) -> bool {
+    fn lookup_tail(
+        &self,
+        lane: usize,
+        number: T,
+        place: Option<Place>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let mut lengths = place.map_or(T::ZERO, |place| {
-            self.lengths_at(place).and(T::mask(number.common(self.key_at(place).0)))
+            self.lengths_at(place)
+                .and(T::mask(number.common(self.key_at(place).0)))
         });
         while lengths != T::ZERO {
             let length = length_of(lengths);
@@ -241,7 +269,9 @@ impl<T: Scalar> Prefix<T> {
             }
             lengths = lengths.without(T::length_bit(length));
         }
-        self.whole.as_ref().is_some_and(|tail| sink.hit(lane, tail) && !sink.layout.is_nomatch(tail))
+        self.whole
+            .as_ref()
+            .is_some_and(|tail| sink.hit(lane, tail) && !sink.layout.is_nomatch(tail))
     }
 }
 
@@ -277,7 +307,11 @@ impl<T: Scalar> Structure for Prefix<T> {
             prefetch(&chunk.lengths[at]);
         }
         let plain = self.tail == 0;
-        let mut found = if plain && self.whole.is_some() { lanes } else { 0 };
+        let mut found = if plain && self.whole.is_some() {
+            lanes
+        } else {
+            0
+        };
         for lane in Lanes(lanes) {
             let below = maybe >> lane & 1 == 0;
             let place = (chunks[lane] as usize, places[lane] as usize);
@@ -319,13 +353,18 @@ impl<T: Scalar> Structure for Prefix<T> {
             return false;
         };
         if length == 0 {
-            return self.whole.as_mut().map(|whole| *whole = tail.into()).is_some();
+            return self
+                .whole
+                .as_mut()
+                .map(|whole| *whole = tail.into())
+                .is_some();
         }
         let Some((chunk, at)) = self.exact(low, length) else {
             return false;
         };
         let words = self.tail;
-        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words].copy_from_slice(tail);
+        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words]
+            .copy_from_slice(tail);
         true
     }
 
@@ -383,7 +422,9 @@ impl<T: Scalar> Structure for Prefix<T> {
         let (low, high) = (T::of_words(low), T::of_words(high));
         let before = self.before(low, T::BITS);
         if let Some(place) = before {
-            let mut around = self.lengths_at(place).and(T::mask(low.common(self.key_at(place).0)));
+            let mut around = self
+                .lengths_at(place)
+                .and(T::mask(low.common(self.key_at(place).0)));
             let mut found = Vec::new();
             while around != T::ZERO {
                 let length = length_of(around);
@@ -439,7 +480,8 @@ impl<T: Scalar> Structure for Prefix<T> {
             .chunks
             .iter()
             .map(|chunk| {
-                size_of::<Chunk<T>>() + 16
+                size_of::<Chunk<T>>()
+                    + 16
                     + (chunk.lows.capacity() + chunk.lengths.capacity()) * size_of::<T>()
                     + chunk.tails.capacity() * 4
             })
@@ -467,17 +509,25 @@ impl<T: Scalar> Structure for Prefix<T> {
             .collect();
         let mut order = read?;
         order.par_sort_unstable();
-        if let Some(pair) = order.windows(2).find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1)) {
+        if let Some(pair) = order
+            .windows(2)
+            .find(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1))
+        {
             return Err(pair[1].2 as usize);
         }
         let len = order.len();
-        let zero = order.first().filter(|&&(_, length, _)| length == 0).map(|&(.., index)| index);
+        let zero = order
+            .first()
+            .filter(|&&(_, length, _)| length == 0)
+            .map(|&(.., index)| index);
         let whole = zero.map(|index| rows.row(index as usize).tail.into());
         order.drain(..usize::from(zero.is_some()));
         let mut lengths = Vec::with_capacity(order.len());
         let mut previous = (T::ZERO, T::ZERO);
         for &(low, length, _) in &order {
-            let around = previous.1.and(T::mask(low.common(previous.0).min(length - 1)));
+            let around = previous
+                .1
+                .and(T::mask(low.common(previous.0).min(length - 1)));
             previous = (low, around.or(T::length_bit(length)));
             lengths.push(previous.1);
         }
@@ -488,12 +538,24 @@ impl<T: Scalar> Structure for Prefix<T> {
                 Arc::new(Chunk {
                     lows: part.iter().map(|&(low, ..)| low).collect(),
                     lengths: lengths.to_vec(),
-                    tails: part.iter().flat_map(|&(.., index)| rows.row(index as usize).tail).copied().collect(),
+                    tails: part
+                        .iter()
+                        .flat_map(|&(.., index)| rows.row(index as usize).tail)
+                        .copied()
+                        .collect(),
                 })
             })
             .collect();
         let firsts = chunks.iter().map(|chunk| chunk.lows[0]).collect();
         let covers = vec![T::ZERO; chunks.len()];
-        Ok(Box::new(Self { words: self.words, tail: self.tail, firsts, covers, chunks, whole, len }))
+        Ok(Box::new(Self {
+            words: self.words,
+            tail: self.tail,
+            firsts,
+            covers,
+            chunks,
+            whole,
+            len,
+        }))
     }
 }

@@ -35,7 +35,9 @@ macro_rules! scalar {
 
             #[inline]
             fn of_words(words: &[u32]) -> Self {
-                words.iter().fold(0, |number, &word| (u128::from(number) << 32 | u128::from(word)) as $type)
+                words.iter().fold(0, |number, &word| {
+                    (u128::from(number) << 32 | u128::from(word)) as $type
+                })
             }
             #[inline]
             fn of_lane(columns: &[&Column], lane: usize) -> Self {

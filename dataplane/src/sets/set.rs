@@ -55,7 +55,10 @@ pub(super) struct Version {
 
 #[derive(Debug)]
 pub(super) enum Store {
-    Table { table: Dynamic, catch_all: ArcSwapOption<Vec<u32>> },
+    Table {
+        table: Box<Dynamic>,
+        catch_all: ArcSwapOption<Vec<u32>>,
+    },
     Versions(ArcSwap<Version>),
 }
 
@@ -79,7 +82,11 @@ pub struct Set {
     writer: Mutex<Writer>,
 }
 
-fn structure(shape: &Shape, layout: &Layout, hasher: Hasher) -> Result<Box<dyn Structure>, SetError> {
+fn structure(
+    shape: &Shape,
+    layout: &Layout,
+    hasher: Hasher,
+) -> Result<Box<dyn Structure>, SetError> {
     let (words, tail) = (layout.key, layout.tail);
     Ok(match shape {
         Shape::Exact { .. } => Box::new(Hash::new(hasher, words, tail)),
@@ -124,13 +131,31 @@ impl Set {
         let hasher = Hasher::new(seed);
         let store = if spec.dynamic && matches!(spec.shape, Shape::Exact { .. }) {
             let table = Dynamic::new(hasher, layout, Arc::clone(&slots), spec.size, spec.forceadd);
-            Store::Table { table, catch_all: ArcSwapOption::empty() }
+            Store::Table {
+                table: Box::new(table),
+                catch_all: ArcSwapOption::empty(),
+            }
         } else {
-            let root = Root { body: structure(&spec.shape, &layout, hasher)?, catch_all: None };
-            Store::Versions(ArcSwap::from_pointee(Version { root: ArcSwap::from_pointee(root) }))
+            let root = Root {
+                body: structure(&spec.shape, &layout, hasher)?,
+                catch_all: None,
+            };
+            Store::Versions(ArcSwap::from_pointee(Version {
+                root: ArcSwap::from_pointee(root),
+            }))
         };
-        let writer = Mutex::new(Writer { chance: seed, ..Writer::default() });
-        Ok(Arc::new(Self { spec, layout, slots, store, changing: AtomicBool::new(false), writer }))
+        let writer = Mutex::new(Writer {
+            chance: seed,
+            ..Writer::default()
+        });
+        Ok(Arc::new(Self {
+            spec,
+            layout,
+            slots,
+            store,
+            changing: AtomicBool::new(false),
+            writer,
+        }))
     }
 
     /// What it was made from.
@@ -144,7 +169,10 @@ impl Set {
             Store::Table { .. } => None,
             Store::Versions(current) => Some(current.load_full()),
         };
-        OwnView { set: Arc::clone(self), version }
+        OwnView {
+            set: Arc::clone(self),
+            version,
+        }
     }
 
     /// Opens a change. Nobody sees it before [`Change::commit`]; dropping it undoes it.
@@ -166,8 +194,14 @@ impl Set {
     pub(super) fn retire(&self, writer: &mut Writer, old: Arc<Root>, freed: Vec<u32>) {
         writer.retired.push_back((Arc::downgrade(&old), freed));
         drop(old);
-        while let Some((_, freed)) = writer.retired.pop_front_if(|(root, _)| root.strong_count() == 0) {
-            self.slots.give_back(&freed);
+        while writer
+            .retired
+            .front()
+            .is_some_and(|(root, _)| root.strong_count() == 0)
+        {
+            if let Some((_, freed)) = writer.retired.pop_front() {
+                self.slots.give_back(&freed);
+            }
         }
     }
 
@@ -211,10 +245,21 @@ impl Set {
     }
 
     /// The tail of an element, and when it expires.
-    pub(super) fn tail_of(&self, element: &Element, now_ns: u64) -> Result<(Vec<u32>, u64), SetError> {
+    pub(super) fn tail_of(
+        &self,
+        element: &Element,
+        now_ns: u64,
+    ) -> Result<(Vec<u32>, u64), SetError> {
         self.fits(element)?;
-        let timeout = element.timeout_ns.or(self.spec.default_timeout_ns).unwrap_or(0);
-        let forever = if timeout == 0 { u64::MAX } else { now_ns.saturating_add(timeout) };
+        let timeout = element
+            .timeout_ns
+            .or(self.spec.default_timeout_ns)
+            .unwrap_or(0);
+        let forever = if timeout == 0 {
+            u64::MAX
+        } else {
+            now_ns.saturating_add(timeout)
+        };
         let expires = element.expires_ns.unwrap_or(forever);
         let mut tail = vec![0; self.layout.tail];
         tail[..self.layout.data].copy_from_slice(&element.data);
@@ -226,7 +271,11 @@ impl Set {
         if let Some(at) = self.layout.slot
             && (!self.spec.initial_state.is_empty() || element.comment.is_some())
         {
-            let state = if element.state.is_empty() { &self.spec.initial_state } else { &element.state };
+            let state = if element.state.is_empty() {
+                &self.spec.initial_state
+            } else {
+                &element.state
+            };
             tail[at] = self.slots.take(state, element.comment.clone());
         }
         Ok((tail, expires))
@@ -242,11 +291,15 @@ impl Set {
         if element.data.len() != self.layout.data {
             return Err(SetError::Element("another number of data words"));
         }
-        if self.layout.timed.is_none() && (element.timeout_ns.is_some() || element.expires_ns.is_some()) {
+        if self.layout.timed.is_none()
+            && (element.timeout_ns.is_some() || element.expires_ns.is_some())
+        {
             return Err(SetError::Element("a timeout in a set without timeouts"));
         }
         if self.layout.nomatch.is_none() && element.nomatch {
-            return Err(SetError::Element("an exception in a set without exceptions"));
+            return Err(SetError::Element(
+                "an exception in a set without exceptions",
+            ));
         }
         if !self.spec.comments && element.comment.is_some() {
             return Err(SetError::Element("a comment in a set without comments"));
@@ -266,8 +319,17 @@ impl Set {
             data: tail[..self.layout.data].iter().copied().collect(),
             timeout_ns: (timeout > 0).then_some(timeout),
             expires_ns: (expires_ns != u64::MAX).then_some(expires_ns),
-            state: self.slots.state(slot).iter().map(|word| word.load(Ordering::Relaxed)).collect(),
-            comment: if self.spec.comments { self.slots.comment(slot) } else { None },
+            state: self
+                .slots
+                .state(slot)
+                .iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect(),
+            comment: if self.spec.comments {
+                self.slots.comment(slot)
+            } else {
+                None
+            },
             nomatch: self.layout.is_nomatch(tail),
         }
     }
@@ -289,7 +351,15 @@ impl Set {
                 let old = version.root.load_full();
                 let mut root = Root::clone(&old);
                 let mut freed = Vec::new();
-                self.edit_root(&mut root, &mut writer, (low, high), now_ns, promised, decide, &mut freed)?;
+                self.edit_root(
+                    &mut root,
+                    &mut writer,
+                    (low, high),
+                    now_ns,
+                    promised,
+                    decide,
+                    &mut freed,
+                )?;
                 version.root.store(Arc::new(root));
                 self.retire(&mut writer, old, freed);
                 Ok(())
@@ -309,7 +379,9 @@ impl Set {
         freed: &mut Vec<u32>,
     ) -> Result<(), SetError> {
         let found = root.body.find(low, high).map(<[u32]>::to_vec);
-        let seen = found.as_deref().map(|tail| (tail, self.layout.expires(tail)));
+        let seen = found
+            .as_deref()
+            .map(|tail| (tail, self.layout.expires(tail)));
         match decide(seen) {
             Edit::Keep => {}
             Edit::Refresh { expires_ns } => {
@@ -322,7 +394,10 @@ impl Set {
                 freed.extend(found.map(|tail| self.layout.slot(&tail)));
                 root.body.remove(low, high);
             }
-            Edit::Put { mut tail, expires_ns } => {
+            Edit::Put {
+                mut tail,
+                expires_ns,
+            } => {
                 self.layout.set_expires(&mut tail, expires_ns);
                 if let Some(old) = found {
                     freed.push(self.layout.slot(&old));
@@ -356,7 +431,11 @@ impl Set {
                 let mut expired: Vec<(Vec<u32>, Vec<u32>, u32)> = Vec::new();
                 root.body.overlapping(low, high, &mut |row| {
                     if self.layout.expired(row.tail, now_ns) {
-                        expired.push((row.low.to_vec(), row.high.to_vec(), self.layout.slot(row.tail)));
+                        expired.push((
+                            row.low.to_vec(),
+                            row.high.to_vec(),
+                            self.layout.slot(row.tail),
+                        ));
                     }
                     true
                 });
@@ -382,7 +461,11 @@ impl Set {
         if self.layout.timed.is_some() {
             writer.cursor = root.body.near(writer.cursor, 1024, &mut |row| {
                 if self.layout.expired(row.tail, now_ns) {
-                    gone.push((row.low.to_vec(), row.high.to_vec(), self.layout.slot(row.tail)));
+                    gone.push((
+                        row.low.to_vec(),
+                        row.high.to_vec(),
+                        self.layout.slot(row.tail),
+                    ));
                 }
             });
         }
@@ -392,8 +475,12 @@ impl Set {
             for from in [at, 0] {
                 root.body.near(from, 1, &mut |row| {
                     seen += 1;
-                    if split_mix(&mut writer.chance) % seen == 0 {
-                        gone = vec![(row.low.to_vec(), row.high.to_vec(), self.layout.slot(row.tail))];
+                    if split_mix(&mut writer.chance).is_multiple_of(seen) {
+                        gone = vec![(
+                            row.low.to_vec(),
+                            row.high.to_vec(),
+                            self.layout.slot(row.tail),
+                        )];
                     }
                 });
                 if seen > 0 {
@@ -405,6 +492,10 @@ impl Set {
             root.body.remove(low, high);
             freed.push(*slot);
         }
-        if self.is_full(root.body.len()) { Err(SetError::Full) } else { Ok(()) }
+        if self.is_full(root.body.len()) {
+            Err(SetError::Full)
+        } else {
+            Ok(())
+        }
     }
 }

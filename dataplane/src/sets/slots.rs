@@ -31,7 +31,10 @@ struct Free {
 fn place(slot: u32) -> (usize, usize) {
     let shifted = u64::from(slot) + (1 << FIRST_BITS);
     let chunk = shifted.ilog2() - FIRST_BITS;
-    (chunk as usize, (shifted - (1 << (chunk + FIRST_BITS))) as usize)
+    (
+        chunk as usize,
+        (shifted - (1 << (chunk + FIRST_BITS))) as usize,
+    )
 }
 
 impl Slots {
@@ -39,7 +42,11 @@ impl Slots {
         Self {
             words,
             chunks: std::array::from_fn(|_| OnceLock::new()),
-            free: Mutex::new(Free { next: 1, given_back: Vec::new(), comments: HashMap::new() }),
+            free: Mutex::new(Free {
+                next: 1,
+                given_back: Vec::new(),
+                comments: HashMap::new(),
+            }),
         }
     }
 
@@ -63,7 +70,9 @@ impl Slots {
         if self.words > 0 {
             let (chunk, at) = place(slot);
             let chunk = self.chunks[chunk].get_or_init(|| {
-                (0..(self.words << FIRST_BITS) << chunk).map(|_| AtomicU64::new(0)).collect()
+                (0..(self.words << FIRST_BITS) << chunk)
+                    .map(|_| AtomicU64::new(0))
+                    .collect()
             });
             for (word, &value) in chunk[at * self.words..].iter().zip(state) {
                 word.store(value, Ordering::Relaxed);
@@ -88,7 +97,9 @@ impl Slots {
             return &[];
         }
         let (chunk, at) = place(slot);
-        self.chunks[chunk].get().map_or(&[], |chunk| &chunk[at * self.words..][..self.words])
+        self.chunks[chunk]
+            .get()
+            .map_or(&[], |chunk| &chunk[at * self.words..][..self.words])
     }
 
     pub(super) fn comment(&self, slot: u32) -> Option<Arc<str>> {
@@ -98,7 +109,12 @@ impl Slots {
     /// Bytes taken by chunks and comments.
     pub(super) fn memory(&self) -> usize {
         let free = self.lock();
-        let chunks: usize = self.chunks.iter().filter_map(OnceLock::get).map(|chunk| chunk.len() * 8).sum();
+        let chunks: usize = self
+            .chunks
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|chunk| chunk.len() * 8)
+            .sum();
         let texts: usize = free.comments.values().map(|text| text.len() + 40).sum();
         chunks + texts + free.given_back.capacity() * 4
     }

@@ -16,7 +16,11 @@ pub(super) fn last_not_greater<T: Scalar>(sorted: &[T], number: T) -> usize {
     let mut size = sorted.len();
     while size > 1 {
         let half = size / 2;
-        base = if sorted[base + half] <= number { base + half } else { base };
+        base = if sorted[base + half] <= number {
+            base + half
+        } else {
+            base
+        };
         size -= half;
     }
     base

@@ -44,7 +44,9 @@ impl Shape {
     /// Words of a key.
     pub fn key_words(&self) -> usize {
         match self {
-            Self::Exact { words } | Self::Prefix { words } | Self::Interval { words } => usize::from(*words),
+            Self::Exact { words } | Self::Prefix { words } | Self::Interval { words } => {
+                usize::from(*words)
+            }
             Self::Bitmap { .. } => 1,
             Self::Boxes { fields, .. } => fields.iter().map(|&words| usize::from(words)).sum(),
         }
@@ -52,7 +54,10 @@ impl Shape {
 
     /// Whether elements hold more than one key.
     pub fn has_ranges(&self) -> bool {
-        matches!(self, Self::Prefix { .. } | Self::Interval { .. } | Self::Boxes { .. })
+        matches!(
+            self,
+            Self::Prefix { .. } | Self::Interval { .. } | Self::Boxes { .. }
+        )
     }
 }
 
@@ -131,7 +136,14 @@ impl Layout {
         let timed = take(spec.timed, 3);
         let slot = take(!spec.initial_state.is_empty() || spec.comments, 1);
         let nomatch = take(spec.nomatch, 1);
-        Self { key: spec.shape.key_words(), data, timed, slot, nomatch, tail }
+        Self {
+            key: spec.shape.key_words(),
+            data,
+            timed,
+            slot,
+            nomatch,
+            tail,
+        }
     }
 
     /// When a tail expires; `u64::MAX` for never.
@@ -180,10 +192,19 @@ impl Layout {
 /// A timeout in one word: milliseconds below 2^31 of them (24 days), seconds above.
 fn pack_timeout(timeout_ns: u64) -> u32 {
     let ms = timeout_ns.div_ceil(1_000_000);
-    if ms < 1 << 31 { ms as u32 } else { 1 << 31 | (ms / 1000).min((1 << 31) - 1) as u32 }
+    if ms < 1 << 31 {
+        ms as u32
+    } else {
+        1 << 31 | (ms / 1000).min((1 << 31) - 1) as u32
+    }
 }
 
 fn unpack_timeout(word: u32) -> u64 {
     let number = u64::from(word & !(1 << 31));
-    number * if word >> 31 == 0 { 1_000_000 } else { 1_000_000_000 }
+    number
+        * if word >> 31 == 0 {
+            1_000_000
+        } else {
+            1_000_000_000
+        }
 }

@@ -21,7 +21,10 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(layout: Layout) -> Self {
-        Self { layout, words: Vec::new() }
+        Self {
+            layout,
+            words: Vec::new(),
+        }
     }
 
     pub(super) fn stride(&self) -> usize {

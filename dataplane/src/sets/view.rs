@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use super::dynamic::Edit;
 use super::element::{Element, Key, Words};
 use super::error::SetError;
-use super::hits::{Column, Hits, Lanes, Sink};
+use super::hits::{Column, LANES, Lanes, Places, Sink};
 use super::set::{Outcome, Set, Store, Touched, Version};
 use super::structure::Row;
 
@@ -29,13 +29,26 @@ impl OwnView {
     }
 
     /// Looks up the key of every lane in `lanes`: `columns` has the words of the key, most
-    /// significant first, as many as the set's keys have. Yields the lanes that match; for them
-    /// `hits` has data and slot.
-    pub fn lookup(&self, columns: &[&Column], lanes: u64, now_ns: u64, hits: &mut Hits) -> u64 {
+    /// significant first, as many as the set's keys have. Yields the lanes that match; for them the
+    /// columns of `data` have the data of the element found (as many as there are; other lanes stay
+    /// as they are), and `places` its slot.
+    pub fn lookup(
+        &self,
+        columns: &[&Column],
+        lanes: u64,
+        now_ns: u64,
+        data: &mut [Column],
+        places: &mut Places,
+    ) -> u64 {
         if columns.len() != self.set.layout.key || lanes == 0 {
             return 0;
         }
-        let mut sink = Sink { layout: self.set.layout, now_ns, hits };
+        let mut sink = Sink {
+            layout: self.set.layout,
+            now_ns,
+            data,
+            slots: &mut places.slots,
+        };
         match (&self.set.store, &self.version) {
             (Store::Table { table, catch_all }, _) => {
                 let found = table.lookup(columns, lanes, &mut sink);
@@ -98,16 +111,32 @@ impl OwnView {
         }
         let timeout_ns = if set.spec.timed { timeout_ns } else { None };
         let timeout = timeout_ns.or(set.spec.default_timeout_ns).unwrap_or(0);
-        let expires = if timeout == 0 { u64::MAX } else { now_ns.saturating_add(timeout) };
+        let expires = if timeout == 0 {
+            u64::MAX
+        } else {
+            now_ns.saturating_add(timeout)
+        };
         if let Some(slot) = self.untouched(low, refresh, expires, now_ns) {
-            return Ok(Touched { outcome: Outcome::Existed, slot });
+            return Ok(Touched {
+                outcome: Outcome::Existed,
+                slot,
+            });
         }
-        let mut touched = Touched { outcome: Outcome::Existed, slot: 0 };
+        let mut touched = Touched {
+            outcome: Outcome::Existed,
+            slot: 0,
+        };
         let result = set.edit(low, high, now_ns, false, |found| match found {
             Some((tail, until)) if until > now_ns => {
                 touched.slot = set.layout.slot(tail);
                 let due = refresh && until.abs_diff(expires) >= REFRESH_STEP_NS;
-                if due { Edit::Refresh { expires_ns: expires } } else { Edit::Keep }
+                if due {
+                    Edit::Refresh {
+                        expires_ns: expires,
+                    }
+                } else {
+                    Edit::Keep
+                }
             }
             _ => {
                 let mut tail = vec![0; set.layout.tail];
@@ -118,8 +147,14 @@ impl OwnView {
                 {
                     tail[at] = set.slots.take(&set.spec.initial_state, None);
                 }
-                touched = Touched { outcome: Outcome::Added, slot: set.layout.slot(&tail) };
-                Edit::Put { tail, expires_ns: expires }
+                touched = Touched {
+                    outcome: Outcome::Added,
+                    slot: set.layout.slot(&tail),
+                };
+                Edit::Put {
+                    tail,
+                    expires_ns: expires,
+                }
             }
         });
         if result.is_err() && touched.slot != 0 {
@@ -186,7 +221,9 @@ impl OwnView {
     pub fn overlapping(&self, low: &[u32], high: &[u32], now_ns: u64) -> Vec<Element> {
         let mut found = Vec::new();
         match (&self.set.store, &self.version) {
-            (Store::Table { .. }, _) if low == high => found.extend(self.get(&Key::exact(low), now_ns)),
+            (Store::Table { .. }, _) if low == high => {
+                found.extend(self.get(&Key::exact(low), now_ns))
+            }
             (Store::Table { .. }, _) | (_, None) => self.for_each(now_ns, &mut |element| {
                 if element.key.meets(low, high) {
                     found.push(element);
@@ -202,7 +239,10 @@ impl OwnView {
 
     fn live(&self, row: Row<'_>, now_ns: u64) -> Option<Element> {
         let expires = self.set.layout.expires(row.tail);
-        (expires > now_ns).then(|| self.set.element(Key::range(row.low, row.high), row.tail, expires))
+        (expires > now_ns).then(|| {
+            self.set
+                .element(Key::range(row.low, row.high), row.tail, expires)
+        })
     }
 
     /// All elements that have not expired, in the order of the structure; the catch-all last. A set
@@ -264,15 +304,17 @@ impl OwnView {
 
     /// The data of an element that holds a key, if it is in the set; for control, one key at a time.
     pub fn lookup_one(&self, key: &[u32], now_ns: u64) -> Option<Words> {
-        let columns: Vec<Column> = key.iter().map(|&word| [word; super::LANES]).collect();
+        let columns: Vec<Column> = key.iter().map(|&word| Column([word; LANES])).collect();
         let columns: Vec<&Column> = columns.iter().collect();
-        let mut hits = Hits::default();
-        let found = self.lookup(&columns, 1, now_ns, &mut hits);
-        (found == 1).then(|| hits.data[..self.set.layout.data].iter().map(|column| column[0]).collect())
+        let mut data = vec![Column::default(); self.set.layout.data];
+        let found = self.lookup(&columns, 1, now_ns, &mut data, &mut Places::default());
+        (found == 1).then(|| data.iter().map(|column| column[0]).collect())
     }
 }
 
 /// The catch-all for the lanes that nothing else matched.
 fn rest(tail: &[u32], lanes: u64, sink: &mut Sink<'_>) -> u64 {
-    Lanes(lanes).filter(|&lane| sink.hit(lane, tail)).fold(0, |found, lane| found | 1 << lane)
+    Lanes(lanes)
+        .filter(|&lane| sink.hit(lane, tail))
+        .fold(0, |found, lane| found | 1 << lane)
 }

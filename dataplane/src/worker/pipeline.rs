@@ -65,13 +65,16 @@ impl Stages for Pipeline {
             context,
             events: &self.events,
             emitted: &mut out.emitted,
+            pool: &mut out.pool,
             place: Place {
                 hook: Hook::Ingress,
                 family: Family::Netdev,
             },
         };
         let mut walk = Walk { run: walk };
-        if generation.program().ordered() {
+        let mixed = classes.iter().filter(|lanes| **lanes != 0).count() > 1;
+        let program = generation.program();
+        if program.ordered() || mixed && program.has_effects() {
             for lane in lanes(all) {
                 walk.classes(&classes, 1 << lane);
             }

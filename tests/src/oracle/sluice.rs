@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use sluice_config::compile::{CompileCache, Target, generation};
 use sluice_config::engine::{Engine, Mode, NoWorkers, PortProfile, Profile, Request};
 use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
@@ -26,30 +25,13 @@ const RIGHT: PortId = PortId(1);
 /// # Errors
 /// With the text of the refusal.
 pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
-    let counted = Arc::new(Counters::new(1));
-    let mut engine = Engine::new(
-        profile(),
-        Arc::clone(&counted),
-        Arc::new(SystemClock),
-        Box::new(NoWorkers),
-    );
-    engine
-        .run(Request::file("ruleset", ruleset))
-        .map_err(|refusal| refusal.rendered)?;
-    let target = Target {
-        mode: Mode::Wire,
-        engines: 0,
+    let mut engine =
+        Engine::new(profile(), Arc::new(Counters::new(1)), Arc::new(SystemClock), Box::new(NoWorkers));
+    engine.set_ports(profile(), Arc::new(ports()));
+    engine.run(Request::file("ruleset", ruleset)).map_err(|refusal| refusal.rendered)?;
+    let Some(generation) = engine.live().cloned() else {
+        return Err("the ruleset is in force, but nothing was published".to_owned());
     };
-    let mut cache = CompileCache::new();
-    let (generation, _) = generation(
-        engine.ruleset(),
-        &mut cache,
-        &target,
-        1,
-        &counted,
-        &Arc::new(ports()),
-    )
-    .map_err(|error| format!("{error:?}"))?;
 
     let mut pipeline = Pipeline::new(1, Arc::new(EventQueue::new(16)));
     let mut outcome = Outcome::default();

@@ -84,6 +84,7 @@ impl Transaction<'_> {
             handle,
             base,
             comment,
+            demands: Vec::new(),
             rules: Chunks::default(),
         };
         table.put_chain(new);

@@ -15,14 +15,17 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
 pub(crate) use suggest::{Listed, unknown_item};
+pub use validate::Demand;
 
 use super::errno::Errno;
 use super::identity::Removed;
 use super::list::Printer;
+use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
@@ -104,6 +107,7 @@ pub struct Transaction<'a> {
     session: u64,
     now_ns: u64,
     check_only: bool,
+    live: &'a dyn Live,
     lines: LineIndex,
 }
 
@@ -122,6 +126,8 @@ pub struct Surroundings<'a> {
     pub now_ns: u64,
     /// Nothing may be set to zero.
     pub check_only: bool,
+    /// What packets made of sets.
+    pub live: &'a dyn Live,
 }
 
 impl<'a> Transaction<'a> {
@@ -143,6 +149,7 @@ impl<'a> Transaction<'a> {
             session: request.session,
             now_ns: request.now_ns,
             check_only: request.check_only,
+            live: request.live,
             lines: LineIndex::default(),
         }
     }
@@ -156,7 +163,7 @@ impl<'a> Transaction<'a> {
             Op::Flush => self.flush(command),
             Op::Rename => self.rename(command),
             Op::Get | Op::List | Op::Reset => self.show(command),
-            Op::Describe => not_supported(command, "describe is not supported here"),
+            Op::Describe => self.describe(command),
             Op::Import | Op::Export => {
                 not_supported(command, "import and export are not supported, use nft -j")
             }
@@ -237,7 +244,8 @@ impl<'a> Transaction<'a> {
                 position: Some(position),
                 ..
             } => self.delete_rule(chain, position, lenient),
-            Object::Set { keyword, set, .. } => self.delete_set(*keyword, set, lenient),
+            // The kernel tells sets and maps by name alone.
+            Object::Set { set, .. } => self.delete_set(set, lenient),
             Object::Elements { set, elements } => {
                 self.delete_elements(set, elements, lenient, command.span)
             }
@@ -264,6 +272,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    fn describe(&mut self, command: &Command) -> Done {
+        let Object::Expr(expr) = &command.object else {
+            return not_supported(command, "only expressions can be described");
+        };
+        self.output.push_str(&crate::describe::describe(expr));
+        Ok(())
+    }
+
     fn show(&mut self, command: &Command) -> Done {
         if command.op == Op::Get
             && let Object::Elements { set, elements } = &command.object
@@ -274,16 +290,22 @@ impl<'a> Transaction<'a> {
         }
         // As nft, which lists and resets before its batch is sent.
         let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            reset,
-        );
+        let printer = self.printer(reset);
         let text = printer.command(command, self.profile)?;
         self.output.push_str(&text);
         Ok(())
+    }
+
+    fn printer(&self, reset: bool) -> Printer<'_> {
+        let counters = self.slots.counters();
+        Printer::new(
+            &self.ruleset,
+            counters,
+            self.live,
+            self.options,
+            self.now_ns,
+            reset,
+        )
     }
 
     /// The table of an item, for change.

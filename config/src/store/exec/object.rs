@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::suggest::{self, Noun};
-use super::{Done, Errno, Transaction, chain, check_name, named, priority, refuse, shared};
+use super::{Done, Errno, Transaction, chain, check_name, named, refuse, shared};
 use crate::model::ObjectKind;
 use crate::model::stmt::{Limit, Quota, Synproxy};
 use crate::store::references::Node;
@@ -267,7 +267,6 @@ impl Transaction<'_> {
         let handle = table.give_handle();
         table.put_flowtable(Flowtable { handle, ..new });
         self.changed = true;
-        let _ = priority::print;
         Ok(())
     }
 

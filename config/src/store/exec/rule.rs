@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::suggest::{self, Noun};
-use super::{Done, Errno, Transaction, named, refuse, shared};
+use super::validate;
+use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
 use crate::store::references::{self, Node};
 use crate::store::{Chunk, Id, Ruleset, StoredRule, Table, checker, place};
-use crate::syntax::Span;
 use crate::syntax::ast::{self, ItemRef, RulePosition};
+use crate::syntax::{Diagnostic, Span};
 
 /// A table as the checker sees it.
 pub(super) struct TableScope<'a> {
@@ -50,7 +51,7 @@ impl Scope for TableScope<'_> {
 
 impl Transaction<'_> {
     /// What the check makes of a rule.
-    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule) -> Done<Rule> {
+    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule, span: Span) -> Done<Rule> {
         let table = self.ruleset.table(chain.family, &chain.table.value);
         let name = chain.which.name().map_or("", |name| &name.value);
         let base = table
@@ -70,7 +71,17 @@ impl Transaction<'_> {
             }),
             scope: &scope,
         };
-        checker::rule(rule, &context).map_err(super::Fail::Check)
+        checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
+            // What the checker knows that the kernel refuses belongs to the second pass, and the kernel
+            // refuses the whole command.
+            [one] if one.message.starts_with("Could not process rule: ") => {
+                Fail::Kernel(Diagnostic {
+                    span: Some(span),
+                    ..one.clone()
+                })
+            }
+            _ => Fail::Check(complaints),
+        })
     }
 
     /// nft looks at the chain itself when a position is given.
@@ -96,7 +107,7 @@ impl Transaction<'_> {
         if position.is_some() {
             self.checked_position(chain)?;
         }
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
         let stored = self.store_rule(index, chain, body, rule, span)?;
@@ -145,7 +156,7 @@ impl Transaction<'_> {
             Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
                 match known.rules.position(handle.value) {
                     Some(at) => Ok(Some(at + behind)),
-                    None => refuse(handle.span, Errno::NoEntry),
+                    None => refuse(self.with_keyword(handle.span, "position"), Errno::NoEntry),
                 }
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
@@ -155,7 +166,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// nft points at `index N`, not at the number alone.
+    /// nft points at `index N` and `position N`, not at the number alone.
     fn with_keyword(&self, span: Span, keyword: &str) -> Span {
         let text = self
             .sources
@@ -190,6 +201,8 @@ impl Transaction<'_> {
         for node in &used {
             check_target(table, node, source)?;
         }
+        validate::check_family(&body, family, span)?;
+        let demands = validate::demands(&body);
         let meters = self.make_meters(index, &body, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used
@@ -199,7 +212,14 @@ impl Transaction<'_> {
         for target in &used {
             table.references.add(&node, target.clone());
         }
-        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+        let table = &self.ruleset.tables[index];
+        let checked = match jumps {
+            true => self.check_jumps(table, &node, span),
+            false => Ok(()),
+        };
+        let checked =
+            checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             used.iter()
                 .for_each(|target| table.references.remove(&node, target));
@@ -207,6 +227,11 @@ impl Transaction<'_> {
             return Err(fail);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        if !demands.is_empty()
+            && let Some(known) = table.chain_mut(&chain_name)
+        {
+            validate::remember(known, &demands);
+        }
         table.last_handle += anonymous_handles(&body) - meters.len() as u64;
         let handle = table.give_handle();
         let continued = self
@@ -253,7 +278,7 @@ impl Transaction<'_> {
         span: Span,
     ) -> Done {
         self.checked_position(chain)?;
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
         let mut stored = self.store_rule(index, chain, body, rule, span)?;

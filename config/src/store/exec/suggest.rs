@@ -59,6 +59,9 @@ struct Candidate<'a> {
 fn candidate<'a>(ruleset: &'a Ruleset, noun: Noun, name: &str) -> Option<Candidate<'a>> {
     let mut nearest = Nearest::default();
     for table in &ruleset.tables {
+        if noun == Noun::Set && table.set(name).is_some_and(|set| set.spec.meter) {
+            return None;
+        }
         let names: Vec<(&'static str, &str)> = match noun {
             Noun::Chain | Noun::Rule => table
                 .chains

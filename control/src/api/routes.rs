@@ -1,0 +1,234 @@
+//! The table of routes: the router, the rights and the OpenAPI document all come from it.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::{Shared, drops, events, gate, nft, openapi, ports, program, status, wire};
+use crate::rights::Right;
+
+/// How a resource is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// GET
+    Get,
+    /// POST
+    Post,
+    /// DELETE
+    Delete,
+}
+
+impl Verb {
+    /// The method's name in lower case, as OpenAPI writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Post => "post",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A parameter in the path or in the query.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// `path` or `query`.
+    pub place: &'static str,
+    /// What it is.
+    pub about: &'static str,
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy)]
+pub enum Form {
+    /// One JSON document.
+    Json(SchemaOf),
+    /// One JSON document per line, without end.
+    Lines(SchemaOf),
+    /// Bytes of a media type.
+    Bytes(&'static str),
+}
+
+/// Makes the schema of a wire type.
+pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// One row of the table.
+pub struct Route {
+    /// How it is asked for.
+    pub verb: Verb,
+    /// Its path, with parameters in braces.
+    pub path: &'static str,
+    /// Its name in generated clients.
+    pub operation: &'static str,
+    /// One line about it.
+    pub summary: &'static str,
+    /// What the peer must be allowed to do. Commands of nft need `Read` here, and `Change` when
+    /// they turn out to change something.
+    pub right: Right,
+    /// Its parameters.
+    pub parameters: &'static [Parameter],
+    /// The form of the request's body.
+    pub request: Option<SchemaOf>,
+    /// The form of the answer.
+    pub answer: Form,
+    /// Whether the expected generation (If-Match) is heeded.
+    pub conditional: bool,
+    handler: fn() -> MethodRouter<Shared>,
+}
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+fn any(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({ "type": "object" })
+}
+
+/// Every route of the control API.
+pub const ROUTES: &[Route] = &[
+    Route {
+        verb: Verb::Get,
+        path: "/openapi.json",
+        operation: "openapi",
+        summary: "This document",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(any),
+        conditional: false,
+        handler: || get(openapi::serve),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/status",
+        operation: "status",
+        summary: "What the daemon is doing",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<wire::Status>),
+        conditional: false,
+        handler: || get(status::serve),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/nft",
+        operation: "nft",
+        summary: "Run commands in the nftables language as one transaction",
+        right: Right::Read,
+        parameters: &[],
+        request: Some(of::<wire::NftCommand>),
+        answer: Form::Json(of::<wire::NftAnswer>),
+        conditional: true,
+        handler: || post(nft::run),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/program",
+        operation: "program",
+        summary: "The compiled program, instruction by instruction",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<wire::Program>),
+        conditional: false,
+        handler: || get(program::serve),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/ports",
+        operation: "listPorts",
+        summary: "Every port with its queues",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<Vec<wire::PortStatus>>),
+        conditional: false,
+        handler: || get(ports::list),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/ports",
+        operation: "addPort",
+        summary: "Open a port",
+        right: Right::Change,
+        parameters: &[],
+        request: Some(of::<wire::PortRequest>),
+        answer: Form::Json(of::<wire::PortStatus>),
+        conditional: true,
+        handler: || post(ports::add),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/v1/ports/{name}",
+        operation: "removePort",
+        summary: "Close a port",
+        right: Right::Change,
+        parameters: &[Parameter { name: "name", place: "path", about: "The port's name" }],
+        request: None,
+        answer: Form::Json(any),
+        conditional: true,
+        handler: || delete(ports::remove),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/drops",
+        operation: "drops",
+        summary: "Why frames ended here, and the last of them",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<wire::Drops>),
+        conditional: false,
+        handler: || get(drops::serve),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/drops/pcap",
+        operation: "dropsPcap",
+        summary: "The last dropped frames as a pcapng file",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Bytes("application/x-pcapng"),
+        conditional: false,
+        handler: || get(drops::pcap),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/events",
+        operation: "events",
+        summary: "Follow what happens, from now on",
+        right: Right::Read,
+        parameters: &[Parameter {
+            name: "kind",
+            place: "query",
+            about: "Only these kinds, separated by commas",
+        }],
+        request: None,
+        answer: Form::Lines(of::<wire::Event>),
+        conditional: false,
+        handler: || get(events::follow),
+    },
+];
+
+/// Largest body of a request in bytes: a ruleset with some ten million set elements.
+const LARGEST_BODY: usize = 1 << 30;
+
+/// The router of every row, each behind the gate of its right.
+pub fn router(shared: Shared) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let gate = from_fn_with_state((shared.clone(), route.right), gate::check);
+        router = router.route(route.path, (route.handler)().route_layer(gate));
+    }
+    router
+        .fallback(gate::no_such_path)
+        .method_not_allowed_fallback(gate::no_such_method)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(shared)
+}

@@ -1,0 +1,427 @@
+//! What travels over the control socket, as JSON. The daemon, the client and the OpenAPI document
+//! share these types.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// For a person. For rulesets: what nft would print on standard error.
+    pub error: String,
+    /// The same as data, where a text was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Complaint>,
+    /// The generation in force, where another one was expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+/// One complaint about a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Complaint {
+    /// File, or `<cmdline>`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// First column, from 1.
+    pub column: u32,
+    /// Last column, from 1, inclusive.
+    pub end_column: u32,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A file as the client found it: its text, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileText {
+    /// The text.
+    Text(String),
+    /// The system's reason.
+    Error(String),
+}
+
+/// A command of nft(8): one transaction. Either `text` or `file` is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NftCommand {
+    /// Words of a command line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The path of a file with commands; its text is in `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Every file that the commands need, included ones too, by path: the daemon opens none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileText>,
+    /// What the patterns of include statements match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub globs: BTreeMap<String, Vec<String>>,
+    /// `-I`: folders that are searched for included files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include_paths: Vec<String>,
+    /// `-D name=value`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub defines: Vec<(String, String)>,
+    /// `-c`: check only.
+    #[serde(default)]
+    pub check: bool,
+    /// How to print.
+    #[serde(default)]
+    pub options: NftPrint,
+    /// Refused (409) unless this is the generation in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+/// nft's options for printing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NftPrint {
+    /// `-a`
+    pub handle: bool,
+    /// `-s`
+    pub stateless: bool,
+    /// `-t`
+    pub terse: bool,
+    /// `-S`
+    pub service: bool,
+    /// `-N`
+    pub reverse_dns: bool,
+    /// `-u`
+    pub guid: bool,
+    /// `-n`
+    pub numeric: bool,
+    /// `-y`
+    pub numeric_priority: bool,
+    /// `-p`
+    pub numeric_protocol: bool,
+    /// `-T`
+    pub numeric_time: bool,
+    /// `-e`
+    pub echo: bool,
+    /// `-j`
+    pub json: bool,
+    /// `-o`
+    pub optimize: bool,
+}
+
+/// The answer to a command of nft(8).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NftAnswer {
+    /// For standard output.
+    pub output: String,
+    /// For standard error, one line each.
+    pub warnings: Vec<String>,
+    /// Whether the ruleset is another one now.
+    pub changed: bool,
+    /// The generation in force.
+    pub generation: u64,
+}
+
+/// What the daemon is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// `wire` or `workbench`.
+    pub mode: String,
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+    /// The generation in force.
+    pub generation: u64,
+    /// Its objects.
+    pub ruleset: RulesetSize,
+    /// Ports.
+    pub ports: Vec<PortStatus>,
+    /// Workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Frames dropped, all reasons.
+    pub dropped: u64,
+}
+
+/// How much there is in a ruleset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RulesetSize {
+    /// Tables.
+    pub tables: u64,
+    /// Chains.
+    pub chains: u64,
+    /// Rules.
+    pub rules: u64,
+    /// Sets and maps.
+    pub sets: u64,
+    /// Bytes of the compiled program.
+    pub program_bytes: u64,
+}
+
+/// A port to be opened: the keys of `[[port]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortRequest {
+    /// The device; `netns:device` for one in another namespace.
+    pub device: String,
+    /// What rules call it; default: the device's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `meta iifgroup`.
+    #[serde(default)]
+    pub group: u32,
+    /// Whether the device may be changed so that it can be used.
+    #[serde(default)]
+    pub prepare: bool,
+    /// The port where frames from here go.
+    pub peer: String,
+    /// The pair's name for ibrname and obrname.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// One port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortStatus {
+    /// What rules call it.
+    pub name: String,
+    /// The device.
+    pub device: String,
+    /// The driver.
+    pub driver: String,
+    /// The port's number in this daemon.
+    pub index: u32,
+    /// Where its frames go.
+    pub peer: Option<String>,
+    /// `meta iifgroup`.
+    pub group: u32,
+    /// One per worker.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// What a queue has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueStatus {
+    /// Frames that came.
+    pub rx_frames: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames that the kernel dropped at the full ring.
+    pub rx_ring_drops: u64,
+    /// Frames that could not be handed on.
+    pub rx_errors: u64,
+    /// Frames that left.
+    pub tx_frames: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Times that the way out was full and was tried again.
+    pub tx_retries: u64,
+    /// Frames that the way out refused.
+    pub tx_refused: u64,
+}
+
+/// One worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerStatus {
+    /// Its number.
+    pub worker: u32,
+    /// The CPU that it runs on, if it is pinned.
+    pub cpu: Option<u32>,
+    /// Nanoseconds spent on frames.
+    pub busy_ns: u64,
+    /// Nanoseconds spent waiting.
+    pub idle_ns: u64,
+    /// Batches carried.
+    pub batches: u64,
+    /// Frames carried.
+    pub frames: u64,
+    /// How often it failed and was started again.
+    pub restarts: u64,
+}
+
+/// Why frames ended here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Drops {
+    /// Every reason with its count.
+    pub reasons: Vec<DropCount>,
+    /// The last dropped frames, oldest first.
+    pub frames: Vec<DroppedFrame>,
+}
+
+/// A drop reason and how often it was met.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DropCount {
+    /// The reason's stable name.
+    pub reason: String,
+    /// One sentence about it.
+    pub help: String,
+    /// Frames.
+    pub frames: u64,
+}
+
+/// A frame that was dropped lately.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DroppedFrame {
+    /// Nanoseconds since 1970.
+    pub time_ns: u64,
+    /// Why.
+    pub reason: String,
+    /// The port by which it came.
+    pub port: String,
+    /// The rule that dropped it, where it was a rule: family, table, chain and handle.
+    pub rule: Option<String>,
+    /// The generation that judged it.
+    pub generation: u64,
+    /// Its length in bytes.
+    pub length: u32,
+    /// Source and destination, protocol and ports, as far as the frame says.
+    pub summary: String,
+    /// Its first bytes, in hexadecimal.
+    #[schemars(with = "String")]
+    pub bytes: Hex,
+}
+
+/// Bytes; hexadecimal digits in JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hex(pub Vec<u8>);
+
+impl Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use std::fmt::Write as _;
+        let mut digits = String::with_capacity(self.0.len() * 2);
+        for byte in &self.0 {
+            write!(digits, "{byte:02x}").map_err(serde::ser::Error::custom)?;
+        }
+        serializer.serialize_str(&digits)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        if !digits.is_ascii() || digits.len() % 2 != 0 {
+            return Err(serde::de::Error::custom("expected pairs of hexadecimal digits"));
+        }
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16);
+        let bytes: Result<_, _> = (0..digits.len()).step_by(2).map(byte).collect();
+        bytes.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The compiled program, for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Program {
+    /// The generation.
+    pub generation: u64,
+    /// Bytes of the program.
+    pub bytes: u64,
+    /// Its instructions, one per line.
+    pub text: String,
+}
+
+/// Something that happened. One JSON object per line of the event stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Nanoseconds since 1970.
+    pub time_ns: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happening {
+    /// A log statement.
+    Log {
+        /// The statement's prefix.
+        prefix: String,
+        /// Its level, as syslog counts (4: warning).
+        level: u8,
+        /// The line as Linux would log it.
+        text: String,
+        /// The port by which the packet came.
+        in_port: String,
+        /// The port by which it will leave, where that is known.
+        out_port: String,
+        /// Length of the packet in bytes.
+        length: u32,
+    },
+    /// One step of a traced packet.
+    Trace {
+        /// The packet's number.
+        packet: u64,
+        /// The step.
+        text: String,
+    },
+    /// Frames were dropped since the last such event.
+    Drops {
+        /// Frames per reason.
+        reasons: BTreeMap<String, u64>,
+    },
+    /// The ruleset has changed.
+    Change {
+        /// The new generation.
+        generation: u64,
+        /// Who changed it.
+        by: String,
+        /// What changed, as nft's monitor prints it.
+        changes: Vec<String>,
+    },
+    /// A worker failed and was started again on the same queues.
+    WorkerRestart {
+        /// Its number.
+        worker: u32,
+        /// What it said.
+        message: String,
+    },
+    /// A port came or went.
+    Port {
+        /// Its name.
+        name: String,
+        /// Whether it is there now.
+        present: bool,
+    },
+    /// A port's device has changed.
+    Link {
+        /// The port.
+        name: String,
+        /// `up`, `down`, `gone` or `back`.
+        state: String,
+    },
+    /// This follower was too slow: events are missing here.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Happening {
+    /// The names by which a follower may choose, each with what it stands for.
+    pub const KINDS: &'static [(&'static str, &'static str)] = &[
+        ("log", "log statements"),
+        ("trace", "steps of traced packets"),
+        ("drops", "frames dropped, by reason, once a second"),
+        ("change", "new generations"),
+        ("worker_restart", "workers that failed and were started again"),
+        ("port", "ports that came and went"),
+        ("link", "devices that went up or down, disappeared or came back"),
+    ];
+
+    /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Log { .. } => "log",
+            Self::Trace { .. } => "trace",
+            Self::Drops { .. } => "drops",
+            Self::Change { .. } => "change",
+            Self::WorkerRestart { .. } => "worker_restart",
+            Self::Port { .. } => "port",
+            Self::Link { .. } => "link",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}

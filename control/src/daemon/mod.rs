@@ -1,0 +1,13 @@
+//! The daemon: what `sluice run` keeps running.
+
+mod listing;
+mod packets;
+pub mod persist;
+pub mod plane;
+pub mod policy;
+pub mod privileges;
+mod publish;
+pub mod ruleset;
+pub mod serve;
+pub mod start;
+pub mod wire;

@@ -1,0 +1,84 @@
+//! What the control API asks of the ruleset, whoever keeps it.
+
+use crate::api::wire::{Complaint, NftAnswer, NftCommand, Program, RulesetSize};
+use crate::rights::Peer;
+
+/// Why a command was refused; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The text is wrong, or cannot be done: what nft would print, and the same as data.
+    Text {
+        /// For standard error, lines and carets and all.
+        rendered: String,
+        /// The complaints.
+        diagnostics: Vec<Complaint>,
+    },
+    /// Another generation was expected than the one in force.
+    Generation {
+        /// The generation in force.
+        current: u64,
+    },
+    /// The command would change the ruleset and the peer may only read.
+    Right,
+}
+
+/// Receives what a scrape asks of the ruleset.
+pub trait Tally {
+    /// A named counter.
+    fn counter(&mut self, family: &str, table: &str, name: &str, packets: u64, bytes: u64);
+    /// The counter of a rule with a comment.
+    fn rule(&mut self, place: RulePlace<'_>, packets: u64, bytes: u64);
+    /// A set or map and how many elements it has.
+    fn set(&mut self, family: &str, table: &str, name: &str, elements: u64);
+}
+
+/// Which rule a counter belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RulePlace<'a> {
+    /// Family of the table.
+    pub family: &'a str,
+    /// The table.
+    pub table: &'a str,
+    /// The chain.
+    pub chain: &'a str,
+    /// The rule's handle.
+    pub handle: u64,
+    /// Its comment.
+    pub comment: &'a str,
+}
+
+/// The committed ruleset.
+pub trait Policy: Send + Sync {
+    /// Runs one command as one transaction. A peer without the right to change gets what can be
+    /// had without a change.
+    ///
+    /// # Errors
+    /// When it was refused; nothing has changed.
+    fn run(
+        &self,
+        command: NftCommand,
+        by: Option<&Peer>,
+        may_change: bool,
+    ) -> Result<Done, Refused>;
+
+    /// The generation in force.
+    fn generation(&self) -> u64;
+
+    /// How much there is.
+    fn size(&self) -> RulesetSize;
+
+    /// The compiled program.
+    fn program(&self) -> Program;
+
+    /// Hands every counted thing to `tally`.
+    fn tally(&self, tally: &mut dyn Tally);
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// The answer.
+    pub answer: NftAnswer,
+    /// What changed, as nft's monitor prints it.
+    pub changes: Vec<String>,
+}
