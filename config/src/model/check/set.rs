@@ -316,7 +316,7 @@ impl Checker<'_> {
 
 /// Without those that were there before; the index of one that says something else of the same key.
 fn distinct(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
-    let mut seen: HashMap<Vec<(u128, u128)>, (Option<Expr>, Option<String>)> = HashMap::new();
+    let mut seen = HashMap::new();
     let mut out = Vec::with_capacity(elements.len());
     for (i, element) in elements.into_iter().enumerate() {
         let data = (element.data.clone(), element.object.clone());
