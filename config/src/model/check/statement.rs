@@ -28,9 +28,8 @@ impl Checker<'_> {
             }
             StmtKind::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
-                let terminal = !matches!(verdict, Verdict::Jump(_));
                 self.out.push(Stmt::Verdict(verdict));
-                return Ok(terminal);
+                return Ok(true);
             }
             StmtKind::VerdictMap(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Verdict, span)?;
@@ -123,7 +122,7 @@ impl Checker<'_> {
             Verdict::Jump(target)
         };
         self.out.push(Stmt::Verdict(verdict));
-        Ok(chain.goto)
+        Ok(true)
     }
 
     fn object_ref(&mut self, object: &ast::ObjectRef, span: Span) -> Checked<Stmt> {
@@ -417,6 +416,13 @@ impl Checker<'_> {
         }
         for stmt in &update.stmts {
             element.stmts.push(super::check_stateful(stmt, &self.cx)?);
+        }
+        let counts = element
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::ConnLimit { .. }));
+        if counts && (info.timeout || element.timeout_ms.is_some()) {
+            return fail(span, "Could not process rule: Operation not supported");
         }
         if let Some(data) = &update.data {
             use super::super::expr::DataType;

@@ -466,7 +466,7 @@ fn nat(out: &mut String, n: &Nat, family: Family, options: &PrintOptions<'_>) {
         NatKind::Redirect => "redirect",
     });
     if n.addr.is_some() || n.port.is_some() {
-        let shaped = n.prefix || n.addr.as_ref().is_some_and(map_shape);
+        let shaped = n.addr.as_ref().is_some_and(map_shape);
         if n.addr.is_some() && (family == Family::Inet || shaped) {
             family_word(out, n.family);
         }
