@@ -16,7 +16,8 @@ use sluice_dataplane::worker::generation::{Generation, PortTable};
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
 use crate::model::{Family, Hook};
 use crate::store::exec::{Surroundings, Transaction};
-use crate::store::{ObjectBody, Ruleset, SlotAllocator};
+use crate::store::live::{Live, LiveSet};
+use crate::store::{Id, ObjectBody, Ruleset, SlotAllocator};
 use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
 use crate::syntax::{Bundle, Severity, SourceMap, render_all};
 
@@ -365,7 +366,9 @@ impl Engine {
         };
         let mut files = request.files.clone();
         let parsed = syntax::parse(&request.input, &options, &mut files);
+        let live = Running(&self.cache);
         let surroundings = Surroundings {
+            live: &live,
             sources: &parsed.sources,
             profile: &self.profile,
             options: request.options,
@@ -516,6 +519,20 @@ impl Engine {
                 .into_iter()
                 .for_each(|slot| self.counters.free(slot));
         }
+    }
+}
+
+/// Runtime sets of the newest compilation.
+struct Running<'a>(&'a CompileCache);
+
+impl Live for Running<'_> {
+    fn set(&self, id: Id) -> Option<LiveSet<'_>> {
+        let (set, statements) = self.0.runtime_set(id)?;
+        Some(LiveSet {
+            set,
+            statements,
+            applied: self.0.applied_elements(id)?,
+        })
     }
 }
 

@@ -33,11 +33,23 @@ fn read(path: &Path) -> Vec<Step> {
         if let Some(reason) = line.strip_prefix("?? ") {
             why = Some(reason.to_owned());
         } else if line.starts_with("$ ") {
-            steps.push(Step { why: why.take(), line: line.to_owned(), text: None, answer: String::new() });
+            steps.push(Step {
+                why: why.take(),
+                line: line.to_owned(),
+                text: None,
+                answer: String::new(),
+            });
         } else if line.starts_with("< ") {
-            let text: String =
-                lines.by_ref().take_while(|line| *line != ".").fold(String::new(), |all, line| all + line + "\n");
-            steps.push(Step { why: why.take(), line: line.to_owned(), text: Some(text), answer: String::new() });
+            let text: String = lines
+                .by_ref()
+                .take_while(|line| *line != ".")
+                .fold(String::new(), |all, line| all + line + "\n");
+            steps.push(Step {
+                why: why.take(),
+                line: line.to_owned(),
+                text: Some(text),
+                answer: String::new(),
+            });
         } else if let Some(step) = steps.last_mut() {
             step.answer.push_str(line);
             step.answer.push('\n');
@@ -87,7 +99,9 @@ fn options(line: &str) -> (ListOptions, &str) {
 fn normalised(answer: &str) -> String {
     let mut out = String::new();
     for line in answer.lines() {
-        let line = line.split_once("; it is used by ").map_or(line, |(before, _)| before);
+        let line = line
+            .split_once("; it is used by ")
+            .map_or(line, |(before, _)| before);
         let mut words = line.split(' ').peekable();
         let mut first = true;
         while let Some(word) = words.next() {
@@ -100,7 +114,9 @@ fn normalised(answer: &str) -> String {
                 && let Some(time) = words.next()
             {
                 out.push_str(" T");
-                out.push_str(time.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()));
+                out.push_str(
+                    time.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric()),
+                );
             }
         }
         out.push('\n');
@@ -115,7 +131,10 @@ fn ours(steps: &[Step]) -> Vec<String> {
             Some(text) => Request::file(step.line.trim_start_matches("< "), text),
             None => {
                 let (options, words) = options(step.line.trim_start_matches("$ "));
-                Request { options, ..Request::command(words) }
+                Request {
+                    options,
+                    ..Request::command(words)
+                }
             }
         };
         match engine.run(request) {
@@ -144,7 +163,10 @@ fn kernel(steps: &[Step]) -> Vec<String> {
                 format!("nft {flags} '{}'", words.replace('\'', "'\\''"))
             }
         };
-        let _ = writeln!(script, "{run} > answer.{index} 2>&1; echo \"= $?\" >> answer.{index}");
+        let _ = writeln!(
+            script,
+            "{run} > answer.{index} 2>&1; echo \"= $?\" >> answer.{index}"
+        );
     }
     let status = Command::new("unshare")
         .args(["-rn", "bash", "-s"])
@@ -160,13 +182,17 @@ fn kernel(steps: &[Step]) -> Vec<String> {
         });
     assert!(status.expect("unshare runs").success());
     let answer = |index| std::fs::read_to_string(folder.path().join(format!("answer.{index}")));
-    (0..steps.len()).map(|index| answer(index).expect("an answer")).collect()
+    (0..steps.len())
+        .map(|index| answer(index).expect("an answer"))
+        .collect()
 }
 
 fn sessions() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sessions");
     let entries = std::fs::read_dir(folder).expect("the folder of sessions");
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
     paths.sort();
     paths
 }
@@ -181,14 +207,22 @@ fn every_answer_is_nfts() {
         if record {
             let kernel = kernel(&steps);
             for ((step, kernel), ours) in steps.iter_mut().zip(kernel).zip(&ours) {
-                step.answer = if step.why.is_some() { ours.clone() } else { kernel };
+                step.answer = if step.why.is_some() {
+                    ours.clone()
+                } else {
+                    kernel
+                };
             }
             std::fs::write(&path, written(&steps)).expect("the session can be written");
         }
         for (step, ours) in steps.iter().zip(&ours) {
             if normalised(&step.answer) != normalised(ours) {
                 let name = path.file_name().unwrap_or_default().display();
-                let _ = writeln!(differences, "{name}: {}\n--- nft\n{}+++ ours\n{ours}", step.line, step.answer);
+                let _ = writeln!(
+                    differences,
+                    "{name}: {}\n--- nft\n{}+++ ours\n{ours}",
+                    step.line, step.answer
+                );
             }
         }
     }

@@ -225,7 +225,11 @@ impl Edit<'_, '_, '_> {
     fn apply(&mut self, mut change: Change, applied: &Elements) -> Result<Option<Change>, Cause> {
         let (old, new) = (applied, &self.set.elements);
         let name = &self.set.name;
-        if old.is_empty() && !new.is_empty() {
+        let flushed = old.cleared != new.cleared;
+        if flushed {
+            change.flush();
+        }
+        if (flushed || old.is_empty()) && !new.is_empty() {
             let mut all = Vec::with_capacity(new.len());
             for (low, element) in &new.map {
                 all.push(self.element(key_of(low, element), element)?);
@@ -238,8 +242,7 @@ impl Edit<'_, '_, '_> {
                 .map_err(|(_, error)| refused(name, error))?;
             return Ok(Some(change));
         }
-        if new.is_empty() && old.version != new.version {
-            change.flush();
+        if flushed {
             return Ok(Some(change));
         }
         self.differences(&mut change, old)?;
@@ -260,6 +263,10 @@ impl Edit<'_, '_, '_> {
                     fresh.push((key_of(new.0, new.1), new.1));
                 }
             }
+        }
+        // What packets had added and a command took away.
+        if old.gone.number != set.elements.gone.number {
+            gone.extend(set.elements.gone.keys.iter().map(|(low, high)| Key::range(low, high)));
         }
         if old.catch_all != set.elements.catch_all {
             gone.extend(old.catch_all.as_ref().map(|_| Key::CatchAll));

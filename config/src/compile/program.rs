@@ -20,6 +20,7 @@ use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
 use crate::model::{ChainType, Family};
+use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
 
 /// Indices without an owner that are tolerated before everything is numbered afresh.
@@ -137,6 +138,11 @@ impl CompileCache {
     /// The index of a named set.
     pub(super) fn set_number(&self, set: Id) -> Option<SetId> {
         self.sets.named(set)
+    }
+
+    /// The elements from commands that a named set's runtime set has had.
+    pub fn applied_elements(&self, owner: Id) -> Option<&Elements> {
+        self.sets.runtimes.get(&owner).map(|known| &known.applied)
     }
 
     fn idle(&self) -> usize {

@@ -31,7 +31,20 @@ pub struct Elements {
     pub catch_all: Option<StoredElement>,
     /// Grows with every edit: same number, same elements.
     pub version: u64,
+    /// Grows each time that all were removed, also those that packets had added.
+    pub cleared: u64,
+    /// What packets had added and a command took away.
+    pub gone: Arc<Gone>,
     order: u32,
+}
+
+/// Keys of elements that packets had added and that the newest transaction on the set removed.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Another number, other keys; 0 for none.
+    pub number: u64,
+    /// First and last words.
+    pub keys: Vec<(Words, Words)>,
 }
 
 /// An element without its smallest key.
@@ -97,7 +110,11 @@ pub fn values(words: &[u32], parts: &[KeyPart]) -> Vec<u128> {
     for part in parts {
         let count = usize::from(part.bits.div_ceil(32).max(1));
         let bytes = words.get(at..at + count).unwrap_or(&[]);
-        all.push(bytes.iter().fold(0, |value, word| value << 32 | u128::from(*word)));
+        all.push(
+            bytes
+                .iter()
+                .fold(0, |value, word| value << 32 | u128::from(*word)),
+        );
         at += count;
     }
     all
@@ -116,7 +133,11 @@ fn push_bounds(expr: &Expr, low: &mut Words, high: &mut Words) {
         ExprKind::Concat(parts) => parts.iter().for_each(|part| push_bounds(part, low, high)),
         ExprKind::Prefix { value, len } => {
             let free = expr.bits.saturating_sub(*len);
-            let host = if free >= 128 { u128::MAX } else { (1 << free) - 1 };
+            let host = if free >= 128 {
+                u128::MAX
+            } else {
+                (1 << free) - 1
+            };
             push_words(low, value & !host, expr.bits);
             push_words(high, value | host, expr.bits);
         }
@@ -136,8 +157,13 @@ fn push_bounds(expr: &Expr, low: &mut Words, high: &mut Words) {
 pub fn expression(low: &[u32], high: Option<&[u32]>, ty: &SetType) -> Expr {
     let lows = values(low, &ty.parts);
     let highs = high.map_or_else(|| lows.clone(), |high| values(high, &ty.parts));
-    let mut parts: Vec<Expr> =
-        ty.parts.iter().zip(lows).zip(highs).map(|((part, lo), hi)| part_expression(part, lo, hi)).collect();
+    let mut parts: Vec<Expr> = ty
+        .parts
+        .iter()
+        .zip(lows)
+        .zip(highs)
+        .map(|((part, lo), hi)| part_expression(part, lo, hi))
+        .collect();
     if parts.len() == 1 {
         return parts.swap_remove(0);
     }
@@ -151,13 +177,22 @@ pub fn expression(low: &[u32], high: Option<&[u32]>, ty: &SetType) -> Expr {
 }
 
 fn part_expression(part: &KeyPart, lo: u128, hi: u128) -> Expr {
-    let like = Expr { ty: part.ty, bits: part.bits, order: part.order, kind: ExprKind::CatchAll };
+    let like = Expr {
+        ty: part.ty,
+        bits: part.bits,
+        order: part.order,
+        kind: ExprKind::CatchAll,
+    };
     crate::model::elements::from_bounds(&like, lo, hi)
 }
 
 impl StoredElement {
     /// From a checked element; times count from now.
-    pub fn new(element: &Element, default_timeout_ms: Option<u64>, now_ns: u64) -> (Option<Words>, Self) {
+    pub fn new(
+        element: &Element,
+        default_timeout_ms: Option<u64>,
+        now_ns: u64,
+    ) -> (Option<Words>, Self) {
         let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
         let (low, high) = match catch_all {
             true => (None, None),
@@ -168,20 +203,31 @@ impl StoredElement {
         };
         let data = match (&element.object, &element.data) {
             (Some(name), _) => Some(ElementData::Object(Name::from(&**name))),
-            (None, Some(Expr { kind: ExprKind::Verdict(verdict), .. })) => {
-                Some(ElementData::Verdict(verdict.clone()))
-            }
+            (
+                None,
+                Some(Expr {
+                    kind: ExprKind::Verdict(verdict),
+                    ..
+                }),
+            ) => Some(ElementData::Verdict(verdict.clone())),
             (None, Some(data)) => {
                 let (low, high) = bounds(data);
                 Some(ElementData::Value(low, high))
             }
             (None, None) => None,
         };
-        let timeout_ms = element.timeout_ms.or(default_timeout_ms).filter(|timeout| *timeout > 0);
-        let left_ms = element.expires_ms.filter(|_| timeout_ms.is_some()).or(timeout_ms);
+        let timeout_ms = element
+            .timeout_ms
+            .or(default_timeout_ms)
+            .filter(|timeout| *timeout > 0);
+        let left_ms = element
+            .expires_ms
+            .filter(|_| timeout_ms.is_some())
+            .or(timeout_ms);
         let extra = ElementExtra {
             timeout_ms: element.timeout_ms,
-            expires_at_ns: left_ms.map(|left| now_ns.saturating_add(left.saturating_mul(1_000_000))),
+            expires_at_ns: left_ms
+                .map(|left| now_ns.saturating_add(left.saturating_mul(1_000_000))),
             comment: element.comment.as_deref().map(Name::from),
             stmts: element.stmts.clone(),
         };
@@ -197,7 +243,10 @@ impl StoredElement {
 
     /// Whether it is over.
     pub fn expired(&self, now_ns: u64) -> bool {
-        self.extra.as_ref().and_then(|extra| extra.expires_at_ns).is_some_and(|at| at <= now_ns)
+        self.extra
+            .as_ref()
+            .and_then(|extra| extra.expires_at_ns)
+            .is_some_and(|at| at <= now_ns)
     }
 }
 
@@ -210,6 +259,27 @@ impl Elements {
         self.map.clear();
         self.catch_all = None;
         self.version += 1;
+        self.cleared += 1;
+    }
+
+    /// The elements of the same set in a reloaded file: none yet, and what packets added stays.
+    #[must_use]
+    pub fn reloaded(&self) -> Self {
+        Self {
+            version: self.version,
+            cleared: self.cleared,
+            gone: self.gone.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes away elements that packets had added.
+    pub fn forget(&mut self, keys: Vec<(Words, Words)>) {
+        self.version += 1;
+        self.gone = Arc::new(Gone {
+            number: super::Id::fresh().0,
+            keys,
+        });
     }
 
     /// How many there are.
@@ -246,10 +316,20 @@ impl Elements {
         self.map.remove(low)
     }
 
+    /// Takes out the element that begins there.
+    pub fn drop_at(&mut self, low: &Words) {
+        self.version += 1;
+        self.map.remove(low);
+    }
+
     /// Removes what is over.
     pub fn expire(&mut self, now_ns: u64) {
-        let over: Vec<Words> =
-            self.map.iter().filter(|(_, element)| element.expired(now_ns)).map(|(low, _)| low.clone()).collect();
+        let over: Vec<Words> = self
+            .map
+            .iter()
+            .filter(|(_, element)| element.expired(now_ns))
+            .map(|(low, _)| low.clone())
+            .collect();
         for low in over {
             self.map.remove(&low);
             self.version += 1;
@@ -258,9 +338,18 @@ impl Elements {
 
     /// What an element to be added meets, in a set without ranges, with ranges, or with ranges of
     /// concatenations.
-    pub fn clash(&self, low: Option<&Words>, element: &StoredElement, interval: bool, parts: &[KeyPart]) -> Option<(Clash, Words)> {
+    pub fn clash(
+        &self,
+        low: Option<&Words>,
+        element: &StoredElement,
+        interval: bool,
+        parts: &[KeyPart],
+    ) -> Option<(Clash, Words)> {
         let Some(low) = low else {
-            return self.catch_all.as_ref().map(|known| (same_data(known, element), Words::new()));
+            return self
+                .catch_all
+                .as_ref()
+                .map(|known| (same_data(known, element), Words::new()));
         };
         if let Some(known) = self.map.get(low)
             && known.high == element.high
@@ -271,7 +360,9 @@ impl Elements {
             return None;
         }
         if parts.len() > 1 {
-            return self.concat_overlap(low, element, parts).map(|at| (Clash::Overlap, at));
+            return self
+                .concat_overlap(low, element, parts)
+                .map(|at| (Clash::Overlap, at));
         }
         let high = element.high.as_deref().unwrap_or(low);
         if self.map.contains_key(low) {
@@ -292,7 +383,9 @@ impl Elements {
 
     fn before(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        self.map.range((Unbounded, Excluded(low.clone()))).next_back()
+        self.map
+            .range((Unbounded, Excluded(low.clone())))
+            .next_back()
     }
 
     fn after(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
@@ -301,15 +394,27 @@ impl Elements {
     }
 
     /// As the kernel's structure for these sets: the corner of the smallest or of the largest key lies in another element.
-    fn concat_overlap(&self, low: &Words, element: &StoredElement, parts: &[KeyPart]) -> Option<Words> {
+    fn concat_overlap(
+        &self,
+        low: &Words,
+        element: &StoredElement,
+        parts: &[KeyPart],
+    ) -> Option<Words> {
         if self.map.len() > Self::MAX_COMPARED {
             return None;
         }
-        let (start, end) = (values(low, parts), values(element.high.as_deref().unwrap_or(low), parts));
+        let (start, end) = (
+            values(low, parts),
+            values(element.high.as_deref().unwrap_or(low), parts),
+        );
         let inside = |corner: &[u128], known_low: &Words, known: &StoredElement| {
             let low = values(known_low, parts);
             let high = values(known.high.as_deref().unwrap_or(known_low), parts);
-            corner.iter().zip(low).zip(high).all(|((value, low), high)| (low..=high).contains(value))
+            corner
+                .iter()
+                .zip(low)
+                .zip(high)
+                .all(|((value, low), high)| (low..=high).contains(value))
         };
         let found = self.map.iter().find(|(known_low, known)| {
             inside(&start, known_low, known) || inside(&end, known_low, known)
@@ -330,10 +435,15 @@ impl Elements {
                 let limit = successor(&high).unwrap_or_else(|| high.clone());
                 let after = || self.map.range(low.clone()..=limit).next();
                 fits_before.or_else(after).map(|(known_low, known)| {
-                    (known_low.clone(), known.high.as_deref().unwrap_or(known_low).clone())
+                    (
+                        known_low.clone(),
+                        known.high.as_deref().unwrap_or(known_low).clone(),
+                    )
                 })
             };
-            let Some((known_low, known_high)) = touching else { return (low, high) };
+            let Some((known_low, known_high)) = touching else {
+                return (low, high);
+            };
             self.map.remove(&known_low);
             self.version += 1;
             low = low.min(known_low);
@@ -348,7 +458,11 @@ impl Elements {
     }
 
     /// Bounds of the element of ranges of concatenations that has a key.
-    pub fn concat_covering(&self, low: &Words, parts: &[KeyPart]) -> Option<(Words, Option<Words>)> {
+    pub fn concat_covering(
+        &self,
+        low: &Words,
+        parts: &[KeyPart],
+    ) -> Option<(Words, Option<Words>)> {
         if let Some(known) = self.map.get(low) {
             return Some((low.clone(), known.high.as_deref().cloned()));
         }
@@ -356,9 +470,16 @@ impl Elements {
         let fits = |known_low: &Words, known: &StoredElement| {
             let lows = values(known_low, parts);
             let highs = values(known.high.as_deref().unwrap_or(known_low), parts);
-            wanted.iter().zip(lows).zip(highs).all(|((value, low), high)| (low..=high).contains(value))
+            wanted
+                .iter()
+                .zip(lows)
+                .zip(highs)
+                .all(|((value, low), high)| (low..=high).contains(value))
         };
-        let (known_low, known) = self.map.iter().find(|(known_low, known)| fits(known_low, known))?;
+        let (known_low, known) = self
+            .map
+            .iter()
+            .find(|(known_low, known)| fits(known_low, known))?;
         Some((known_low.clone(), known.high.as_deref().cloned()))
     }
 
@@ -383,7 +504,11 @@ impl Elements {
 }
 
 fn same_data(known: &StoredElement, element: &StoredElement) -> Clash {
-    if known.data == element.data { Clash::Same } else { Clash::OtherData }
+    if known.data == element.data {
+        Clash::Same
+    } else {
+        Clash::OtherData
+    }
 }
 
 /// The next larger key of one part.
@@ -398,4 +523,3 @@ pub fn successor(words: &Words) -> Option<Words> {
     }
     None
 }
-

@@ -30,19 +30,32 @@ pub struct CellSlot {
 impl CellSlot {
     fn new(cell: Cell) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        Self { key: NEXT.fetch_add(1, Ordering::Relaxed), cell: Arc::new(cell) }
+        Self {
+            key: NEXT.fetch_add(1, Ordering::Relaxed),
+            cell: Arc::new(cell),
+        }
     }
 
     /// A quota's cell.
     pub fn quota(quota: &Quota) -> Self {
-        Self::new(Cell::Quota(cell::Quota::new(quota.bytes, quota.over, quota.used)))
+        Self::new(Cell::Quota(cell::Quota::new(
+            quota.bytes,
+            quota.over,
+            quota.used,
+        )))
     }
 
     /// A limit's cell, its bucket full.
     pub fn limit(limit: &Limit) -> Self {
         let period_ns = limit.unit_seconds.saturating_mul(1_000_000_000);
         let burst = u32::try_from(limit.burst).unwrap_or(u32::MAX);
-        Self::new(Cell::Limit(cell::Limit::new(limit.rate, period_ns, burst, limit.bytes, limit.over)))
+        Self::new(Cell::Limit(cell::Limit::new(
+            limit.rate,
+            period_ns,
+            burst,
+            limit.bytes,
+            limit.over,
+        )))
     }
 }
 
@@ -69,7 +82,10 @@ pub struct SlotAllocator {
 impl SlotAllocator {
     /// Gives slots of these counters.
     pub fn new(counters: Arc<Counters>) -> Self {
-        Self { counters, given: Vec::new() }
+        Self {
+            counters,
+            given: Vec::new(),
+        }
     }
 
     /// The counters.
@@ -89,7 +105,9 @@ impl SlotAllocator {
 
     /// Takes back all that was given.
     pub fn roll_back(&mut self) {
-        self.given.drain(..).for_each(|slot| self.counters.free(slot));
+        self.given
+            .drain(..)
+            .for_each(|slot| self.counters.free(slot));
     }
 
     /// Slots for a new rule; none when there are no more counters.
@@ -97,34 +115,57 @@ impl SlotAllocator {
         let (mut counters, mut cells, mut numgens) = (Vec::new(), Vec::new(), Vec::new());
         let mut full = false;
         visit_rule(rule, &mut |visited| match visited {
-            Visited::Stmt(Stmt::Counter { packets, bytes }) => match self.counter(*packets, *bytes) {
+            Visited::Stmt(Stmt::Counter { packets, bytes }) => match self.counter(*packets, *bytes)
+            {
                 Some(slot) => counters.push(slot),
                 None => full = true,
             },
             Visited::Stmt(stmt) => cells.extend(cell_of(stmt)),
-            Visited::Expr(Expr { kind: ExprKind::Numgen(Numgen { random: false, modulus, offset }), .. }) => {
-                numgens.push(CellSlot::new(Cell::Numgen(cell::Numgen::new(*modulus, *offset))));
+            Visited::Expr(Expr {
+                kind:
+                    ExprKind::Numgen(Numgen {
+                        random: false,
+                        modulus,
+                        offset,
+                    }),
+                ..
+            }) => {
+                numgens.push(CellSlot::new(Cell::Numgen(cell::Numgen::new(
+                    *modulus, *offset,
+                ))));
             }
             Visited::Expr(_) | Visited::AnonymousChain(_) => {}
         });
-        (!full).then(|| RuleSlots { counters: counters.into(), cells: cells.into(), numgens: numgens.into() })
+        (!full).then(|| RuleSlots {
+            counters: counters.into(),
+            cells: cells.into(),
+            numgens: numgens.into(),
+        })
     }
 
     /// Slots for a rule that continues another one. Counts go on; where the text names other initial
     /// values than before, the text wins.
     pub fn continue_rule(&mut self, old: &StoredRule, rule: &Rule) -> Option<RuleSlots> {
         let mut fresh = self.rule(rule)?;
-        if fresh.counters.len() != old.slots.counters.len() || fresh.cells.len() != old.slots.cells.len() {
+        if fresh.counters.len() != old.slots.counters.len()
+            || fresh.cells.len() != old.slots.cells.len()
+        {
             return Some(fresh);
         }
         let (mut before, mut now) = (initial_values(&old.body), initial_values(rule));
-        for (slots, kept) in [(&mut fresh.cells, &old.slots.cells), (&mut fresh.numgens, &old.slots.numgens)] {
+        for (slots, kept) in [
+            (&mut fresh.cells, &old.slots.cells),
+            (&mut fresh.numgens, &old.slots.numgens),
+        ] {
             if slots.len() == kept.len() {
                 slots.clone_from(kept);
             }
         }
         for (index, slot) in fresh.counters.iter_mut().enumerate() {
-            let (before, now) = (before.next().unwrap_or_default(), now.next().unwrap_or_default());
+            let (before, now) = (
+                before.next().unwrap_or_default(),
+                now.next().unwrap_or_default(),
+            );
             if now == (0, 0) || now == before {
                 self.counters.free(*slot);
                 self.given.retain(|given| given != slot);
@@ -151,9 +192,10 @@ fn cell_of(stmt: &Stmt) -> Option<CellSlot> {
         Stmt::Limit(limit) => CellSlot::limit(limit),
         Stmt::Quota(quota) => CellSlot::quota(quota),
         Stmt::Last { .. } => CellSlot::new(Cell::Last(cell::Last::default())),
-        Stmt::ConnLimit { count, over } => {
-            CellSlot::new(Cell::ConnLimit(cell::ConnLimit { count: *count, over: *over }))
-        }
+        Stmt::ConnLimit { count, over } => CellSlot::new(Cell::ConnLimit(cell::ConnLimit {
+            count: *count,
+            over: *over,
+        })),
         _ => return None,
     })
 }
@@ -166,7 +208,13 @@ pub fn with_state(rule: &StoredRule, counters: &Counters, now_ns: u64) -> Rule {
     body
 }
 
-fn fill(body: &mut Rule, slots: &RuleSlots, counters: &Counters, now_ns: u64, at: &mut (usize, usize)) {
+fn fill(
+    body: &mut Rule,
+    slots: &RuleSlots,
+    counters: &Counters,
+    now_ns: u64,
+    at: &mut (usize, usize),
+) {
     use crate::model::expr::{ChainRef, Verdict};
     for stmt in &mut body.stmts {
         match stmt {
@@ -190,8 +238,13 @@ fn fill(body: &mut Rule, slots: &RuleSlots, counters: &Counters, now_ns: u64, at
                 }
                 at.1 += 1;
             }
-            Stmt::Verdict(Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules))) => {
-                rules.iter_mut().for_each(|rule| fill(rule, slots, counters, now_ns, at));
+            Stmt::Verdict(
+                Verdict::Jump(ChainRef::Anonymous(rules))
+                | Verdict::Goto(ChainRef::Anonymous(rules)),
+            ) => {
+                rules
+                    .iter_mut()
+                    .for_each(|rule| fill(rule, slots, counters, now_ns, at));
             }
             _ => {}
         }

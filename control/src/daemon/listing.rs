@@ -13,21 +13,33 @@ pub(super) fn listing(program: &Program, names: &HashMap<u32, String>) -> String
     text
 }
 
-fn write(
-    out: &mut String,
-    program: &Program,
-    names: &HashMap<u32, String>,
-) -> std::fmt::Result {
-    let order = if program.ordered() { "one packet at a time" } else { "in batches" };
+fn write(out: &mut String, program: &Program, names: &HashMap<u32, String>) -> std::fmt::Result {
+    let order = if program.ordered() {
+        "one packet at a time"
+    } else {
+        "in batches"
+    };
     writeln!(out, "runs {order}")?;
     for class in Class::ALL {
         writeln!(out, "\nwalk {class:?}")?;
         for entry in program.walk(class) {
             match entry {
-                Entry::Chain { chain, hook, family, priority, policy, policy_rule, devices } => {
+                Entry::Chain {
+                    chain,
+                    hook,
+                    family,
+                    priority,
+                    policy,
+                    policy_rule,
+                    devices,
+                } => {
                     let place = names.get(&policy_rule.0).map_or("", String::as_str);
                     write!(out, "    chain {} {family:?} {hook:?} {priority}", chain.0)?;
-                    writeln!(out, " policy {policy:?}, {} devices  # {place}", devices.0.len())?;
+                    writeln!(
+                        out,
+                        " policy {policy:?}, {} devices  # {place}",
+                        devices.0.len()
+                    )?;
                 }
                 Entry::CheckIp => writeln!(out, "    check IP headers")?,
                 Entry::Peer => writeln!(out, "    look up the way out")?,

@@ -36,7 +36,11 @@ struct Counted {
 
 enum What {
     Named(String),
-    Rule { chain: String, handle: u64, comment: String },
+    Rule {
+        chain: String,
+        handle: u64,
+        comment: String,
+    },
 }
 
 /// The engine and its snapshot.
@@ -51,7 +55,11 @@ impl EnginePolicy {
     pub fn new(engine: Engine) -> Self {
         let counters = Arc::clone(engine.counters());
         let snapshot = ArcSwap::from_pointee(Snapshot::of(&engine));
-        Self { engine: Mutex::new(engine), snapshot, counters }
+        Self {
+            engine: Mutex::new(engine),
+            snapshot,
+            counters,
+        }
     }
 
     /// Publishes the rules in force over another table of ports. Says whether there was a
@@ -70,7 +78,9 @@ impl EnginePolicy {
         let wants = |id: Id| {
             // The packet path keeps the low half of the number.
             let number = id.0 as u32;
-            wanted.is_none_or(|wanted| wanted.contains(&number)).then_some(number)
+            wanted
+                .is_none_or(|wanted| wanted.contains(&number))
+                .then_some(number)
         };
         let mut names = HashMap::new();
         for table in &snapshot.ruleset.tables {
@@ -153,7 +163,9 @@ impl Policy for EnginePolicy {
     ) -> Result<Done, Refused> {
         let request = request(command, by, may_change)?;
         let mut engine = self.locked();
-        let reply = engine.run(request).map_err(|refusal| refused(refusal, engine.generation()))?;
+        let reply = engine
+            .run(request)
+            .map_err(|refusal| refused(refusal, engine.generation()))?;
         if reply.changed {
             self.snapshot.store(Arc::new(Snapshot::of(&engine)));
         }
@@ -164,7 +176,11 @@ impl Policy for EnginePolicy {
                 changed: reply.changed,
                 generation: reply.generation,
             },
-            changes: reply.changes.into_iter().map(|change| change.text).collect(),
+            changes: reply
+                .changes
+                .into_iter()
+                .map(|change| change.text)
+                .collect(),
         })
     }
 
@@ -215,8 +231,18 @@ impl Policy for EnginePolicy {
                 What::Named(name) => {
                     tally.counter(family, table, name, count.packets, count.bytes);
                 }
-                What::Rule { chain, handle, comment } => {
-                    let place = RulePlace { family, table, chain, handle: *handle, comment };
+                What::Rule {
+                    chain,
+                    handle,
+                    comment,
+                } => {
+                    let place = RulePlace {
+                        family,
+                        table,
+                        chain,
+                        handle: *handle,
+                        comment,
+                    };
                     tally.rule(place, count.packets, count.bytes);
                 }
             }
@@ -232,15 +258,21 @@ impl Policy for EnginePolicy {
 
 /// Words of all blocks: the size of what is interpreted.
 fn words(live: &Generation) -> u64 {
-    let blocks = live.program().chains().iter().flat_map(|chain| chain.blocks());
+    let blocks = live
+        .program()
+        .chains()
+        .iter()
+        .flat_map(|chain| chain.blocks());
     blocks.map(|block| block.words().len() as u64).sum()
 }
 
-fn request(
-    command: NftCommand,
-    by: Option<&Peer>,
-    may_change: bool,
-) -> Result<Request, Refused> {
+fn request(command: NftCommand, by: Option<&Peer>, may_change: bool) -> Result<Request, Refused> {
+    if let Some(what) = unsupported(&command.options) {
+        return Err(Refused::Text {
+            rendered: format!("Error: this version does not support {what}\n"),
+            diagnostics: Vec::new(),
+        });
+    }
     let input = match (command.text, command.file) {
         (Some(text), None) => Input::CommandLine(text),
         (None, Some(file)) => Input::File(file),
@@ -272,6 +304,19 @@ fn request(
         },
         ..Request::new(input)
     })
+}
+
+/// What is asked for and cannot be had: refused, never ignored.
+fn unsupported(print: &NftPrint) -> Option<&'static str> {
+    if print.json {
+        Some("JSON rulesets (-j)")
+    } else if print.optimize {
+        Some("the optimizer (-o)")
+    } else if print.reverse_dns {
+        Some("names of addresses (-N)")
+    } else {
+        None
+    }
 }
 
 fn print_options(print: &NftPrint) -> ListOptions {
@@ -307,5 +352,8 @@ fn refused(refusal: Refusal, current: u64) -> Refused {
         end_column: complaint.end_column,
         message: complaint.message,
     });
-    Refused::Text { rendered: refusal.rendered, diagnostics: diagnostics.collect() }
+    Refused::Text {
+        rendered: refusal.rendered,
+        diagnostics: diagnostics.collect(),
+    }
 }

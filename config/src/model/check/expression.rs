@@ -6,6 +6,7 @@ use super::super::rule::Family;
 use super::constant;
 use super::load::{expr, meta_expr};
 use super::{Checked, Checker, Want, describe, fail, parts_of};
+use crate::model::rule::LOOPBACK;
 use crate::syntax::ast::{self, Constant, ExprKind as Ast};
 use crate::syntax::{Diagnostic, Span};
 
@@ -152,12 +153,19 @@ impl Checker<'_> {
         if part.ty != TypeId::Boolean {
             in_range(value, part.bits, span)?;
         }
+        if let Some(max) = want.max.filter(|max| value > *max) {
+            return fail(span, format!("Value {value} exceeds valid range 0-{max}"));
+        }
         Ok(expr(part.ty, part.bits, part.order, ExprKind::Value(value)))
     }
 
     fn interface(&self, text: &str, span: Span) -> Checked<u128> {
         if let Some(index) = self.cx.scope.port_index(text) {
             return Ok(u128::from(index));
+        }
+        // Every system has the loopback, with this index; nothing comes in or leaves by it here.
+        if text == LOOPBACK.0 {
+            return Ok(u128::from(LOOPBACK.1));
         }
         match constant::number(text) {
             Some(index) if index <= u128::from(u32::MAX) => Ok(index),
@@ -240,7 +248,13 @@ impl Checker<'_> {
                     "cannot use variable length data types in concat expressions",
                 );
             }
-            typed.push(e);
+            typed.push(match e.kind {
+                ExprKind::Range { lo, hi } if lo == hi => Expr {
+                    kind: ExprKind::Value(lo),
+                    ..e
+                },
+                _ => e,
+            });
         }
         let bits = typed.iter().map(|e| e.bits).sum();
         Ok(expr(
@@ -371,8 +385,11 @@ fn loose(ty: TypeId) -> bool {
 
 /// The parts of an expression against those that were expected.
 pub(crate) fn expect(e: &Expr, want: &Want, span: Span, other: Option<Span>) -> Checked<()> {
+    if want.parts.is_empty() || want.single().is_some_and(|part| part.ty == e.ty) {
+        return Ok(());
+    }
     let parts = parts_of(e);
-    if want.parts.is_empty() || same_types(&want.parts, &parts) {
+    if same_types(&want.parts, &parts) {
         return Ok(());
     }
     let mut diagnostic = Diagnostic::error(

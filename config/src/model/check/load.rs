@@ -74,7 +74,7 @@ impl Checker<'_> {
         };
         for value in values {
             match &left.kind {
-                ExprKind::Meta(MetaKey::Iiftype) if value == 1 => self.proto.learn_ether(),
+                ExprKind::Meta(MetaKey::Iiftype) => self.proto.learn_iiftype(value),
                 ExprKind::Meta(MetaKey::Nfproto) => self.proto.learn_nfproto(value),
                 ExprKind::Meta(MetaKey::Protocol) => self.proto.learn_protocol(value),
                 ExprKind::Meta(MetaKey::L4proto) => self.proto.learn_l4proto(value),
@@ -173,6 +173,16 @@ impl Checker<'_> {
                 _ => Requirement::EtherType(number),
             }),
         }
+    }
+
+    /// The same for what options and extension headers need: nft puts that in front of the whole
+    /// rule, so that nothing of it is done for a packet that cannot have them.
+    fn require_first(&mut self, header: Header, span: Span) -> Checked<()> {
+        let before = self.out.len();
+        self.require(header, span)?;
+        let put = self.out.split_off(before);
+        self.out.splice(0..0, put);
+        Ok(())
     }
 
     /// Makes sure that a header is there: nothing to do, a dependency, or a contradiction.
@@ -340,7 +350,7 @@ impl Checker<'_> {
 
     /// IPv6 extension headers.
     pub(crate) fn ext_header(&mut self, ext: ExtHeader, span: Span) -> Checked<Expr> {
-        self.require(Header::Ip6, span)?;
+        self.require_first(Header::Ip6, span)?;
         let (proto, offset, bits, ty, present) = match ext {
             ExtHeader::Exists(proto) => (proto, 0, 8, TypeId::Boolean, true),
             ExtHeader::Field(field, index) => {
@@ -432,7 +442,7 @@ impl Checker<'_> {
 
     /// IPv4 options.
     pub(crate) fn ip_option(&mut self, option: IpOption, span: Span) -> Checked<Expr> {
-        self.require(Header::Ip, span)?;
+        self.require_first(Header::Ip, span)?;
         let kind = selector::ip_option_number(option.kind);
         let name = ExthdrName::Ip(option);
         match option.field {

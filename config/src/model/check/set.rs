@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::datatype::TypeId;
-use super::super::elements::{normalise, sort};
+use super::super::elements::{bounds, normalise, sort};
 use super::super::expr::{DataType, Element, Expr, ExprKind, SetExpr, SetType};
 use super::super::rule::ObjectKind;
 use super::expression::expect;
@@ -82,8 +82,8 @@ impl Checker<'_> {
         let list = if interval && !concat && list.len() > 1 {
             normalise(list, data.is_none()).map_err(|overlap| {
                 Box::new(
-                    Diagnostic::error(spans[overlap.first], "conflicting intervals specified")
-                        .with_related(spans[overlap.second]),
+                    Diagnostic::error(spans[overlap.second], "conflicting intervals specified")
+                        .with_related(spans[overlap.first]),
                 )
             })?
         } else {
@@ -258,7 +258,10 @@ impl Checker<'_> {
         _span: Span,
     ) -> Checked<(Expr, Expr, Want)> {
         let key = self.expr(&map.key, &Want::any())?;
-        let want = Want::like(&key);
+        let want = Want {
+            max: None,
+            ..Want::like(&key)
+        };
         let value = map.map.value();
         let typed = match &value.kind {
             Ast::Set(elements) => {
@@ -296,15 +299,23 @@ impl Checker<'_> {
 
 /// Without those that were there before; the index of one that says something else of the same key.
 fn distinct(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
-    let mut seen: HashMap<String, (Option<Expr>, Option<String>)> = HashMap::new();
+    let mut seen: HashMap<Vec<(u128, u128)>, (Option<Expr>, Option<String>)> = HashMap::new();
     let mut out = Vec::with_capacity(elements.len());
     for (i, element) in elements.into_iter().enumerate() {
         let data = (element.data.clone(), element.object.clone());
-        match seen.insert(format!("{:?}", element.key.kind), data.clone()) {
+        match seen.insert(identity(&element.key), data.clone()) {
             None => out.push(element),
             Some(before) if before == data => {}
             Some(_) => return Err(i),
         }
     }
     Ok(out)
+}
+
+/// Bounds of the key's parts; the catch-all has none.
+fn identity(key: &Expr) -> Vec<(u128, u128)> {
+    match &key.kind {
+        ExprKind::Concat(parts) => parts.iter().filter_map(bounds).collect(),
+        _ => bounds(key).into_iter().collect(),
+    }
 }

@@ -2,8 +2,7 @@
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
 use super::super::expr::{
-    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, HeaderField, MetaKey, PayloadBase,
-    Verdict,
+    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, MetaKey, PayloadBase, Verdict,
 };
 use super::super::rule::{Family, ObjectKind};
 use super::super::stmt::{
@@ -228,7 +227,7 @@ impl Checker<'_> {
             ast::Reject::TcpReset(_) => {
                 match self.proto.at(PayloadBase::Transport) {
                     Some(Proto::Known(Header::Tcp)) => {}
-                    None => self.implied(meta_expr(MetaKey::L4proto), 6),
+                    None => self.implied(meta_expr(MetaKey::L4proto), 6, false),
                     Some(_) => {
                         let mut diagnostic =
                             Diagnostic::error(span, "you cannot use tcp reset with this protocol");
@@ -245,15 +244,17 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn implied(&mut self, left: Expr, value: u128) {
+    /// What a reject needs comes before the rest of the rule: nothing is logged that is not refused.
+    fn implied(&mut self, left: Expr, value: u128, implicit: bool) {
         let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
         self.learn(&left, &right);
-        self.out.push(Stmt::Match(Match {
+        let stmt = Stmt::Match(Match {
             left,
             op: RelOp::Eq,
             right,
-            implicit: false,
-        }));
+            implicit,
+        });
+        self.out.insert(0, stmt);
     }
 
     fn default_reject(&mut self, span: Span) -> Checked<Reject> {
@@ -313,14 +314,7 @@ impl Checker<'_> {
                         if ip { 0x0800 } else { 0x86dd },
                     ),
                 };
-                let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
-                self.learn(&left, &right);
-                self.out.push(Stmt::Match(Match {
-                    left,
-                    op: RelOp::Eq,
-                    right,
-                    implicit: true,
-                }));
+                self.implied(left, value, true);
                 Ok(())
             }
         }
@@ -402,14 +396,6 @@ impl Checker<'_> {
         let target = super::raw::resolve(target.clone(), target, &self.proto).0;
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
-        if let ExprKind::Payload(payload) = &target.kind
-            && matches!(
-                payload.field,
-                Some(HeaderField::TcpDoff | HeaderField::IpHdrlength)
-            )
-        {
-            return fail(span, "cannot change the length of a header");
-        }
         Ok(Stmt::Mangle { target, value })
     }
 

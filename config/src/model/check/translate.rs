@@ -160,7 +160,7 @@ impl Checker<'_> {
             if concat {
                 parts.push(PORT);
             }
-            let want = Want { parts };
+            let want = Want { parts, max: None };
             let data = DataWant::Value {
                 want: want.clone(),
                 interval: true,
@@ -189,7 +189,10 @@ impl Checker<'_> {
             return Ok(self.typed_as(&want, kind));
         }
         let part = address_part(family);
-        let want = Want { parts: vec![part] };
+        let want = Want {
+            parts: vec![part],
+            max: None,
+        };
         let e = self.expr(addr, &want)?;
         let parts = parts_of(&e);
         if !super::expression::same_types(&want.parts, &parts) {
@@ -209,7 +212,10 @@ impl Checker<'_> {
     }
 
     fn nat_port(&mut self, port: &ast::Expr, span: Span) -> Checked<Expr> {
-        let want = Want { parts: vec![PORT] };
+        let want = Want {
+            parts: vec![PORT],
+            max: None,
+        };
         let e = self.expr(port, &want)?;
         if !self.has_transport() {
             return Err(Box::new(
@@ -352,6 +358,7 @@ impl Checker<'_> {
     pub(crate) fn npt(&mut self, npt: &ast::Npt, span: Span) -> Checked<Stmt> {
         let want = Want {
             parts: vec![address_part(NatFamily::Ip6)],
+            max: None,
         };
         let from = self.expr(&npt.from, &want)?;
         let to = self.expr(&npt.to, &want)?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::datatype::TypeId;
-use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, FibResult, Verdict};
+use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, Verdict};
 use super::super::rule::{Family, PrintOptions};
 use super::super::stmt::{
     Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp,
@@ -177,16 +177,6 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
         RelOp::Gt => " > ",
         RelOp::Gte => " >= ",
     });
-    if let ExprKind::Fib(fib) = &m.left.kind
-        && fib.result == FibResult::Present
-    {
-        out.push_str(if m.right.value() == Some(0) {
-            "missing"
-        } else {
-            "exists"
-        });
-        return;
-    }
     match m.right.value() {
         Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
         _ => expr(out, &m.right, options),

@@ -55,7 +55,9 @@ impl Transaction<'_> {
             }
             let changed = change_chain(known, base.as_ref(), policy, span)?;
             if let Some(changed) = changed {
-                let Some(known) = table.chain_mut(&name.value) else { return Ok(()) };
+                let Some(known) = table.chain_mut(&name.value) else {
+                    return Ok(());
+                };
                 known.base = Some(changed);
                 self.changed = true;
             }
@@ -71,15 +73,30 @@ impl Transaction<'_> {
             (None, None) => None,
         };
         if body.offload {
-            return Err(Diagnostic::error(span, "hardware offload of a chain is not supported").into());
+            return Err(
+                Diagnostic::error(span, "hardware offload of a chain is not supported").into(),
+            );
         }
         let handle = table.give_handle();
-        let new = Chain { id: Id::fresh(), name: shared(&name.value), handle, base, comment, demands: Vec::new(), rules: Chunks::default() };
+        let new = Chain {
+            id: Id::fresh(),
+            name: shared(&name.value),
+            handle,
+            base,
+            comment,
+            demands: Vec::new(),
+            rules: Chunks::default(),
+        };
         table.put_chain(new);
         self.changed = true;
         self.note_new(
             "chain",
-            format!("add chain {} {} {}", chain.family.keyword(), chain.table.value, name.value),
+            format!(
+                "add chain {} {} {}",
+                chain.family.keyword(),
+                chain.table.value,
+                name.value
+            ),
         );
         Ok(())
     }
@@ -119,10 +136,19 @@ impl Transaction<'_> {
         table.take_chain(&found.name);
         let (family, table_name) = (table.family, table.name.clone());
         for rule in found.rules.iter() {
-            self.removed.rule(family, &table_name, &found.name, rule.clone());
+            self.removed
+                .rule(family, &table_name, &found.name, rule.clone());
         }
         self.changed = true;
-        self.note_deleted("chain", format!("delete chain {} {} {}", family.keyword(), table_name, found.name));
+        self.note_deleted(
+            "chain",
+            format!(
+                "delete chain {} {} {}",
+                family.keyword(),
+                table_name,
+                found.name
+            ),
+        );
         let chunks = found.rules.chunks().to_vec();
         self.drop_unused_meters(index, &chunks);
         Ok(())
@@ -134,14 +160,18 @@ impl Transaction<'_> {
         check_name(to)?;
         let table = self.table_mut(chain.family, &chain.table)?;
         if table.chain(&name.value).is_none() {
-            return Err(suggest::unknown(&self.ruleset, Noun::Chain, &name.value, name.span).into());
+            return Err(
+                suggest::unknown(&self.ruleset, Noun::Chain, &name.value, name.span).into(),
+            );
         }
         if table.chain(&to.value).is_some() {
             return refuse(span, Errno::Exists);
         }
         let (from, to) = (shared(&name.value), shared(&to.value));
         rewrite_jumps(table, &from, &to);
-        table.references.rename(&Node::Chain(from.clone()), &Node::Chain(to.clone()));
+        table
+            .references
+            .rename(&Node::Chain(from.clone()), &Node::Chain(to.clone()));
         if let Some(mut known) = table.take_chain(&from) {
             Arc::make_mut(&mut known).name = to;
             table.put_chain(Arc::unwrap_or_clone(known));
@@ -152,7 +182,9 @@ impl Transaction<'_> {
 
     /// "Device or resource busy", and who is to blame.
     pub(super) fn busy(&self, span: Span, table: &Table, users: &[Node]) -> Done {
-        let Err(Fail::Kernel(refusal)) = refuse::<()>(span, Errno::Busy) else { return Ok(()) };
+        let Err(Fail::Kernel(refusal)) = refuse::<()>(span, Errno::Busy) else {
+            return Ok(());
+        };
         let names: Vec<String> = users.iter().map(|user| describe(table, user)).collect();
         let blame = Diagnostic::error(span, format!("it is used by {}", names.join(", ")));
         let mut refusal = refusal;
@@ -164,7 +196,9 @@ impl Transaction<'_> {
 fn describe(table: &Table, node: &Node) -> String {
     match node {
         Node::Chain(name) => format!("rules of chain {name}"),
-        Node::Set(name) if table.set(name).is_some_and(|set| set.is_map()) => format!("elements of map {name}"),
+        Node::Set(name) if table.set(name).is_some_and(|set| set.is_map()) => {
+            format!("elements of map {name}")
+        }
         Node::Set(name) => format!("elements of set {name}"),
         Node::Object(kind, name) => format!("{} {name}", kind.keyword()),
         Node::Flowtable(name) => format!("flowtable {name}"),
@@ -221,15 +255,25 @@ fn base_chain(family: Family, hook: &ast::Hook) -> Done<BaseChain> {
     devices.sort();
     devices.dedup();
     if devices.is_empty() && matches!(at, Hook::Ingress | Hook::Egress) {
-        return Err(Diagnostic::error(hook.span, "Missing `device' in this chain definition").into());
+        return Err(
+            Diagnostic::error(hook.span, "Missing `device' in this chain definition").into(),
+        );
     }
-    Ok(BaseChain { kind: hook.chain_type.value, hook: at, priority, policy_drop: false, devices })
+    Ok(BaseChain {
+        kind: hook.chain_type.value,
+        hook: at,
+        priority,
+        policy_drop: false,
+        devices,
+    })
 }
 
 fn family_hooks(family: Family) -> &'static [Hook] {
     use Hook::{Egress, Forward, Ingress, Input, Output, Postrouting, Prerouting};
     match family {
-        Family::Ip | Family::Ip6 | Family::Bridge => &[Prerouting, Input, Forward, Output, Postrouting],
+        Family::Ip | Family::Ip6 | Family::Bridge => {
+            &[Prerouting, Input, Forward, Output, Postrouting]
+        }
         Family::Inet => &[Prerouting, Input, Forward, Output, Postrouting, Ingress],
         Family::Arp => &[Input, Output],
         Family::Netdev => &[Ingress, Egress],
@@ -242,19 +286,30 @@ fn check_base(family: Family, base: &BaseChain, span: Span) -> Done {
         ChainType::Filter => true,
         ChainType::Nat => {
             matches!(family, Family::Ip | Family::Ip6 | Family::Inet)
-                && matches!(base.hook, Hook::Prerouting | Hook::Input | Hook::Output | Hook::Postrouting)
+                && matches!(
+                    base.hook,
+                    Hook::Prerouting | Hook::Input | Hook::Output | Hook::Postrouting
+                )
                 && base.priority > -200
         }
         ChainType::Route => {
             matches!(family, Family::Ip | Family::Ip6 | Family::Inet) && base.hook == Hook::Output
         }
     };
-    if fits { Ok(()) } else { refuse(span, Errno::NotSupported) }
+    if fits {
+        Ok(())
+    } else {
+        refuse(span, Errno::NotSupported)
+    }
 }
 
 pub(super) fn priority_number(family: Family, hook: Hook, priority: &ast::Priority) -> Done<i32> {
-    let invalid =
-        || Fail::from(Diagnostic::error(priority.span, "invalid priority expression value in this context."));
+    let invalid = || {
+        Fail::from(Diagnostic::error(
+            priority.span,
+            "invalid priority expression value in this context.",
+        ))
+    };
     let number = match &priority.value {
         PriorityValue::Number(number) => Some(*number),
         PriorityValue::Name { name, offset } => {
@@ -263,22 +318,33 @@ pub(super) fn priority_number(family: Family, hook: Hook, priority: &ast::Priori
         PriorityValue::Variable(variable) => match &variable.value().kind {
             ast::ExprKind::Number(number) => i64::try_from(*number).ok(),
             ast::ExprKind::Negative(number) => Some(*number),
-            ast::ExprKind::Symbol(text) | ast::ExprKind::Quoted(text) => spelled_priority(family, hook, text),
+            ast::ExprKind::Symbol(text) | ast::ExprKind::Quoted(text) => {
+                spelled_priority(family, hook, text)
+            }
             _ => None,
         },
     };
-    number.and_then(|number| i32::try_from(number).ok()).ok_or_else(invalid)
+    number
+        .and_then(|number| i32::try_from(number).ok())
+        .ok_or_else(invalid)
 }
 
 /// `filter`, `filter + 10`, `-5`.
 fn spelled_priority(family: Family, hook: Hook, text: &str) -> Option<i64> {
-    let compact: String = text.chars().filter(|letter| !letter.is_whitespace()).collect();
+    let compact: String = text
+        .chars()
+        .filter(|letter| !letter.is_whitespace())
+        .collect();
     if let Ok(number) = compact.parse() {
         return Some(number);
     }
     let end = compact.find(['+', '-']).unwrap_or(compact.len());
     let (name, offset) = compact.split_at(end);
-    let offset: i64 = if offset.is_empty() { 0 } else { offset.parse().ok()? };
+    let offset: i64 = if offset.is_empty() {
+        0
+    } else {
+        offset.parse().ok()?
+    };
     Some(i64::from(priority::number(family, hook, name)?) + offset)
 }
 
@@ -289,7 +355,11 @@ fn policy_drops(policy: &ast::Expr) -> Done<bool> {
         _ => match &policy.value().kind {
             ast::ExprKind::Verdict(ast::Verdict::Accept) => Ok(false),
             ast::ExprKind::Verdict(ast::Verdict::Drop) => Ok(true),
-            _ => Err(Diagnostic::error(policy.span, "invalid policy expression value in this context.").into()),
+            _ => Err(Diagnostic::error(
+                policy.span,
+                "invalid policy expression value in this context.",
+            )
+            .into()),
         },
     }
 }
@@ -300,13 +370,21 @@ pub(super) fn device_names(devices: &Devices) -> Done<Vec<Name>> {
     let mut open: Vec<&ast::Expr> = devices.list.iter().rev().collect();
     while let Some(device) = open.pop() {
         match (&device.value().kind, device.word()) {
-            (ast::ExprKind::Set(elements), _) => open.extend(elements.iter().rev().map(|element| &element.key)),
+            (ast::ExprKind::Set(elements), _) => {
+                open.extend(elements.iter().rev().map(|element| &element.key))
+            }
             (ast::ExprKind::List(list), _) => open.extend(list.iter().rev()),
             (_, Some(name)) if name.len() <= 15 => names.push(shared(name)),
             (_, Some(_)) => {
-                return Err(Diagnostic::error(device.span, "String exceeds maximum length of 15").into());
+                return Err(
+                    Diagnostic::error(device.span, "String exceeds maximum length of 15").into(),
+                );
             }
-            _ => return Err(Diagnostic::error(device.span, "a device's name is expected here").into()),
+            _ => {
+                return Err(
+                    Diagnostic::error(device.span, "a device's name is expected here").into(),
+                );
+            }
         }
     }
     Ok(names)
@@ -318,12 +396,22 @@ fn rewrite_jumps(table: &mut Table, from: &Name, to: &Name) {
     for user in users {
         match user {
             Node::Chain(name) => {
-                let Some(chain) = table.chain_mut(&name) else { continue };
+                let Some(chain) = table.chain_mut(&name) else {
+                    continue;
+                };
                 for index in 0..chain.rules.len() {
-                    let Some(rule) = chain.rules.get(index).cloned() else { continue };
+                    let Some(rule) = chain.rules.get(index).cloned() else {
+                        continue;
+                    };
                     let mut body = rule.body.clone();
                     if rename_in(&mut body.stmts, from, to) {
-                        chain.rules.replace(index, Arc::new(StoredRule { body, ..(*rule).clone() }));
+                        chain.rules.replace(
+                            index,
+                            Arc::new(StoredRule {
+                                body,
+                                ..(*rule).clone()
+                            }),
+                        );
                     }
                 }
             }
@@ -342,9 +430,20 @@ fn rename_in(stmts: &mut [Stmt], from: &str, to: &str) -> bool {
     for stmt in stmts {
         match stmt {
             Stmt::Verdict(verdict) => renamed |= rename_verdict(verdict, from, to),
-            Stmt::VerdictMap { map: Expr { kind: ExprKind::Set(set), .. }, .. } => {
+            Stmt::VerdictMap {
+                map:
+                    Expr {
+                        kind: ExprKind::Set(set),
+                        ..
+                    },
+                ..
+            } => {
                 for element in &mut set.elements {
-                    if let Some(Expr { kind: ExprKind::Verdict(verdict), .. }) = &mut element.data {
+                    if let Some(Expr {
+                        kind: ExprKind::Verdict(verdict),
+                        ..
+                    }) = &mut element.data
+                    {
                         renamed |= rename_verdict(verdict, from, to);
                     }
                 }
@@ -358,12 +457,16 @@ fn rename_in(stmts: &mut [Stmt], from: &str, to: &str) -> bool {
 /// Follows a rename in a verdict.
 pub(crate) fn rename_verdict(verdict: &mut Verdict, from: &str, to: &str) -> bool {
     match verdict {
-        Verdict::Jump(ChainRef::Name(name)) | Verdict::Goto(ChainRef::Name(name)) if *name == *from => {
+        Verdict::Jump(ChainRef::Name(name)) | Verdict::Goto(ChainRef::Name(name))
+            if *name == *from =>
+        {
             *name = to.to_owned();
             true
         }
         Verdict::Jump(ChainRef::Anonymous(rules)) | Verdict::Goto(ChainRef::Anonymous(rules)) => {
-            rules.iter_mut().fold(false, |renamed, rule| rename_in(&mut rule.stmts, from, to) | renamed)
+            rules.iter_mut().fold(false, |renamed, rule| {
+                rename_in(&mut rule.stmts, from, to) | renamed
+            })
         }
         _ => false,
     }

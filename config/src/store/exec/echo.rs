@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use super::Transaction;
-use crate::store::list::Printer;
 
 impl Transaction<'_> {
     /// A rule.
@@ -13,13 +12,7 @@ impl Transaction<'_> {
             .chain(chain)
             .and_then(|chain| chain.rules.iter().find(|rule| rule.handle == handle));
         let Some(rule) = found else { return };
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            false,
-        );
+        let printer = self.printer(false);
         let text = printer.rule(rule, table.family);
         let mut line = format!(
             "{keyword} rule {} {} {chain} {text}",

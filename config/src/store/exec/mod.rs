@@ -19,12 +19,13 @@ mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
-pub use validate::Demand;
 pub(crate) use suggest::{Listed, unknown_item};
+pub use validate::Demand;
 
 use super::errno::Errno;
 use super::identity::Removed;
 use super::list::Printer;
+use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
@@ -56,17 +57,28 @@ pub type Done<T = ()> = Result<T, Fail>;
 
 impl Transaction<'_> {
     fn note_new(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change { action: ChangeAction::New, object, text });
+        self.changes.push(Change {
+            action: ChangeAction::New,
+            object,
+            text,
+        });
     }
 
     fn note_deleted(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change { action: ChangeAction::Deleted, object, text });
+        self.changes.push(Change {
+            action: ChangeAction::Deleted,
+            object,
+            text,
+        });
     }
 }
 
 /// A refusal in the kernel's words.
 pub(super) fn refuse<T>(span: Span, errno: Errno) -> Done<T> {
-    Err(Fail::Kernel(Diagnostic::error(span, format!("Could not process rule: {}", errno.text()))))
+    Err(Fail::Kernel(Diagnostic::error(
+        span,
+        format!("Could not process rule: {}", errno.text()),
+    )))
 }
 
 /// One request on its way.
@@ -95,6 +107,7 @@ pub struct Transaction<'a> {
     session: u64,
     now_ns: u64,
     check_only: bool,
+    live: &'a dyn Live,
     lines: LineIndex,
 }
 
@@ -113,6 +126,8 @@ pub struct Surroundings<'a> {
     pub now_ns: u64,
     /// Nothing may be set to zero.
     pub check_only: bool,
+    /// What packets made of sets.
+    pub live: &'a dyn Live,
 }
 
 impl<'a> Transaction<'a> {
@@ -134,6 +149,7 @@ impl<'a> Transaction<'a> {
             session: request.session,
             now_ns: request.now_ns,
             check_only: request.check_only,
+            live: request.live,
             lines: LineIndex::default(),
         }
     }
@@ -163,33 +179,57 @@ impl<'a> Transaction<'a> {
     fn add(&mut self, command: &Command) -> Done {
         let create = command.op == Op::Create;
         match &command.object {
-            Object::Table { table, body } => self.add_table(table, body.as_deref(), create, command.span),
-            Object::Chain { chain, body } => self.add_chain_command(chain, body.as_deref(), create, command.span),
-            Object::Rule { chain, position, rule: Some(rule) } => {
-                self.add_rule(chain, position.as_ref(), rule, false, command.span)
+            Object::Table { table, body } => {
+                self.add_table(table, body.as_deref(), create, command.span)
             }
-            Object::Set { keyword, set, body: Some(body) } => {
-                self.add_set(*keyword, set, body, create, command.span)
+            Object::Chain { chain, body } => {
+                self.add_chain_command(chain, body.as_deref(), create, command.span)
             }
-            Object::Elements { set, elements } => self.add_elements(set, elements, create, command.span),
+            Object::Rule {
+                chain,
+                position,
+                rule: Some(rule),
+            } => self.add_rule(chain, position.as_ref(), rule, false, command.span),
+            Object::Set {
+                keyword,
+                set,
+                body: Some(body),
+            } => self.add_set(*keyword, set, body, create, command.span),
+            Object::Elements { set, elements } => {
+                self.add_elements(set, elements, create, command.span)
+            }
             Object::Flowtable { flowtable, body } => {
                 self.add_flowtable(flowtable, body.as_deref(), create, command.span)
             }
-            Object::Stateful { kind, object, body } => {
-                self.add_object(*kind, object, body.as_ref().map(|body| &**body), create, command.span)
-            }
+            Object::Stateful { kind, object, body } => self.add_object(
+                *kind,
+                object,
+                body.as_ref().map(|body| &**body),
+                create,
+                command.span,
+            ),
             _ => not_supported(command, "this cannot be added"),
         }
     }
 
     fn place(&mut self, command: &Command) -> Done {
         match (&command.object, command.op) {
-            (Object::Rule { chain, position, rule: Some(rule) }, Op::Insert) => {
-                self.add_rule(chain, position.as_ref(), rule, true, command.span)
-            }
-            (Object::Rule { chain, position: Some(position), rule: Some(rule) }, Op::Replace) => {
-                self.replace_rule(chain, position, rule, command.span)
-            }
+            (
+                Object::Rule {
+                    chain,
+                    position,
+                    rule: Some(rule),
+                },
+                Op::Insert,
+            ) => self.add_rule(chain, position.as_ref(), rule, true, command.span),
+            (
+                Object::Rule {
+                    chain,
+                    position: Some(position),
+                    rule: Some(rule),
+                },
+                Op::Replace,
+            ) => self.replace_rule(chain, position, rule, command.span),
             _ => not_supported(command, "only rules can be inserted or replaced"),
         }
     }
@@ -199,10 +239,16 @@ impl<'a> Transaction<'a> {
         match &command.object {
             Object::Table { table, .. } => self.delete_table(table, lenient),
             Object::Chain { chain, .. } => self.delete_chain(chain, lenient),
-            Object::Rule { chain, position: Some(position), .. } => self.delete_rule(chain, position, lenient),
+            Object::Rule {
+                chain,
+                position: Some(position),
+                ..
+            } => self.delete_rule(chain, position, lenient),
             // The kernel tells sets and maps by name alone.
             Object::Set { set, .. } => self.delete_set(set, lenient),
-            Object::Elements { set, elements } => self.delete_elements(set, elements, lenient, command.span),
+            Object::Elements { set, elements } => {
+                self.delete_elements(set, elements, lenient, command.span)
+            }
             Object::Flowtable { flowtable, .. } => self.delete_flowtable(flowtable, lenient),
             Object::Stateful { kind, object, .. } => self.delete_object(*kind, object, lenient),
             _ => not_supported(command, "this cannot be deleted"),
@@ -244,10 +290,22 @@ impl<'a> Transaction<'a> {
         }
         // As nft, which lists and resets before its batch is sent.
         let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
-        let printer = Printer::new(&self.ruleset, self.slots.counters(), self.options, self.now_ns, reset);
+        let printer = self.printer(reset);
         let text = printer.command(command, self.profile)?;
         self.output.push_str(&text);
         Ok(())
+    }
+
+    fn printer(&self, reset: bool) -> Printer<'_> {
+        let counters = self.slots.counters();
+        Printer::new(
+            &self.ruleset,
+            counters,
+            self.live,
+            self.options,
+            self.now_ns,
+            reset,
+        )
     }
 
     /// The table of an item, for change.
@@ -328,7 +386,9 @@ impl LineIndex {
         let starts = self.starts.entry(span.source).or_insert_with(|| {
             let text = sources.get(span.source).map_or("", |source| &*source.text);
             let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-            std::iter::once(0).chain(ends.map(|(at, _)| at as u32 + 1)).collect()
+            std::iter::once(0)
+                .chain(ends.map(|(at, _)| at as u32 + 1))
+                .collect()
         });
         starts.partition_point(|start| *start <= span.start) as u32
     }

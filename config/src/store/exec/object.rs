@@ -32,7 +32,11 @@ impl Transaction<'_> {
             // As the kernel: quotas and limits take new values, the others stay as they are.
             let updated = match (body.map(|body| &body.spec), &known.body) {
                 (Some(ObjectSpec::Quota(Some(new))), ObjectBody::Quota { quota, .. }) => {
-                    let changed = Quota { bytes: new.bytes, used: quota.used, over: new.over };
+                    let changed = Quota {
+                        bytes: new.bytes,
+                        used: quota.used,
+                        over: new.over,
+                    };
                     (changed != *quota).then(|| ObjectBody::Quota {
                         cell: CellSlot::quota(&changed),
                         quota: changed,
@@ -48,7 +52,9 @@ impl Transaction<'_> {
             }
             return Ok(());
         }
-        let comment = body.and_then(|body| body.comment.as_ref()).map(|comment| shared(&comment.value));
+        let comment = body
+            .and_then(|body| body.comment.as_ref())
+            .map(|comment| shared(&comment.value));
         let handle = table.give_handle();
         let (family, table_name) = (table.family, table.name.clone());
         let name = shared(&name.value);
@@ -60,15 +66,32 @@ impl Transaction<'_> {
         };
         self.note_new(
             kind.keyword(),
-            format!("add {} {} {} {}", kind.keyword(), family.keyword(), table_name, name),
+            format!(
+                "add {} {} {} {}",
+                kind.keyword(),
+                family.keyword(),
+                table_name,
+                name
+            ),
         );
         let table = self.table_mut(object.family, &object.table)?;
-        table.put_object(Object { id, name, handle, body: made, comment });
+        table.put_object(Object {
+            id,
+            name,
+            handle,
+            body: made,
+            comment,
+        });
         self.changed = true;
         Ok(())
     }
 
-    fn object_body(&mut self, kind: ObjectKind, body: Option<&ast::ObjectBody>, span: Span) -> Done<ObjectBody> {
+    fn object_body(
+        &mut self,
+        kind: ObjectKind,
+        body: Option<&ast::ObjectBody>,
+        span: Span,
+    ) -> Done<ObjectBody> {
         let spec = body.map(|body| &body.spec);
         Ok(match (kind, spec) {
             (ObjectKind::Counter, spec) => {
@@ -79,15 +102,29 @@ impl Transaction<'_> {
                 let Some(slot) = self.slots.counter(value.packets, value.bytes) else {
                     return refuse(span, Errno::TableFull);
                 };
-                ObjectBody::Counter { packets: value.packets, bytes: value.bytes, slot }
+                ObjectBody::Counter {
+                    packets: value.packets,
+                    bytes: value.bytes,
+                    slot,
+                }
             }
             (_, Some(ObjectSpec::Quota(Some(quota)))) => {
-                let quota = Quota { bytes: quota.bytes, used: quota.used_bytes, over: quota.over };
-                ObjectBody::Quota { cell: CellSlot::quota(&quota), quota }
+                let quota = Quota {
+                    bytes: quota.bytes,
+                    used: quota.used_bytes,
+                    over: quota.over,
+                };
+                ObjectBody::Quota {
+                    cell: CellSlot::quota(&quota),
+                    quota,
+                }
             }
             (_, Some(ObjectSpec::Limit(Some(limit)))) => {
                 let limit = limit_of(limit);
-                ObjectBody::Limit { cell: CellSlot::limit(&limit), limit }
+                ObjectBody::Limit {
+                    cell: CellSlot::limit(&limit),
+                    limit,
+                }
             }
             (_, Some(ObjectSpec::Synproxy(Some(synproxy)))) => ObjectBody::Synproxy(Synproxy {
                 mss: synproxy.mss.and_then(|mss| u16::try_from(mss).ok()),
@@ -97,8 +134,12 @@ impl Transaction<'_> {
             }),
             (_, Some(ObjectSpec::CtHelper(helper))) => ObjectBody::CtHelper(helper.clone()),
             (_, Some(ObjectSpec::CtTimeout(timeout))) => ObjectBody::CtTimeout(timeout.clone()),
-            (_, Some(ObjectSpec::CtExpectation(expectation))) => ObjectBody::CtExpectation(expectation.clone()),
-            (_, Some(ObjectSpec::Secmark(Some(context)))) => ObjectBody::Secmark(shared(&context.value)),
+            (_, Some(ObjectSpec::CtExpectation(expectation))) => {
+                ObjectBody::CtExpectation(expectation.clone())
+            }
+            (_, Some(ObjectSpec::Secmark(Some(context)))) => {
+                ObjectBody::Secmark(shared(&context.value))
+            }
             (_, Some(ObjectSpec::Nat64(nat64))) => ObjectBody::Nat64(nat64.clone()),
             (_, Some(ObjectSpec::Siit(siit))) => ObjectBody::Siit(siit.clone()),
             // An object without the properties that the kernel requires.
@@ -106,7 +147,12 @@ impl Transaction<'_> {
         })
     }
 
-    pub(super) fn delete_object(&mut self, kind: ObjectKind, object: &ItemRef, lenient: bool) -> Done {
+    pub(super) fn delete_object(
+        &mut self,
+        kind: ObjectKind,
+        object: &ItemRef,
+        lenient: bool,
+    ) -> Done {
         let index = match self.place_of(object, Noun::Object) {
             Ok(index) => index,
             Err(_) if lenient => return Ok(()),
@@ -115,9 +161,10 @@ impl Transaction<'_> {
         let table = &self.ruleset.tables[index];
         let found = match &object.which {
             Which::Name(name) => table.object(kind, &name.value),
-            Which::Handle(handle) => {
-                table.objects.get(&handle.value).filter(|object| object.body.kind() == kind)
-            }
+            Which::Handle(handle) => table
+                .objects
+                .get(&handle.value)
+                .filter(|object| object.body.kind() == kind),
         };
         let Some(found) = found.cloned() else {
             return match &object.which {
@@ -133,7 +180,9 @@ impl Transaction<'_> {
                 Which::Handle(handle) => refuse(handle.span, Errno::NoEntry),
             };
         };
-        let users = table.references.users(&Node::Object(kind, found.name.clone()));
+        let users = table
+            .references
+            .users(&Node::Object(kind, found.name.clone()));
         if !users.is_empty() {
             return self.busy(object.which.span(), table, &users);
         }
@@ -142,7 +191,13 @@ impl Transaction<'_> {
         let (family, table_name) = (table.family, table.name.clone());
         self.note_deleted(
             kind.keyword(),
-            format!("delete {} {} {} {}", kind.keyword(), family.keyword(), table_name, found.name),
+            format!(
+                "delete {} {} {} {}",
+                kind.keyword(),
+                family.keyword(),
+                table_name,
+                found.name
+            ),
         );
         self.removed.object(family, &table_name, found);
         self.changed = true;
@@ -173,7 +228,10 @@ impl Transaction<'_> {
             devices.extend(known.devices.iter().cloned());
             devices.sort();
             devices.dedup();
-            let changed = Flowtable { devices, ..(*known).clone() };
+            let changed = Flowtable {
+                devices,
+                ..(*known).clone()
+            };
             if changed != *known {
                 let table = self.table_mut(flowtable.family, &flowtable.table)?;
                 table.take_flowtable(&name.value);
@@ -183,7 +241,11 @@ impl Transaction<'_> {
             return Ok(());
         }
         if body.hook.is_none() {
-            return Err(Diagnostic::error(span, "missing hook and priority in flowtable declaration").into());
+            return Err(Diagnostic::error(
+                span,
+                "missing hook and priority in flowtable declaration",
+            )
+            .into());
         }
         let number = match &body.priority {
             Some(priority) => {
@@ -247,20 +309,49 @@ impl Transaction<'_> {
 fn continue_object(old: &ObjectBody, new: ObjectBody) -> ObjectBody {
     match (old, new) {
         (
-            ObjectBody::Counter { slot, packets: before_packets, bytes: before_bytes },
-            ObjectBody::Counter { packets, bytes, slot: fresh },
+            ObjectBody::Counter {
+                slot,
+                packets: before_packets,
+                bytes: before_bytes,
+            },
+            ObjectBody::Counter {
+                packets,
+                bytes,
+                slot: fresh,
+            },
         ) => {
-            let keeps = (packets, bytes) == (0, 0) || (packets, bytes) == (*before_packets, *before_bytes);
-            ObjectBody::Counter { packets, bytes, slot: if keeps { *slot } else { fresh } }
+            let keeps =
+                (packets, bytes) == (0, 0) || (packets, bytes) == (*before_packets, *before_bytes);
+            ObjectBody::Counter {
+                packets,
+                bytes,
+                slot: if keeps { *slot } else { fresh },
+            }
         }
-        (ObjectBody::Quota { quota: before, cell: kept }, ObjectBody::Quota { quota, cell }) => {
+        (
+            ObjectBody::Quota {
+                quota: before,
+                cell: kept,
+            },
+            ObjectBody::Quota { quota, cell },
+        ) => {
             let same = (before.bytes, before.over) == (quota.bytes, quota.over);
             let keeps = same && (quota.used == 0 || quota.used == before.used);
-            ObjectBody::Quota { quota, cell: if keeps { kept.clone() } else { cell } }
+            ObjectBody::Quota {
+                quota,
+                cell: if keeps { kept.clone() } else { cell },
+            }
         }
-        (ObjectBody::Limit { limit: before, cell: kept }, ObjectBody::Limit { limit, cell }) => {
-            ObjectBody::Limit { limit, cell: if *before == limit { kept.clone() } else { cell } }
-        }
+        (
+            ObjectBody::Limit {
+                limit: before,
+                cell: kept,
+            },
+            ObjectBody::Limit { limit, cell },
+        ) => ObjectBody::Limit {
+            limit,
+            cell: if *before == limit { kept.clone() } else { cell },
+        },
         (_, new) => new,
     }
 }

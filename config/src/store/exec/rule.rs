@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::suggest::{self, Noun};
 use super::validate;
-use super::{Done, Errno, Transaction, named, refuse, shared};
+use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
 use crate::store::references::{self, Node};
 use crate::store::{Chunk, Id, Ruleset, StoredRule, Table, checker, place};
-use crate::syntax::Span;
 use crate::syntax::ast::{self, ItemRef, RulePosition};
+use crate::syntax::{Diagnostic, Span};
 
 /// A table as the checker sees it.
 pub(super) struct TableScope<'a> {
@@ -51,7 +51,7 @@ impl Scope for TableScope<'_> {
 
 impl Transaction<'_> {
     /// What the check makes of a rule.
-    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule) -> Done<Rule> {
+    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule, span: Span) -> Done<Rule> {
         let table = self.ruleset.table(chain.family, &chain.table.value);
         let name = chain.which.name().map_or("", |name| &name.value);
         let base = table
@@ -71,7 +71,17 @@ impl Transaction<'_> {
             }),
             scope: &scope,
         };
-        checker::rule(rule, &context).map_err(super::Fail::Check)
+        checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
+            // What the checker knows that the kernel refuses belongs to the second pass, and the kernel
+            // refuses the whole command.
+            [one] if one.message.starts_with("Could not process rule: ") => {
+                Fail::Kernel(Diagnostic {
+                    span: Some(span),
+                    ..one.clone()
+                })
+            }
+            _ => Fail::Check(complaints),
+        })
     }
 
     /// nft looks at the chain itself when a position is given.
@@ -97,7 +107,7 @@ impl Transaction<'_> {
         if position.is_some() {
             self.checked_position(chain)?;
         }
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
         let stored = self.store_rule(index, chain, body, rule, span)?;
@@ -207,7 +217,8 @@ impl Transaction<'_> {
             true => self.check_jumps(table, &node, span),
             false => Ok(()),
         };
-        let checked = checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        let checked =
+            checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
         if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             used.iter()
@@ -267,7 +278,7 @@ impl Transaction<'_> {
         span: Span,
     ) -> Done {
         self.checked_position(chain)?;
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
         let mut stored = self.store_rule(index, chain, body, rule, span)?;

@@ -49,16 +49,16 @@ impl Transaction<'_> {
                 let (family, table_name) = (table.family, table.name.clone());
                 let name = shared(&name.value);
                 let old = self.removed.take_set(family, &table_name, &name);
-                let id = match old {
-                    Some(old) if old.spec.fits(&spec) => old.id,
-                    _ => Id::fresh(),
+                let (id, elements) = match old {
+                    Some(old) if old.spec.fits(&spec) => (old.id, old.elements.reloaded()),
+                    _ => (Id::fresh(), Elements::default()),
                 };
                 let new = Set {
                     id,
                     name,
                     handle,
                     spec: Arc::new(spec),
-                    elements: Elements::default(),
+                    elements,
                 };
                 self.note_new(
                     "set",
@@ -89,7 +89,10 @@ impl Transaction<'_> {
         let is_map = keyword == SetKeyword::Map;
         let complain = |span: Span, what: &str| Fail::from(Diagnostic::error(span, what));
         let Some(key) = &body.key else {
-            return Err(complain(self.without_brace(body.span), "set definition does not specify key"));
+            return Err(complain(
+                self.without_brace(body.span),
+                "set definition does not specify key",
+            ));
         };
         let key = checker::key_type(key, &context).map_err(Fail::Check)?;
         check_sizes(&key, body.span)?;
@@ -136,7 +139,10 @@ impl Transaction<'_> {
     fn without_brace(&self, span: Span) -> Span {
         let text = self.sources.slice(span);
         let inner = text.strip_suffix('}').map_or(text, str::trim_end);
-        Span { end: span.start + inner.len() as u32, ..span }
+        Span {
+            end: span.start + inner.len() as u32,
+            ..span
+        }
     }
 
     pub(super) fn delete_set(&mut self, set: &ItemRef, lenient: bool) -> Done {
@@ -243,10 +249,10 @@ impl Transaction<'_> {
             let handle = table.give_handle();
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
-            let id = old
-                .filter(|old| old.spec.fits(&spec))
-                .map_or_else(Id::fresh, |old| old.id);
-            let elements = Elements::default();
+            let (id, elements) = match old.filter(|old| old.spec.fits(&spec)) {
+                Some(old) => (old.id, old.elements.reloaded()),
+                None => (Id::fresh(), Elements::default()),
+            };
             table.put_set(Set {
                 id,
                 name: name.clone(),

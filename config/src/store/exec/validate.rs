@@ -75,9 +75,16 @@ pub(super) fn demands(rule: &Rule) -> Vec<Demand> {
                 Stmt::Nat(nat) => Some(Demand::Nat(nat.kind)),
                 Stmt::Reject(_) => Some(Demand::Reject),
                 Stmt::Tproxy { .. } => Some(Demand::Tproxy),
-                Stmt::Synproxy(_) | Stmt::Object { kind: ObjectKind::Synproxy, .. } => Some(Demand::Synproxy),
+                Stmt::Synproxy(_)
+                | Stmt::Object {
+                    kind: ObjectKind::Synproxy,
+                    ..
+                } => Some(Demand::Synproxy),
                 Stmt::FlowAdd(_) => Some(Demand::Flow),
-                Stmt::MetaSet { key: MetaKey::Pkttype, .. } => Some(Demand::PktTypeSet),
+                Stmt::MetaSet {
+                    key: MetaKey::Pkttype,
+                    ..
+                } => Some(Demand::PktTypeSet),
                 _ => None,
             },
             Visited::Expr(expr) => match &expr.kind {
@@ -106,7 +113,9 @@ pub(super) fn check_family(rule: &Rule, family: Family, span: Span) -> Done {
         let found = match visited {
             Visited::Expr(expr) => match &expr.kind {
                 ExprKind::Rt(_) if !routed => Some(Errno::NotSupported),
-                ExprKind::Ct(_) if matches!(family, Family::Arp | Family::Netdev) => Some(Errno::Protocol),
+                ExprKind::Ct(_) if matches!(family, Family::Arp | Family::Netdev) => {
+                    Some(Errno::Protocol)
+                }
                 ExprKind::Meta(
                     MetaKey::Ibrname
                     | MetaKey::Obrname
@@ -122,7 +131,9 @@ pub(super) fn check_family(rule: &Rule, family: Family, span: Span) -> Done {
                 Some(Errno::Protocol)
             }
             // The kernel takes one level of rules in place.
-            Visited::AnonymousChain(rules) if rules.iter().any(jumps_in_place) => Some(Errno::NotSupported),
+            Visited::AnonymousChain(rules) if rules.iter().any(jumps_in_place) => {
+                Some(Errno::NotSupported)
+            }
             _ => None,
         };
         errno = errno.or(found);
@@ -135,13 +146,22 @@ pub(super) fn check_family(rule: &Rule, family: Family, span: Span) -> Done {
 
 fn jumps_in_place(rule: &Rule) -> bool {
     let mut found = false;
-    visit_rule(rule, &mut |visited| found |= matches!(visited, Visited::AnonymousChain(_)));
+    visit_rule(rule, &mut |visited| {
+        found |= matches!(visited, Visited::AnonymousChain(_))
+    });
     found
 }
 
 impl Transaction<'_> {
     /// Holds what is below a chain against the base chains above it. `from` has new rules or jumps.
-    pub(super) fn check_demands(&self, table: &Table, from: &Name, new: &[Demand], jumps: bool, span: Span) -> Done {
+    pub(super) fn check_demands(
+        &self,
+        table: &Table,
+        from: &Name,
+        new: &[Demand],
+        jumps: bool,
+        span: Span,
+    ) -> Done {
         if new.is_empty() && !jumps {
             return Ok(());
         }
@@ -162,10 +182,17 @@ impl Transaction<'_> {
         }
         for node in table.references.descendants(&Node::Chain(from.clone())) {
             let Node::Chain(name) = &node else { continue };
-            let Some(chain) = table.chain(name) else { continue };
+            let Some(chain) = table.chain(name) else {
+                continue;
+            };
             // The list may have what a deleted rule demanded: only the rules themselves are proof.
             let suspect = chain.demands.iter().any(unmet);
-            if suspect && chain.rules.iter().any(|rule| demands(&rule.body).iter().any(unmet)) {
+            if suspect
+                && chain
+                    .rules
+                    .iter()
+                    .any(|rule| demands(&rule.body).iter().any(unmet))
+            {
                 return refuse(span, Errno::NotSupported);
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sluice_dataplane::program::counters::Counters;
 
 use super::exec::{Done, Fail, Listed, unknown_item};
+use super::live::{self, Live};
 use super::{Chain, Ruleset, Set, Table, slots};
 use crate::engine::{ListOptions, Profile};
 use crate::model::{Family, ObjectKind, PrintOptions};
@@ -20,6 +21,7 @@ use crate::syntax::{Diagnostic, Span};
 pub struct Printer<'a> {
     ruleset: &'a Ruleset,
     counters: &'a Counters,
+    live: &'a dyn Live,
     options: ListOptions,
     print: PrintOptions<'a>,
     now_ns: u64,
@@ -31,6 +33,7 @@ impl<'a> Printer<'a> {
     pub fn new(
         ruleset: &'a Ruleset,
         counters: &'a Counters,
+        live: &'a dyn Live,
         options: ListOptions,
         now_ns: u64,
         reset: bool,
@@ -51,6 +54,7 @@ impl<'a> Printer<'a> {
         Self {
             ruleset,
             counters,
+            live,
             options,
             print,
             now_ns,
@@ -301,11 +305,18 @@ impl<'a> Printer<'a> {
         // The kernel's answer has elements only; nft knows the rest but for the comment.
         let mut shown = set.clone();
         Arc::make_mut(&mut shown.spec).comment = None;
-        self.in_table(table, |out| self.set(&shown, out))
+        self.in_table(table, |out| {
+            element::set(&shown, &self.print, self.now_ns, out)
+        })
     }
 
     fn set(&self, set: &Set, out: &mut String) {
-        element::set(set, &self.print, self.now_ns, out);
+        let elements = live::elements(set, self.live, self.now_ns);
+        let shown = Set {
+            elements,
+            ..set.clone()
+        };
+        element::set(&shown, &self.print, self.now_ns, out);
     }
 
     fn each_object(&self, kind: ObjectKind, scope: &Scope) -> Done<String> {
