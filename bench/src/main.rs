@@ -3,6 +3,7 @@
 mod alternate;
 mod io;
 mod report;
+mod sets;
 
 use std::process::ExitCode;
 
@@ -22,12 +23,15 @@ struct Arguments {
 enum Suite {
     /// Through network namespaces, next to the kernel's bridge and other forwarders.
     Io(io::Options),
+    /// Set structures in memory: look-ups, memory, loading, changes.
+    Sets(sets::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.suite {
         Suite::Io(options) => io::run(options),
+        Suite::Sets(options) => sets::run(options),
     };
     report::finish(outcome, arguments.json)
 }

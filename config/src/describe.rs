@@ -9,7 +9,10 @@ use crate::model::check::check_typeof;
 use crate::model::datatype::{Base, TypeId};
 use crate::model::rule::{Family, ObjectKind, RuleContext, Scope, SetInfo};
 use crate::model::symbols::Symbol;
-use crate::syntax::ast::{Expr, ExprKind, MetaKey, PayloadBase};
+use crate::syntax::ast::{
+    Expr, ExprKind, ExtHeader, Fib, FibResult, Header, IpOption, IpsecKey, MetaKey, PayloadBase,
+    SctpChunk, TcpOption, TcpOptionField,
+};
 use crate::syntax::is_data_type;
 
 /// No table around it.
@@ -38,7 +41,12 @@ impl Scope for Nothing {
 pub fn describe(expr: &Expr) -> String {
     if let Some(word) = expr.word() {
         return match TypeId::by_name(word).filter(|_| is_data_type(word)) {
-            Some(id) => described(&format!("datatype {}", names(id)), id, id.info().bits, false),
+            Some(id) => described(
+                &format!("datatype {}", names(id)),
+                id,
+                id.info().bits,
+                false,
+            ),
             None if word == "invalid" => "datatype invalid (invalid), 0 bits\n".to_owned(),
             None => untyped("symbol"),
         };
@@ -47,7 +55,12 @@ pub fn describe(expr: &Expr) -> String {
         return untyped("symbol");
     };
     match type_of(expr) {
-        Some((id, bits)) => described(&format!("{kind} expression, datatype {}", names(id)), id, bits, true),
+        Some((id, bits)) => described(
+            &format!("{kind} expression, datatype {}", names(id)),
+            id,
+            bits,
+            true,
+        ),
         None => untyped(kind),
     }
 }
@@ -83,14 +96,45 @@ fn type_of(expr: &Expr) -> Option<(TypeId, u16)> {
     match &expr.kind {
         // nft recognises the ports in a raw reference to the transport header.
         ExprKind::RawPayload(raw)
-            if raw.base == PayloadBase::Transport && matches!(raw.offset, 0 | 16) && raw.length == 16 =>
+            if raw.base == PayloadBase::Transport
+                && matches!(raw.offset, 0 | 16)
+                && raw.length == 16 =>
         {
             return Some((TypeId::InetService, 16));
         }
+        // Whether something is there is told as the field that nft looks at.
+        ExprKind::ExtHeader(ExtHeader::Exists(_)) => return Some((TypeId::InetProto, 8)),
+        ExprKind::SctpChunk(SctpChunk { field: None, .. })
+        | ExprKind::IpOption(IpOption { field: None, .. })
+        | ExprKind::TcpOption(TcpOption {
+            field: TcpOptionField::Exists,
+            ..
+        }) => {
+            return Some((TypeId::Integer, 8));
+        }
+        ExprKind::Meta(MetaKey::Ipsec) => return Some((TypeId::Boolean, 8)),
+        ExprKind::Fib(Fib {
+            result: FibResult::Oifname,
+            ..
+        }) => return Some((TypeId::String, 128)),
         ExprKind::Meta(MetaKey::Time) => return Some((TypeId::MetaTime, 64)),
+        ExprKind::Ipsec(ipsec) => {
+            return Some(match ipsec.key {
+                IpsecKey::Spi | IpsecKey::Reqid => (TypeId::Integer, 32),
+                IpsecKey::IpSaddr | IpsecKey::IpDaddr => (TypeId::Ipv4Addr, 32),
+                IpsecKey::Ip6Saddr | IpsecKey::Ip6Daddr => (TypeId::Ipv6Addr, 128),
+            });
+        }
         _ => {}
     }
-    let context = RuleContext { family: Family::Inet, table: "", chain: None, scope: &Nothing };
+    let is_arp = matches!(expr.kind, ExprKind::Payload(field) if field.header() == Header::Arp);
+    let family = if is_arp { Family::Arp } else { Family::Inet };
+    let context = RuleContext {
+        family,
+        table: "",
+        chain: None,
+        scope: &Nothing,
+    };
     let checked = check_typeof(expr, &context).ok()?;
     match &*checked.parts {
         [part] => Some((part.ty, part.bits)),
@@ -148,7 +192,11 @@ fn symbols(out: &mut String, id: TypeId, bits: u16) {
             | TypeId::Dscp
             | TypeId::Ecn
     );
-    let base = if hexadecimal { "hexadecimal" } else { "decimal" };
+    let base = if hexadecimal {
+        "hexadecimal"
+    } else {
+        "decimal"
+    };
     let _ = writeln!(out, "\npre-defined symbolic constants (in {base}):");
     let digits = usize::from(bits.div_ceil(8)) * 2;
     for (name, value) in table {

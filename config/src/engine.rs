@@ -13,7 +13,7 @@ use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
-use crate::compile::{CompileCache, CompileError, Target, Warning, generation};
+use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
 use crate::model::{Family, Hook};
 use crate::store::exec::{RulePlace, Surroundings, Transaction};
 use crate::store::live::{Live, LiveSet};
@@ -321,6 +321,19 @@ impl Engine {
     /// What workers evaluate.
     pub fn live(&self) -> Option<&Arc<Generation>> {
         self.live.as_ref()
+    }
+
+    /// The program that is in force as text, each instruction under its rule; nothing before the first
+    /// change.
+    pub fn explain_program(&self) -> String {
+        let explained =
+            |live: &Arc<Generation>| explain(&self.ruleset, &self.cache, live.program());
+        self.live.as_ref().map(explained).unwrap_or_default()
+    }
+
+    /// What the compiler keeps: the runtime sets with what packets added.
+    pub fn compiled(&self) -> &CompileCache {
+        &self.cache
     }
 
     /// The counters.

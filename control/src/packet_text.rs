@@ -78,7 +78,12 @@ fn network(out: &mut String, frame: &[u8], length: u32) -> std::fmt::Result {
             transport(out, &packet, header.next_header().0)
         }
         Some(LaxNetSlice::Arp(arp)) => {
-            write!(out, "ARP HTYPE={} PTYPE=0x{:04x} ", arp.hw_addr_type().0, arp.proto_addr_type().0)?;
+            write!(
+                out,
+                "ARP HTYPE={} PTYPE=0x{:04x} ",
+                arp.hw_addr_type().0,
+                arp.proto_addr_type().0
+            )?;
             write!(out, "OPCODE={} ", arp.operation().0)
         }
         None => write!(out, "LEN={length} "),
@@ -87,14 +92,23 @@ fn network(out: &mut String, frame: &[u8], length: u32) -> std::fmt::Result {
 
 /// An IPv6 address with all its zeros, as the kernel's log prints it.
 fn long_form(address: std::net::Ipv6Addr) -> String {
-    let parts: Vec<String> = address.segments().iter().map(|part| format!("{part:04x}")).collect();
+    let parts: Vec<String> = address
+        .segments()
+        .iter()
+        .map(|part| format!("{part:04x}"))
+        .collect();
     parts.join(":")
 }
 
 fn transport(out: &mut String, packet: &LaxSlicedPacket<'_>, protocol: u8) -> std::fmt::Result {
     match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => {
-            write!(out, "PROTO=TCP SPT={} DPT={} ", tcp.source_port(), tcp.destination_port())?;
+            write!(
+                out,
+                "PROTO=TCP SPT={} DPT={} ",
+                tcp.source_port(),
+                tcp.destination_port()
+            )?;
             write!(out, "WINDOW={} RES=0x00 ", tcp.window_size())?;
             let flags = [
                 (tcp.cwr(), "CWR "),
@@ -106,7 +120,10 @@ fn transport(out: &mut String, packet: &LaxSlicedPacket<'_>, protocol: u8) -> st
                 (tcp.syn(), "SYN "),
                 (tcp.fin(), "FIN "),
             ];
-            flags.iter().filter(|(set, _)| *set).for_each(|(_, name)| out.push_str(name));
+            flags
+                .iter()
+                .filter(|(set, _)| *set)
+                .for_each(|(_, name)| out.push_str(name));
             write!(out, "URGP={} ", tcp.urgent_pointer())
         }
         Some(TransportSlice::Udp(udp)) => write!(
@@ -134,9 +151,10 @@ pub fn summary(frame: &[u8]) -> String {
         return "no Ethernet header".to_owned();
     };
     let ends = match &packet.net {
-        Some(LaxNetSlice::Ipv4(ip)) => {
-            Some((ip.header().source_addr().to_string(), ip.header().destination_addr().to_string()))
-        }
+        Some(LaxNetSlice::Ipv4(ip)) => Some((
+            ip.header().source_addr().to_string(),
+            ip.header().destination_addr().to_string(),
+        )),
         Some(LaxNetSlice::Ipv6(ip)) => Some((
             format!("[{}]", ip.header().source_addr()),
             format!("[{}]", ip.header().destination_addr()),
@@ -145,15 +163,25 @@ pub fn summary(frame: &[u8]) -> String {
         None => None,
     };
     let Some((from, to)) = ends else {
-        let ethertype = frame.get(12..14).map_or(0, |kind| u16::from_be_bytes([kind[0], kind[1]]));
+        let ethertype = frame
+            .get(12..14)
+            .map_or(0, |kind| u16::from_be_bytes([kind[0], kind[1]]));
         return format!("EtherType 0x{ethertype:04x}");
     };
     match &packet.transport {
         Some(TransportSlice::Tcp(tcp)) => {
-            format!("TCP {from}:{} > {to}:{}", tcp.source_port(), tcp.destination_port())
+            format!(
+                "TCP {from}:{} > {to}:{}",
+                tcp.source_port(),
+                tcp.destination_port()
+            )
         }
         Some(TransportSlice::Udp(udp)) => {
-            format!("UDP {from}:{} > {to}:{}", udp.source_port(), udp.destination_port())
+            format!(
+                "UDP {from}:{} > {to}:{}",
+                udp.source_port(),
+                udp.destination_port()
+            )
         }
         Some(TransportSlice::Icmpv4(icmp)) => {
             format!("ICMP {from} > {to} type {}", icmp.slice()[0])
@@ -183,7 +211,12 @@ mod tests {
 
     #[test]
     fn a_tcp_packet_reads_as_linux_logs_it() {
-        let line = LogLine { prefix: "ssh: ", in_port: "left", out_port: "right", mark: 0x10 };
+        let line = LogLine {
+            prefix: "ssh: ",
+            in_port: "left",
+            out_port: "right",
+            mark: 0x10,
+        };
         let frame = tcp();
         assert_eq!(
             log(line, &frame, frame.len() as u32),
@@ -201,9 +234,17 @@ mod tests {
             .udp(53, 5353);
         let mut frame = Vec::new();
         builder.write(&mut frame, b"x").unwrap();
-        let line = LogLine { prefix: "", in_port: "a", out_port: "", mark: 0 };
+        let line = LogLine {
+            prefix: "",
+            in_port: "a",
+            out_port: "",
+            mark: 0,
+        };
         let text = log(line, &frame, frame.len() as u32);
-        assert!(text.contains("SRC=2020:2020:2020:2020:2020:2020:2020:2020 "), "{text}");
+        assert!(
+            text.contains("SRC=2020:2020:2020:2020:2020:2020:2020:2020 "),
+            "{text}"
+        );
         assert!(text.ends_with("LEN=49 TC=0 HOPLIMIT=9 FLOWLBL=0 PROTO=UDP SPT=53 DPT=5353 LEN=9"));
     }
 
@@ -211,7 +252,12 @@ mod tests {
     fn broken_frames_have_words_too() {
         let frame = tcp();
         for length in 0..frame.len() {
-            let line = LogLine { prefix: "", in_port: "a", out_port: "b", mark: 0 };
+            let line = LogLine {
+                prefix: "",
+                in_port: "a",
+                out_port: "b",
+                mark: 0,
+            };
             assert!(log(line, &frame[..length], length as u32).starts_with("IN=a OUT=b"));
             assert!(!summary(&frame[..length]).is_empty());
         }

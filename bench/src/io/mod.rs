@@ -48,6 +48,8 @@ enum Suite {
     Own,
     /// Small packets, flooded, receive softirq on the contestant's core.
     Shared,
+    /// The same with the receive softirq in a kernel thread of low priority.
+    Thread,
     /// TCP with default offloads.
     Tcp,
     /// Ping through the idle wire.
@@ -71,6 +73,10 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             "Small packets, shared core, flooded",
             &mut report,
         )?;
+    }
+    if wanted(Suite::Thread) {
+        let title = "Small packets, shared core, flooded, threaded NAPI at nice 19";
+        small_packets(options, Receive::Thread, title, &mut report)?;
     }
     if wanted(Suite::Tcp) {
         tcp(options, &mut report)?;

@@ -46,8 +46,13 @@ pub(super) fn shape_of(parts: &[KeyPart], intervals: bool) -> sets::Shape {
     let fields = field_words(parts);
     match (&fields[..], intervals) {
         (&[words], true) => sets::Shape::Interval { words },
-        (_, true) => sets::Shape::Boxes { fields: fields.into_iter().collect(), nested: true },
-        (_, false) => sets::Shape::Exact { words: fields.iter().sum() },
+        (_, true) => sets::Shape::Boxes {
+            fields: fields.into_iter().collect(),
+            nested: true,
+        },
+        (_, false) => sets::Shape::Exact {
+            words: fields.iter().sum(),
+        },
     }
 }
 
@@ -61,7 +66,10 @@ pub(super) fn data_words(data: &SetData) -> u8 {
 }
 
 fn refused(name: &str, error: SetError) -> Cause {
-    Cause::Set { name: name.to_owned(), reason: error.to_string() }
+    Cause::Set {
+        name: name.to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 /// Whether packets may change a set.
@@ -84,7 +92,12 @@ fn runtime(set: &Set, desc: &SetDesc, statements: Vec<ElementStatement>) -> Resu
     };
     let made = sets::Set::new(made, secret()).map_err(|error| refused(&set.name, error))?;
     let (spec, applied) = (Arc::clone(spec), Elements::default());
-    Ok(Runtime { set: made, statements, spec, applied })
+    Ok(Runtime {
+        set: made,
+        statements,
+        spec,
+        applied,
+    })
 }
 
 impl Shared<'_> {
@@ -92,7 +105,9 @@ impl Shared<'_> {
     pub(super) fn named(&mut self, set: &Set) -> Result<(), Cause> {
         let declared = element_statements(&set.spec.stmts)?;
         let desc = desc_of(&set.spec.key, set.spec.data.as_ref())?;
-        let id = self.sets.number(SetKey::Named(set.id), &desc, self.now, self.tables)?;
+        let id = self
+            .sets
+            .number(SetKey::Named(set.id), &desc, self.now, self.tables)?;
         let known = self.sets.runtimes.get(&set.id);
         let fits = known.is_some_and(|known| {
             (Arc::ptr_eq(&known.spec, &set.spec) || known.spec == set.spec)
@@ -100,9 +115,17 @@ impl Shared<'_> {
         });
         if !fits {
             // What rules let its elements carry stays when the declaration changes otherwise.
-            let carried = known.map(|known| known.statements.clone()).unwrap_or_default();
-            let statements = if declared.is_empty() { carried } else { declared };
-            self.sets.runtimes.insert(set.id, runtime(set, &desc, statements)?);
+            let carried = known
+                .map(|known| known.statements.clone())
+                .unwrap_or_default();
+            let statements = if declared.is_empty() {
+                carried
+            } else {
+                declared
+            };
+            self.sets
+                .runtimes
+                .insert(set.id, runtime(set, &desc, statements)?);
         } else if self.sets.is_current(set.id, id, &set.elements) {
             return Ok(());
         }
@@ -112,15 +135,22 @@ impl Shared<'_> {
     /// Elements of the set carry these statements, because a rule adds them so.
     pub(super) fn carry(&mut self, set: &Set, stmts: &[Stmt]) -> Result<(), Cause> {
         let statements = element_statements(stmts)?;
-        let known = self.sets.runtimes.get(&set.id).map(|known| known.statements.clone());
+        let known = self
+            .sets
+            .runtimes
+            .get(&set.id)
+            .map(|known| known.statements.clone());
         match known {
             Some(known) if known == statements || statements.is_empty() => Ok(()),
-            Some(known) if !known.is_empty() => {
-                Err(Cause::unsupported(format!("set {} with different statements of elements", set.name)))
-            }
+            Some(known) if !known.is_empty() => Err(Cause::unsupported(format!(
+                "set {} with different statements of elements",
+                set.name
+            ))),
             _ => {
                 let desc = desc_of(&set.spec.key, set.spec.data.as_ref())?;
-                self.sets.runtimes.insert(set.id, runtime(set, &desc, statements)?);
+                self.sets
+                    .runtimes
+                    .insert(set.id, runtime(set, &desc, statements)?);
                 self.update(set, &desc)
             }
         }
@@ -129,22 +159,37 @@ impl Shared<'_> {
     /// Applies what differs. A set that packets change is changed when the program is published; it
     /// has one content for all generations.
     fn update(&mut self, set: &Set, desc: &SetDesc) -> Result<(), Cause> {
-        let missing = || Cause::Missing { what: "set", name: set.name.to_string() };
+        let missing = || Cause::Missing {
+            what: "set",
+            name: set.name.to_string(),
+        };
         let id = self.sets.named(set.id).ok_or_else(missing)?;
         let known = self.sets.runtimes.get(&set.id).ok_or_else(missing)?;
-        let (target, statements, applied) =
-            (Arc::clone(&known.set), known.statements.clone(), known.applied.clone());
+        let (target, statements, applied) = (
+            Arc::clone(&known.set),
+            known.statements.clone(),
+            known.applied.clone(),
+        );
         let slots = RuleSlots::default();
         let mut cursor = StateCursor::default();
         let now_ns = self.now_ns;
         let mut lowering = Lowering::new(self, Id(0), &slots, &mut cursor);
-        let mut edit = Edit { set, lowering: &mut lowering, chains: Vec::new(), statements: &statements };
-        let change = target.begin(now_ns).map_err(|error| refused(&set.name, error))?;
+        let mut edit = Edit {
+            set,
+            lowering: &mut lowering,
+            chains: Vec::new(),
+            statements: &statements,
+        };
+        let change = target
+            .begin(now_ns)
+            .map_err(|error| refused(&set.name, error))?;
         let change = edit.apply(change, &applied)?;
         let chains = edit.chains;
         let view = match change {
             Some(change) if is_dynamic(&set.spec) => {
-                self.sets.pending.push((set.id, change, set.elements.clone()));
+                self.sets
+                    .pending
+                    .push((set.id, change, set.elements.clone()));
                 target.view()
             }
             Some(change) => {
@@ -156,9 +201,11 @@ impl Shared<'_> {
             }
             None => target.view(),
         };
-        let lanes = LaneView::new(view.into(), desc.clone(), &statements).map_err(|error| {
-            Cause::Set { name: set.name.to_string(), reason: error.to_string() }
-        })?;
+        let lanes =
+            LaneView::new(view.into(), desc.clone(), &statements).map_err(|error| Cause::Set {
+                name: set.name.to_string(),
+                reason: error.to_string(),
+            })?;
         self.sets.put(id, Arc::new(lanes), chains);
         Ok(())
     }
@@ -190,7 +237,9 @@ impl Edit<'_, '_, '_> {
             if let Some(element) = &new.catch_all {
                 all.push(self.element(Key::CatchAll, element)?);
             }
-            change.load(&all).map_err(|(_, error)| refused(name, error))?;
+            change
+                .load(&all)
+                .map_err(|(_, error)| refused(name, error))?;
             return Ok(Some(change));
         }
         if flushed {
@@ -221,7 +270,12 @@ impl Edit<'_, '_, '_> {
         }
         if old.catch_all != set.elements.catch_all {
             gone.extend(old.catch_all.as_ref().map(|_| Key::CatchAll));
-            fresh.extend(set.elements.catch_all.as_ref().map(|element| (Key::CatchAll, element)));
+            fresh.extend(
+                set.elements
+                    .catch_all
+                    .as_ref()
+                    .map(|element| (Key::CatchAll, element)),
+            );
         }
         for key in &gone {
             match change.remove(key) {
@@ -237,7 +291,9 @@ impl Edit<'_, '_, '_> {
         if let [one] = &all[..] {
             change.put(one).map_err(|error| refused(&set.name, error))?;
         } else if !all.is_empty() {
-            change.load(&all).map_err(|(_, error)| refused(&set.name, error))?;
+            change
+                .load(&all)
+                .map_err(|(_, error)| refused(&set.name, error))?;
         }
         Ok(())
     }
@@ -257,7 +313,9 @@ impl Edit<'_, '_, '_> {
     }
 
     fn element(&mut self, key: Key, stored: &StoredElement) -> Result<Element, Cause> {
-        let data = self.lowering.element_data(stored, self.set.spec.data.as_ref(), &mut self.chains)?;
+        let data =
+            self.lowering
+                .element_data(stored, self.set.spec.data.as_ref(), &mut self.chains)?;
         let mut element = Element::new(key).with_data(&data);
         if let Some(extra) = &stored.extra {
             if is_dynamic(&self.set.spec) {
@@ -298,8 +356,13 @@ impl Lowering<'_, '_> {
         data: Option<&DataType>,
         chains: &mut Vec<ChainId>,
     ) -> Result<Vec<u32>, Cause> {
-        let missing = || Cause::Set { name: String::new(), reason: "an element without data".into() };
-        let Some(data) = data else { return Ok(Vec::new()) };
+        let missing = || Cause::Set {
+            name: String::new(),
+            reason: "an element without data".into(),
+        };
+        let Some(data) = data else {
+            return Ok(Vec::new());
+        };
         match (data, element.data.as_deref().ok_or_else(missing)?) {
             (DataType::Interval(_), ElementData::Value(low, high)) => {
                 let high = high.as_ref().unwrap_or(low);

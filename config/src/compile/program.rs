@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::{
-    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, Tables,
+    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, SetId, Tables,
 };
 use sluice_dataplane::sets;
 
@@ -20,7 +20,8 @@ use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
 use crate::model::{ChainType, Family};
-use crate::store::{Chain, Elements, Id, Ruleset, Table};
+use crate::store::elements::Elements;
+use crate::store::{Chain, Id, Ruleset, Table};
 
 /// Indices without an owner that are tolerated before everything is numbered afresh.
 const IDLE: usize = 65_536;
@@ -120,11 +121,6 @@ impl CompileCache {
             .map(|known| (&known.set, &known.statements[..]))
     }
 
-    /// The elements from commands that a named set's runtime set has had.
-    pub fn applied_elements(&self, owner: Id) -> Option<&Elements> {
-        self.sets.runtimes.get(&owner).map(|known| &known.applied)
-    }
-
     /// Gives the memory of expired elements back, looking at about `budget` elements of each set.
     pub fn sweep_sets(&self, now_ns: u64, budget: usize) -> usize {
         self.sets
@@ -132,6 +128,21 @@ impl CompileCache {
             .values()
             .map(|known| known.set.sweep(now_ns, budget))
             .sum()
+    }
+
+    /// The index of a stored chain.
+    pub(super) fn chain_number(&self, chain: Id) -> Option<ChainId> {
+        self.chains.get(&ChainKey::Stored(chain))
+    }
+
+    /// The index of a named set.
+    pub(super) fn set_number(&self, set: Id) -> Option<SetId> {
+        self.sets.named(set)
+    }
+
+    /// The elements from commands that a named set's runtime set has had.
+    pub fn applied_elements(&self, owner: Id) -> Option<&Elements> {
+        self.sets.runtimes.get(&owner).map(|known| &known.applied)
     }
 
     fn idle(&self) -> usize {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
-use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
 use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
+use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
 
 use super::error::Cause;
 use super::expression::parts;
@@ -121,7 +121,10 @@ impl Sets {
                 && known.catch_all.is_some() == elements.catch_all.is_some()
         };
         (id.0 as usize) < self.instances.len()
-            && self.runtimes.get(&owner).is_some_and(|known| same(&known.applied))
+            && self
+                .runtimes
+                .get(&owner)
+                .is_some_and(|known| same(&known.applied))
     }
 
     /// Makes the changes of sets that packets write.
@@ -154,7 +157,8 @@ impl Sets {
             self.put(id, empty(&desc)?, Vec::new());
         }
         let registry = &self.registry;
-        self.runtimes.retain(|owner, _| registry.get(&SetKey::Named(*owner)).is_some());
+        self.runtimes
+            .retain(|owner, _| registry.get(&SetKey::Named(*owner)).is_some());
         Ok(())
     }
 
@@ -177,7 +181,11 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
 }
 
 /// An anonymous set in the set engine.
-fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Result<LaneView, Cause> {
+fn large(
+    parts: &[KeyPart],
+    desc: &SetDesc,
+    elements: Vec<SmallElement>,
+) -> Result<LaneView, Cause> {
     let intervals = elements.iter().any(|element| element.low != element.high);
     let spec = sets::SetSpec {
         data_words: data_words(&desc.data),
@@ -187,8 +195,11 @@ fn large(parts: &[KeyPart], desc: &SetDesc, elements: Vec<SmallElement>) -> Resu
         .into_iter()
         .map(|element| {
             let catch_all = element.low.is_empty();
-            let key =
-                if catch_all { Key::CatchAll } else { Key::range(&element.low, &element.high) };
+            let key = if catch_all {
+                Key::CatchAll
+            } else {
+                Key::range(&element.low, &element.high)
+            };
             Row::new(key).with_data(&element.data)
         })
         .collect();

@@ -55,13 +55,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let refused = |error: JsonRejection| Refusal::new(error.status(), error.body_text());
-        Json::<T>::from_request(request, state).await.map(|Json(body)| Self(body)).map_err(refused)
+        Json::<T>::from_request(request, state)
+            .await
+            .map(|Json(body)| Self(body))
+            .map_err(refused)
     }
 }
 
 /// Runs what blocks (the ruleset's lock, a compilation, a device) beside the reactor.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| format!("the request failed: {error}"))
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| format!("the request failed: {error}"))
 }

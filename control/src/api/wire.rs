@@ -302,7 +302,9 @@ impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = String::deserialize(deserializer)?;
         if !digits.is_ascii() || digits.len() % 2 != 0 {
-            return Err(serde::de::Error::custom("expected pairs of hexadecimal digits"));
+            return Err(serde::de::Error::custom(
+                "expected pairs of hexadecimal digits",
+            ));
         }
         let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16);
         let bytes: Result<_, _> = (0..digits.len()).step_by(2).map(byte).collect();
@@ -406,9 +408,15 @@ impl Happening {
         ("trace", "steps of traced packets"),
         ("drops", "frames dropped, by reason, once a second"),
         ("change", "new generations"),
-        ("worker_restart", "workers that failed and were started again"),
+        (
+            "worker_restart",
+            "workers that failed and were started again",
+        ),
         ("port", "ports that came and went"),
-        ("link", "devices that went up or down, disappeared or came back"),
+        (
+            "link",
+            "devices that went up or down, disappeared or came back",
+        ),
     ];
 
     /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.

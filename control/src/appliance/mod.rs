@@ -106,7 +106,11 @@ pub struct Ruleset {
 
 impl Default for Ruleset {
     fn default() -> Self {
-        Self { files: Vec::new(), persist: false, state: PathBuf::from("/var/lib/sluice") }
+        Self {
+            files: Vec::new(),
+            persist: false,
+            state: PathBuf::from("/var/lib/sluice"),
+        }
     }
 }
 
@@ -167,7 +171,11 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { file: None, syslog: false, per_second: 1000 }
+        Self {
+            file: None,
+            syslog: false,
+            per_second: 1000,
+        }
     }
 }
 

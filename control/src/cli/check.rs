@@ -45,7 +45,10 @@ impl From<On> for Mode {
 pub(super) fn main(options: &Options) -> Result<(), Failed> {
     let file = &options.file;
     if file.extension().is_none_or(|extension| extension != "toml") {
-        let policy = policy(Profile { mode: options.on.into(), ports: Vec::new() });
+        let policy = policy(Profile {
+            mode: options.on.into(),
+            ports: Vec::new(),
+        });
         return ruleset(&policy, file);
     }
     let name = file.display().to_string();
@@ -54,12 +57,21 @@ pub(super) fn main(options: &Options) -> Result<(), Failed> {
     let appliance =
         Appliance::read(&name, &text).map_err(|errors| Failed::Text(errors.to_string()))?;
     let policy = policy(profile(&appliance));
-    appliance.ruleset.files.iter().try_for_each(|file| ruleset(&policy, file))
+    appliance
+        .ruleset
+        .files
+        .iter()
+        .try_for_each(|file| ruleset(&policy, file))
 }
 
 fn policy(profile: Profile) -> EnginePolicy {
     let counters = Arc::new(Counters::new(1));
-    EnginePolicy::new(Engine::new(profile, counters, Arc::new(SystemClock), Box::new(NoWorkers)))
+    EnginePolicy::new(Engine::new(
+        profile,
+        counters,
+        Arc::new(SystemClock),
+        Box::new(NoWorkers),
+    ))
 }
 
 /// The ports as the daemon would have them; the devices' own numbers are not known here.
@@ -87,7 +99,10 @@ fn ruleset(policy: &EnginePolicy, file: &Path) -> Result<(), Failed> {
     match policy.run(command, None, true) {
         Ok(done) => {
             let mut err = io::stderr().lock();
-            done.answer.warnings.iter().try_for_each(|line| writeln!(err, "{}", line.trim_end()))?;
+            done.answer
+                .warnings
+                .iter()
+                .try_for_each(|line| writeln!(err, "{}", line.trim_end()))?;
             Ok(())
         }
         Err(Refused::Text { rendered, .. }) => Err(Failed::Text(rendered.trim_end().to_owned())),

@@ -27,7 +27,12 @@ use crate::client::{Client, ClientError};
 
 /// A firewall outside the kernel, in the nftables language
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, propagate_version = true, subcommand_required = true)]
+#[command(
+    name = "sluice",
+    version,
+    propagate_version = true,
+    subcommand_required = true
+)]
 pub struct Arguments {
     /// The daemon's control socket
     #[arg(
@@ -144,7 +149,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
 pub(crate) fn wait<T>(
     conversation: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(conversation)?)
 }
 

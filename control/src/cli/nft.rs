@@ -16,12 +16,20 @@ use crate::client::{Client, ClientError, bundle};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Words {
     /// Options and commands of nft(8)
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
     pub(super) words: Vec<OsString>,
 }
 
 pub(super) fn main(socket: &Path, words: Vec<OsString>) -> ExitCode {
-    let done = match words.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>() {
+    let done = match words
+        .into_iter()
+        .map(OsString::into_string)
+        .collect::<Result<Vec<_>, _>>()
+    {
         Ok(words) => act(socket, &words),
         Err(word) => Err(format!("nft: not UTF-8: {}\n", word.display())),
     };
@@ -53,7 +61,10 @@ fn act(socket: &Path, words: &[String]) -> Result<(), String> {
 }
 
 fn version() -> String {
-    format!("nftables v{NFT_VERSION} (sluice {})", env!("CARGO_PKG_VERSION"))
+    format!(
+        "nftables v{NFT_VERSION} (sluice {})",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn write_out(text: &str) -> Result<(), String> {
@@ -66,9 +77,11 @@ fn write_out(text: &str) -> Result<(), String> {
 /// The request that stands for a command line.
 fn command(options: &NftOptions) -> Result<NftCommand, String> {
     if !options.debug.is_empty() {
-        return Err("sluice: nft -d is not supported: its levels name parts of nft itself; \
+        return Err(
+            "sluice: nft -d is not supported: its levels name parts of nft itself; \
                     `sluice explain --program` shows the compiled program\n"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let print = NftPrint {
         handle: options.handle,
@@ -94,9 +107,11 @@ fn command(options: &NftOptions) -> Result<NftCommand, String> {
     } else if let Some(file) = &options.file {
         bundle::file(file, around)
     } else {
-        return Err("sluice: nft -i (the interactive shell) is not supported: give commands as \
+        return Err(
+            "sluice: nft -i (the interactive shell) is not supported: give commands as \
                     words, or as a file with -f\n"
-            .to_owned());
+                .to_owned(),
+        );
     };
     command.check = options.check;
     command.options = print;

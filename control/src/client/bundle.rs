@@ -19,14 +19,20 @@ pub struct Surroundings<'a> {
 /// The command for words of a command line.
 pub fn command_line(text: &str, around: Surroundings<'_>) -> NftCommand {
     let command = gather(&Input::CommandLine(text.to_owned()), around);
-    NftCommand { text: Some(text.to_owned()), ..command }
+    NftCommand {
+        text: Some(text.to_owned()),
+        ..command
+    }
 }
 
 /// The command for a file, `-` for standard input. A file that cannot be read is part of the
 /// command too: the daemon words the complaint.
 pub fn file(name: &str, around: Surroundings<'_>) -> NftCommand {
     let command = gather(&Input::File(name.to_owned()), around);
-    NftCommand { file: Some(name.to_owned()), ..command }
+    NftCommand {
+        file: Some(name.to_owned()),
+        ..command
+    }
 }
 
 fn gather(input: &Input, around: Surroundings<'_>) -> NftCommand {

@@ -24,35 +24,35 @@ pub(super) fn carry(wire: &Arc<Wire>, hub: Hub) -> io::Result<()> {
     let (queues, history) = wire.event_sources();
     let policy = Arc::clone(wire.policy());
     let wire = Arc::downgrade(wire);
-    std::thread::Builder::new().name("packet-events".to_owned()).spawn(move || {
-        let mut lost = 0;
-        while runs(&wire) {
-            if !drain(&queues, &history, &policy, &hub) {
-                std::thread::sleep(REST);
+    std::thread::Builder::new()
+        .name("packet-events".to_owned())
+        .spawn(move || {
+            let mut lost = 0;
+            while runs(&wire) {
+                if !drain(&queues, &history, &policy, &hub) {
+                    std::thread::sleep(REST);
+                }
+                let now = queues.iter().map(|queue| queue.dropped()).sum();
+                if now > lost {
+                    hub.say(Happening::Lost { count: now - lost });
+                    lost = now;
+                }
             }
-            let now = queues.iter().map(|queue| queue.dropped()).sum();
-            if now > lost {
-                hub.say(Happening::Lost { count: now - lost });
-                lost = now;
-            }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
 /// Takes what is there; says whether there was anything.
-fn drain(
-    queues: &[Arc<EventQueue>],
-    history: &History,
-    policy: &EnginePolicy,
-    hub: &Hub,
-) -> bool {
+fn drain(queues: &[Arc<EventQueue>], history: &History, policy: &EnginePolicy, hub: &Hub) -> bool {
     let mut any = false;
     let mut past: Option<(u64, Option<Past>)> = None;
     for queue in queues {
         while let Some(event) = queue.pop() {
             any = true;
-            if past.as_ref().is_none_or(|(number, _)| *number != event.generation) {
+            if past
+                .as_ref()
+                .is_none_or(|(number, _)| *number != event.generation)
+            {
                 past = Some((event.generation, history.of(event.generation)));
             }
             let past = past.as_ref().and_then(|(_, past)| past.as_ref());
@@ -63,7 +63,10 @@ fn drain(
 }
 
 fn words(event: &Event, past: Option<&Past>, policy: &EnginePolicy) -> Happening {
-    let port = |id| past.map(|past| port_label(&past.ports, id)).unwrap_or_default();
+    let port = |id| {
+        past.map(|past| port_label(&past.ports, id))
+            .unwrap_or_default()
+    };
     let (in_port, out_port) = (port(event.in_port), port(event.out_port));
     match event.kind {
         EventKind::Log(id) => {
@@ -78,7 +81,14 @@ fn words(event: &Event, past: Option<&Past>, policy: &EnginePolicy) -> Happening
             let captured = usize::from(event.captured).min(event.frame.len());
             let text = packet_text::log(line, &event.frame[..captured], event.frame_len);
             let level = log.map_or(4, |log| log.level);
-            Happening::Log { prefix, level, text, in_port, out_port, length: event.frame_len }
+            Happening::Log {
+                prefix,
+                level,
+                text,
+                in_port,
+                out_port,
+                length: event.frame_len,
+            }
         }
         EventKind::TraceRule(verdict) => trace(event, policy, &format!("verdict {verdict:?}")),
         EventKind::TracePolicy(verdict) => trace(event, policy, &format!("policy {verdict:?}")),
@@ -88,9 +98,14 @@ fn words(event: &Event, past: Option<&Past>, policy: &EnginePolicy) -> Happening
 fn trace(event: &Event, policy: &EnginePolicy, outcome: &str) -> Happening {
     let wanted = [event.rule.0].into();
     let names = policy.rule_names(Some(&wanted));
-    let place = names.get(&event.rule.0).map_or("a rule that is gone", String::as_str);
+    let place = names
+        .get(&event.rule.0)
+        .map_or("a rule that is gone", String::as_str);
     let captured = usize::from(event.captured).min(event.frame.len());
     let summary = packet_text::summary(&event.frame[..captured]);
     let text = format!("{:?} {place} {outcome}: {summary}", event.hook);
-    Happening::Trace { packet: event.packet, text }
+    Happening::Trace {
+        packet: event.packet,
+        text,
+    }
 }

@@ -53,7 +53,10 @@ pub async fn keep(shared: Shared, path: PathBuf, mut stopping: watch::Receiver<b
 }
 
 fn write(shared: &Shared, path: &Path) -> io::Result<()> {
-    let list = NftCommand { text: Some("list ruleset".to_owned()), ..NftCommand::default() };
+    let list = NftCommand {
+        text: Some("list ruleset".to_owned()),
+        ..NftCommand::default()
+    };
     let done = shared
         .policy
         .run(list, None, false)
@@ -65,5 +68,6 @@ fn write(shared: &Shared, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
     // The rename itself is safe only when the folder is.
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

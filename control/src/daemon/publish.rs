@@ -27,7 +27,11 @@ pub(super) struct Past {
 
 impl History {
     pub(super) fn of(&self, number: u64) -> Option<Past> {
-        self.locked().iter().rev().find(|past| past.number == number).cloned()
+        self.locked()
+            .iter()
+            .rev()
+            .find(|past| past.number == number)
+            .cloned()
     }
 
     fn note(&self, generation: &Generation) {

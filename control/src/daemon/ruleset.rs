@@ -10,6 +10,8 @@ use sluice_config::store::{Id, ObjectBody, Ruleset, StoredRule};
 use sluice_config::syntax::{Bundle, Input};
 use sluice_dataplane::program::CounterSlot;
 use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::sets;
+use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use super::policy::{Done, Policy, Refused, RulePlace, Tally};
@@ -18,11 +20,16 @@ use crate::api::wire::{
 };
 use crate::rights::Peer;
 
+/// Elements of each set that a sweep looks at.
+const SWEEP: usize = 100_000;
+
 /// What was committed last. Cloned out of the engine after each request: a few pointers.
 struct Snapshot {
     number: u64,
     ruleset: Ruleset,
     live: Option<Arc<Generation>>,
+    /// Sets that packets change: what is in them is not in the ruleset.
+    runtime: HashMap<Id, Arc<sets::Set>>,
     counted: OnceLock<Vec<Counted>>,
 }
 
@@ -36,7 +43,11 @@ struct Counted {
 
 enum What {
     Named(String),
-    Rule { chain: String, handle: u64, comment: String },
+    Rule {
+        chain: String,
+        handle: u64,
+        comment: String,
+    },
 }
 
 /// The engine and its snapshot.
@@ -51,7 +62,11 @@ impl EnginePolicy {
     pub fn new(engine: Engine) -> Self {
         let counters = Arc::clone(engine.counters());
         let snapshot = ArcSwap::from_pointee(Snapshot::of(&engine));
-        Self { engine: Mutex::new(engine), snapshot, counters }
+        Self {
+            engine: Mutex::new(engine),
+            snapshot,
+            counters,
+        }
     }
 
     /// Publishes the rules in force over another table of ports. Says whether there was a
@@ -70,7 +85,9 @@ impl EnginePolicy {
         let wants = |id: Id| {
             // The packet path keeps the low half of the number.
             let number = id.0 as u32;
-            wanted.is_none_or(|wanted| wanted.contains(&number)).then_some(number)
+            wanted
+                .is_none_or(|wanted| wanted.contains(&number))
+                .then_some(number)
         };
         let mut names = HashMap::new();
         for table in &snapshot.ruleset.tables {
@@ -98,10 +115,23 @@ impl EnginePolicy {
 
 impl Snapshot {
     fn of(engine: &Engine) -> Self {
+        let sets = engine
+            .ruleset()
+            .tables
+            .iter()
+            .flat_map(|table| table.sets.values());
+        let runtime = sets
+            .filter(|set| set.spec.dynamic || set.spec.timeout)
+            .filter_map(|set| {
+                let (runtime, _) = engine.compiled().runtime_set(set.id)?;
+                Some((set.id, Arc::clone(runtime)))
+            })
+            .collect();
         Self {
             number: engine.generation(),
             ruleset: engine.ruleset().clone(),
             live: engine.live().cloned(),
+            runtime,
             counted: OnceLock::new(),
         }
     }
@@ -153,7 +183,9 @@ impl Policy for EnginePolicy {
     ) -> Result<Done, Refused> {
         let request = request(command, by, may_change)?;
         let mut engine = self.locked();
-        let reply = engine.run(request).map_err(|refusal| refused(refusal, engine.generation()))?;
+        let reply = engine
+            .run(request)
+            .map_err(|refusal| refused(refusal, engine.generation()))?;
         if reply.changed {
             self.snapshot.store(Arc::new(Snapshot::of(&engine)));
         }
@@ -164,7 +196,11 @@ impl Policy for EnginePolicy {
                 changed: reply.changed,
                 generation: reply.generation,
             },
-            changes: reply.changes.into_iter().map(|change| change.text).collect(),
+            changes: reply
+                .changes
+                .into_iter()
+                .map(|change| change.text)
+                .collect(),
         })
     }
 
@@ -188,21 +224,19 @@ impl Policy for EnginePolicy {
     }
 
     fn program(&self) -> Program {
-        let snapshot = self.snapshot.load();
-        match &snapshot.live {
-            None => Program {
-                generation: snapshot.number,
-                bytes: 0,
-                text: String::from("# nothing is compiled\n"),
-            },
-            Some(live) => {
-                let names = self.rule_names(None);
-                Program {
-                    generation: snapshot.number,
-                    bytes: live.program().to_bytes().len() as u64,
-                    text: super::listing::listing(live.program(), &names),
-                }
-            }
+        let engine = self.locked();
+        let program = engine.live().map(|live| live.program());
+        Program {
+            generation: engine.generation(),
+            bytes: program.map_or(0, |program| program.to_bytes().len() as u64),
+            text: engine.explain_program(),
+        }
+    }
+
+    fn sweep(&self) {
+        // A transaction under way is not waited for: the next second will do.
+        if let Ok(engine) = self.engine.try_lock() {
+            engine.compiled().sweep_sets(SystemClock.monotonic_ns(), SWEEP);
         }
     }
 
@@ -215,15 +249,26 @@ impl Policy for EnginePolicy {
                 What::Named(name) => {
                     tally.counter(family, table, name, count.packets, count.bytes);
                 }
-                What::Rule { chain, handle, comment } => {
-                    let place = RulePlace { family, table, chain, handle: *handle, comment };
+                What::Rule {
+                    chain,
+                    handle,
+                    comment,
+                } => {
+                    let place = RulePlace {
+                        family,
+                        table,
+                        chain,
+                        handle: *handle,
+                        comment,
+                    };
                     tally.rule(place, count.packets, count.bytes);
                 }
             }
         }
         for table in &snapshot.ruleset.tables {
             for set in table.sets.values() {
-                let elements = set.elements.len() as u64;
+                let runtime = snapshot.runtime.get(&set.id);
+                let elements = runtime.map_or(set.elements.len(), |set| set.view().len()) as u64;
                 tally.set(table.family.keyword(), &table.name, &set.name, elements);
             }
         }
@@ -232,15 +277,21 @@ impl Policy for EnginePolicy {
 
 /// Words of all blocks: the size of what is interpreted.
 fn words(live: &Generation) -> u64 {
-    let blocks = live.program().chains().iter().flat_map(|chain| chain.blocks());
+    let blocks = live
+        .program()
+        .chains()
+        .iter()
+        .flat_map(|chain| chain.blocks());
     blocks.map(|block| block.words().len() as u64).sum()
 }
 
-fn request(
-    command: NftCommand,
-    by: Option<&Peer>,
-    may_change: bool,
-) -> Result<Request, Refused> {
+fn request(command: NftCommand, by: Option<&Peer>, may_change: bool) -> Result<Request, Refused> {
+    if let Some(what) = unsupported(&command.options) {
+        return Err(Refused::Text {
+            rendered: format!("Error: this version does not support {what}\n"),
+            diagnostics: Vec::new(),
+        });
+    }
     let input = match (command.text, command.file) {
         (Some(text), None) => Input::CommandLine(text),
         (None, Some(file)) => Input::File(file),
@@ -272,6 +323,19 @@ fn request(
         },
         ..Request::new(input)
     })
+}
+
+/// What is asked for and cannot be had: refused, never ignored.
+fn unsupported(print: &NftPrint) -> Option<&'static str> {
+    if print.json {
+        Some("JSON rulesets (-j)")
+    } else if print.optimize {
+        Some("the optimizer (-o)")
+    } else if print.reverse_dns {
+        Some("names of addresses (-N)")
+    } else {
+        None
+    }
 }
 
 fn print_options(print: &NftPrint) -> ListOptions {
@@ -307,5 +371,8 @@ fn refused(refusal: Refusal, current: u64) -> Refused {
         end_column: complaint.end_column,
         message: complaint.message,
     });
-    Refused::Text { rendered: refusal.rendered, diagnostics: diagnostics.collect() }
+    Refused::Text {
+        rendered: refusal.rendered,
+        diagnostics: diagnostics.collect(),
+    }
 }

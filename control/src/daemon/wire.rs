@@ -90,11 +90,17 @@ impl Wire {
         hub: &Hub,
     ) -> io::Result<Arc<Self>> {
         let cpus = worker_cpus(dataplane)?;
-        let queues: Vec<_> = cpus.iter().map(|_| Arc::new(EventQueue::new(EVENTS))).collect();
+        let queues: Vec<_> = cpus
+            .iter()
+            .map(|_| Arc::new(EventQueue::new(EVENTS)))
+            .collect();
         let closed = Generation::open(0, Arc::default(), cpus.len());
         let slot = Arc::new(ArcSwap::from_pointee(closed));
         let clock = Arc::new(SystemClock);
-        let settings = Settings { cpus: cpus.clone(), wait: wait(dataplane.wait) };
+        let settings = Settings {
+            cpus: cpus.clone(),
+            wait: wait(dataplane.wait),
+        };
         let (pipeline_queues, teller) = (queues.clone(), hub.clone());
         let workers = Arc::new(Workers::start(
             &settings,
@@ -106,9 +112,15 @@ impl Wire {
             clock.clone(),
             Arc::new(move |event| tell(&teller, event)),
         )?);
-        let publish =
-            Publish { slot, history: History::default(), workers: Arc::downgrade(&workers) };
-        let profile = Profile { mode: Mode::Wire, ports: Vec::new() };
+        let publish = Publish {
+            slot,
+            history: History::default(),
+            workers: Arc::downgrade(&workers),
+        };
+        let profile = Profile {
+            mode: Mode::Wire,
+            ports: Vec::new(),
+        };
         let counters = Arc::new(Counters::new(cpus.len()));
         let engine = Engine::new(profile, counters, clock, Box::new(publish.clone()));
         let policy = Arc::new(EnginePolicy::new(engine));
@@ -128,11 +140,13 @@ impl Wire {
             hub: hub.clone(),
         });
         let weak = Arc::downgrade(&wire);
-        std::thread::Builder::new().name("links".to_owned()).spawn(move || {
-            while let (Ok(event), Some(wire)) = (heard.recv(), weak.upgrade()) {
-                wire.link_changed(event);
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || {
+                while let (Ok(event), Some(wire)) = (heard.recv(), weak.upgrade()) {
+                    wire.link_changed(event);
+                }
+            })?;
         Ok(wire)
     }
 
@@ -163,7 +177,11 @@ impl Wire {
         }
         self.publish_ports(&open);
         for (id, queues) in ready {
-            let name = || open.get(&id).map(|port| port.name.clone()).unwrap_or_default();
+            let name = || {
+                open.get(&id)
+                    .map(|port| port.name.clone())
+                    .unwrap_or_default()
+            };
             self.workers
                 .add_port(PortId(id), queues)
                 .map_err(|error| (name(), PlaneError::Device(error.to_string())))?;
@@ -179,7 +197,10 @@ impl Wire {
             slots: Geometry::default().slots,
             prepare: spec.prepare,
         };
-        let opened = self.opener.open(&request).map_err(|error| error.to_string())?;
+        let opened = self
+            .opener
+            .open(&request)
+            .map_err(|error| error.to_string())?;
         let name = port_name(&spec);
         let entry = OpenPort {
             spec,
@@ -193,9 +214,16 @@ impl Wire {
 
     /// Publishes the rules in force over these ports.
     fn publish_ports(&self, open: &BTreeMap<u16, OpenPort>) {
-        let number = |name: &str| open.iter().find(|(_, port)| port.name == name).map(|(id, _)| *id);
+        let number = |name: &str| {
+            open.iter()
+                .find(|(_, port)| port.name == name)
+                .map(|(id, _)| *id)
+        };
         let mut table = PortTable::default();
-        let mut profile = Profile { mode: Mode::Wire, ports: Vec::new() };
+        let mut profile = Profile {
+            mode: Mode::Wire,
+            ports: Vec::new(),
+        };
         for (id, port) in open {
             let mut info = PortInfo::new(&port.name, port.index, &port.kind);
             info.group = port.spec.group;
@@ -232,7 +260,10 @@ impl Wire {
             LinkChange::Back => "back",
         };
         tracing::info!(port = name, state, "link");
-        self.hub.say(Happening::Link { name: name.clone(), state: state.to_owned() });
+        self.hub.say(Happening::Link {
+            name: name.clone(),
+            state: state.to_owned(),
+        });
         if event.change == LinkChange::Back
             && let Err(error) = self.reopen(event.port)
         {
@@ -244,14 +275,22 @@ impl Wire {
     fn reopen(&self, id: u16) -> Result<(), PlaneError> {
         let failed = |error: &dyn std::fmt::Display| PlaneError::Device(error.to_string());
         let mut open = self.locked();
-        let Some(port) = open.get(&id) else { return Ok(()) };
+        let Some(port) = open.get(&id) else {
+            return Ok(());
+        };
         let spec = port.spec.clone();
-        drop(self.workers.remove_port(PortId(id)).map_err(|error| failed(&error))?);
+        drop(
+            self.workers
+                .remove_port(PortId(id))
+                .map_err(|error| failed(&error))?,
+        );
         self.opener.close(id).map_err(|error| failed(&error))?;
         let (entry, queues) = self.open(id, spec).map_err(PlaneError::Device)?;
         open.insert(id, entry);
         self.publish_ports(&open);
-        self.workers.add_port(PortId(id), queues).map_err(|error| failed(&error))
+        self.workers
+            .add_port(PortId(id), queues)
+            .map_err(|error| failed(&error))
     }
 
     fn status(&self, id: u16, port: &OpenPort) -> PortStatus {
@@ -295,7 +334,9 @@ impl Plane for Wire {
 
     fn ports(&self) -> Vec<PortStatus> {
         let open = self.locked();
-        open.iter().map(|(id, port)| self.status(*id, port)).collect()
+        open.iter()
+            .map(|(id, port)| self.status(*id, port))
+            .collect()
     }
 
     fn add_port(&self, port: &PortRequest) -> Result<PortStatus, PlaneError> {
@@ -305,7 +346,9 @@ impl Plane for Wire {
             return Err(PlaneError::Exists(name));
         }
         if port.peer == name {
-            return Err(PlaneError::Device("a port cannot be its own peer".to_owned()));
+            return Err(PlaneError::Device(
+                "a port cannot be its own peer".to_owned(),
+            ));
         }
         let id = free_number(&open);
         let (entry, queues) = self.open(id, port.clone()).map_err(PlaneError::Device)?;
@@ -318,15 +361,23 @@ impl Plane for Wire {
             let _ = self.opener.close(id);
             return Err(PlaneError::Device(error.to_string()));
         }
-        open.get(&id).map(|port| self.status(id, port)).ok_or(PlaneError::Unknown(name))
+        open.get(&id)
+            .map(|port| self.status(id, port))
+            .ok_or(PlaneError::Unknown(name))
     }
 
     fn remove_port(&self, name: &str) -> Result<(), PlaneError> {
         let mut open = self.locked();
-        let id = open.iter().find(|(_, port)| port.name == name).map(|(id, _)| *id);
+        let id = open
+            .iter()
+            .find(|(_, port)| port.name == name)
+            .map(|(id, _)| *id);
         let id = id.ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
         let failed = |error: &dyn std::fmt::Display| PlaneError::Device(error.to_string());
-        let queues = self.workers.remove_port(PortId(id)).map_err(|error| failed(&error))?;
+        let queues = self
+            .workers
+            .remove_port(PortId(id))
+            .map_err(|error| failed(&error))?;
         open.remove(&id);
         self.publish_ports(&open);
         drop(queues);
@@ -353,13 +404,21 @@ impl Plane for Wire {
     fn batch_sizes(&self) -> Vec<BatchSizes> {
         let metrics = self.workers.metrics();
         let sizes = metrics.iter();
-        sizes.map(|one| BatchSizes { batches: one.batches(), frames: one.frames() }).collect()
+        sizes
+            .map(|one| BatchSizes {
+                batches: one.batches(),
+                frames: one.frames(),
+            })
+            .collect()
     }
 
     fn drops(&self) -> [u64; DropReason::COUNT] {
         let metrics = self.workers.metrics();
         std::array::from_fn(|number| {
-            metrics.iter().map(|worker| worker.drops(DropReason::ALL[number])).sum()
+            metrics
+                .iter()
+                .map(|worker| worker.drops(DropReason::ALL[number]))
+                .sum()
         })
     }
 
@@ -368,8 +427,11 @@ impl Plane for Wire {
             tracing::error!(%error, "the dropped frames cannot be had");
             Vec::new()
         });
-        let wanted: HashSet<u32> =
-            frames.iter().map(|frame| frame.rule).filter(|rule| *rule != NO_RULE).collect();
+        let wanted: HashSet<u32> = frames
+            .iter()
+            .map(|frame| frame.rule)
+            .filter(|rule| *rule != NO_RULE)
+            .collect();
         let names = self.policy.rule_names(Some(&wanted));
         let table = self.publish.slot.load().ports().clone();
         let frame = |frame: sluice_dataplane::worker::DroppedFrame| DroppedFrame {
@@ -424,7 +486,9 @@ fn spec(port: &appliance::Port) -> PortRequest {
 /// The lowest number that no port has. Numbers are given again, so a removed port's counters
 /// and generations are gone before its number returns (the lock orders that).
 fn free_number(open: &BTreeMap<u16, OpenPort>) -> u16 {
-    (0..PortId::NONE.0).find(|id| !open.contains_key(id)).unwrap_or(PortId::NONE.0)
+    (0..PortId::NONE.0)
+        .find(|id| !open.contains_key(id))
+        .unwrap_or(PortId::NONE.0)
 }
 
 fn wait(wait: appliance::Wait) -> sluice_dataplane::worker::Wait {
@@ -438,10 +502,22 @@ fn wait(wait: appliance::Wait) -> sluice_dataplane::worker::Wait {
 
 fn tell(hub: &Hub, event: WorkerEvent) {
     match event {
-        WorkerEvent::Panicked { worker, message, lost } => {
-            tracing::error!(worker, lost, message, "a worker failed and was started again");
+        WorkerEvent::Panicked {
+            worker,
+            message,
+            lost,
+        } => {
+            tracing::error!(
+                worker,
+                lost,
+                message,
+                "a worker failed and was started again"
+            );
             let message = format!("{message} ({lost} frames lost)");
-            hub.say(Happening::WorkerRestart { worker: u32::from(worker), message });
+            hub.say(Happening::WorkerRestart {
+                worker: u32::from(worker),
+                message,
+            });
         }
         WorkerEvent::NotPinned { worker, cpu } => {
             tracing::warn!(worker, cpu, "the worker could not be bound to its CPU");

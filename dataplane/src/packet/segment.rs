@@ -41,10 +41,21 @@ pub fn header_len(frame: &Frame<'_>) -> Option<usize> {
 
 /// Whether the checksum of this frame starts elsewhere than at its outer transport header.
 pub fn is_tunnelled(frame: &Frame<'_>) -> bool {
-    let bytes = frame.bytes();
-    let network = Network::parse(bytes, network_at(bytes));
-    network.and_then(|network| network.transport_at(bytes))
-        != Some(usize::from(frame.vnet.csum_start))
+    let start = usize::from(frame.vnet.csum_start);
+    frame.vnet.needs_checksum() && outer_transport(frame.bytes()) != Some(start)
+}
+
+fn outer_transport(bytes: &[u8]) -> Option<usize> {
+    Network::parse(bytes, network_at(bytes))?.transport_at(bytes)
+}
+
+/// Where the transport header of a super-frame is. Frames that a device has put together itself
+/// (LRO) have verified checksums, not partial ones; they are not tunnelled.
+fn transport_at(bytes: &[u8], vnet: &VnetHeader) -> Option<usize> {
+    match vnet.needs_checksum() {
+        true => Some(usize::from(vnet.csum_start)),
+        false => outer_transport(bytes),
+    }
 }
 
 /// Completes a partial checksum in place.
@@ -216,7 +227,7 @@ impl Plan {
     fn of(bytes: &[u8], vnet: &VnetHeader) -> Option<Self> {
         let headers = headers(bytes, vnet)?;
         let size = usize::from(vnet.gso_size);
-        let transport = usize::from(vnet.csum_start);
+        let transport = transport_at(bytes, vnet)?;
         let protocol = protocol(vnet)?;
         let outer = Network::parse(bytes, network_at(bytes))?;
         let inner = Network::before(bytes, transport, protocol)?;
@@ -309,14 +320,13 @@ fn protocol(vnet: &VnetHeader) -> Option<u8> {
 }
 
 fn headers(bytes: &[u8], vnet: &VnetHeader) -> Option<usize> {
-    let transport = usize::from(vnet.csum_start);
+    let transport = transport_at(bytes, vnet)?;
     let len = match protocol(vnet)? {
         TCP => usize::from(bytes.get(transport + 12)? >> 4) * 4,
         _ => 8,
     };
     let headers = transport + len;
-    let plausible = vnet.needs_checksum()
-        && transport >= network_at(bytes) + 20
+    let plausible = transport >= network_at(bytes) + 20
         && (len >= 20 || protocol(vnet) == Some(UDP))
         && headers <= bytes.len();
     plausible.then_some(headers)

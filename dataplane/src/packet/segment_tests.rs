@@ -220,6 +220,37 @@ fn a_partial_checksum_is_completed_over_the_pseudo_header() {
 }
 
 #[test]
+fn a_frame_that_a_device_put_together_needs_no_partial_checksum() {
+    let shape = Shape {
+        tagged: true,
+        tunnel: None,
+        outer_six: false,
+        six: true,
+        udp: false,
+        payload: vec![3; 4000],
+        gso_size: 1000,
+    };
+    let (mut bytes, mut vnet) = build(&shape);
+    vnet.flags = VnetHeader::DATA_VALID;
+    vnet.csum_start = 0;
+    let len = bytes.len();
+    let mut frame = Frame::borrowed(&mut bytes, 0, len, PortId(0));
+    frame.vnet = vnet;
+    assert!(!is_tunnelled(&frame));
+    assert_eq!(header_len(&frame), Some(18 + 40 + 24));
+    let mut segments = Segments::default();
+    segments.cut(&frame, 1500).unwrap();
+    let pieces: Vec<_> = segments
+        .pieces_mut()
+        .map(|p| p[10 + 18..].to_vec())
+        .collect();
+    assert_eq!(pieces.len(), 4);
+    for (number, piece) in pieces.iter().enumerate() {
+        assert_eq!(verified(&shape, piece, number, number == 3), [3; 1000]);
+    }
+}
+
+#[test]
 fn pieces_that_would_not_fit_are_refused() {
     let shape = Shape {
         tagged: false,

@@ -385,7 +385,6 @@ fn canonical(l: Expr, op: RelOp, r: Expr) -> (Expr, RelOp, Expr) {
         && (!r.ty.info().prefix || (r.ty == TypeId::EtherAddr && !len.is_multiple_of(8)))
         && !r.ty.is_string()
         && len > 0
-        && r.ty != TypeId::Mark
     {
         let right = Expr {
             kind: ExprKind::Value(value),

@@ -266,7 +266,9 @@ impl Parser<'_> {
         } else {
             "map data"
         })?;
-        self.expect_separator(&[Tok::Dot])?;
+        let dot = [Tok::Dot];
+        let single = !interval && !matches!(data.kind, ExprKind::Concat(_));
+        self.expect_separator(if single { &[] } else { &dot })?;
         body.key = Some(SetType::Typeof(Box::new(key)));
         body.data = Some(MapData::Type {
             of: SetType::Typeof(Box::new(data)),
