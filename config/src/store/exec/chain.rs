@@ -135,12 +135,14 @@ impl Transaction<'_> {
                 .rule(family, &table_name, &found.name, rule.clone());
         }
         self.changed = true;
-        self.note_deleted("chain", || format!(
+        self.note_deleted("chain", || {
+            format!(
                 "delete chain {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ));
+            )
+        });
         let chunks = found.rules.chunks().to_vec();
         self.drop_unused_meters(index, &chunks);
         Ok(())
@@ -206,8 +208,8 @@ fn change_chain(
 ) -> Done<Option<BaseChain>> {
     match (&known.base, base, policy) {
         (_, None, None) => Ok(None),
-        (None, Some(_), _) => refuse(span, Errno::NotSupported),
-        (None, None, Some((_, at))) => refuse(at, Errno::NotSupported),
+        (None, _, Some((_, at))) => refuse(at, Errno::NotSupported),
+        (None, Some(_), None) => refuse(span, Errno::NotSupported),
         (Some(old), new, policy) => {
             if let Some(new) = new {
                 let same = (old.kind, old.hook, old.priority) == (new.kind, new.hook, new.priority);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sluice_dataplane::program::counters::Counters;
 
 use super::errno::Errno;
-use super::exec::{Done, Fail, Listed, refuse, unknown_item};
+use super::exec::{Done, Fail, Listed, missing_table, refuse, unknown_item};
 use super::live::{self, Live};
 use super::{Chain, Ruleset, Set, StoredElement, Table, Words, slots};
 use crate::engine::{ListOptions, Profile};
@@ -87,7 +87,9 @@ impl<'a> Printer<'a> {
             }),
             Object::Set { keyword, set, .. } => self.set_command(*keyword, set),
             Object::Statefuls { kind, scope } => self.each_object(*kind, scope),
-            Object::Stateful { kind, object, .. } => self.object_command(*kind, object, command.span),
+            Object::Stateful { kind, object, .. } => {
+                self.object_command(*kind, object, command.span)
+            }
             Object::Flowtables(scope) => self.each_table(scope, |table, out| {
                 table
                     .flowtables
@@ -297,7 +299,10 @@ impl<'a> Printer<'a> {
 
     /// The declaration of a set, line by line.
     pub(super) fn declaration(&self, set: &Set) -> Vec<String> {
-        let terse = PrintOptions { terse: true, ..self.print };
+        let terse = PrintOptions {
+            terse: true,
+            ..self.print
+        };
         let mut text = String::new();
         element::set(set, &terse, self.now_ns, &mut text);
         inner_lines(&text)
@@ -311,7 +316,12 @@ impl<'a> Printer<'a> {
     }
 
     /// An element.
-    pub(super) fn element(&self, set: &Set, low: Option<&Words>, element: &StoredElement) -> String {
+    pub(super) fn element(
+        &self,
+        set: &Set,
+        low: Option<&Words>,
+        element: &StoredElement,
+    ) -> String {
         let element = element::model_element(set, low, element, self.now_ns);
         print_element(&element, &self.print)
     }
@@ -357,8 +367,8 @@ impl<'a> Printer<'a> {
                 .values()
                 .filter(|object| object.body.kind() == kind)
                 .collect();
-            // Resetting asks the kernel for the objects themselves, so empty tables do not show.
-            if self.reset && found.is_empty() {
+            // nft shows the tables of which it has got any object; resetting gets only those asked for.
+            if table.objects.is_empty() || (self.reset && found.is_empty()) {
                 return String::new();
             }
             self.in_table(table, |out| {
@@ -372,6 +382,15 @@ impl<'a> Printer<'a> {
     }
 
     fn object_command(&self, kind: ObjectKind, object: &ItemRef, span: Span) -> Done<String> {
+        // Of objects nft has all in its cache, so here it has tables to suggest.
+        if self
+            .ruleset
+            .table(object.family, &object.table.value)
+            .is_none()
+            && !self.reset
+        {
+            return Err(missing_table(self.ruleset, &object.table.value, object.table.span).into());
+        }
         let (table, name) = self.find_item(object)?;
         match table.object(kind, &name.value) {
             Some(found) => Ok(self.in_table(table, |out| self.object(found, out))),
