@@ -28,8 +28,9 @@ impl Checker<'_> {
             }
             StmtKind::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
+                let terminal = verdict != Verdict::Continue;
                 self.out.push(Stmt::Verdict(verdict));
-                return Ok(true);
+                return Ok(terminal);
             }
             StmtKind::VerdictMap(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Verdict, span)?;
@@ -122,7 +123,7 @@ impl Checker<'_> {
             Verdict::Jump(target)
         };
         self.out.push(Stmt::Verdict(verdict));
-        Ok(true)
+        Ok(false)
     }
 
     fn object_ref(&mut self, object: &ast::ObjectRef, span: Span) -> Checked<Stmt> {
