@@ -14,6 +14,9 @@ use crate::syntax::ast::{
     TcpOptionField,
 };
 
+/// How far into an extension header the kernel can look: its offsets are bytes of 8 bits.
+const MAX_OPTION_BITS: u16 = 255 * 8;
+
 pub(crate) fn expr(ty: TypeId, bits: u16, order: ByteOrder, kind: ExprKind) -> Expr {
     Expr {
         ty,
@@ -63,6 +66,12 @@ impl Checker<'_> {
             ExtProto::Dst => 60,
             ExtProto::Mh => 135,
         };
+        if offset > MAX_OPTION_BITS {
+            return fail(
+                span,
+                "Could not process rule: Value too large for defined data type",
+            );
+        }
         // The routing header's type is not asked for: nft leaves that to the rule.
         Ok(self.exthdr(ExthdrName::Ip6(ext), kind, (offset, bits), ty, present))
     }
