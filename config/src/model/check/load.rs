@@ -8,11 +8,11 @@ use super::super::expr::{
 use super::context::Proto;
 use super::depend::conflict;
 use super::{Checked, Checker, Want, fail, selector};
-use crate::syntax::Span;
 use crate::syntax::ast::{
     self, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk, TcpOption,
     TcpOptionField,
 };
+use crate::syntax::{Diagnostic, Span};
 
 /// How far into an extension header the kernel can look: its offsets are bytes of 8 bits.
 const MAX_OPTION_BITS: u16 = 255 * 8;
@@ -208,7 +208,10 @@ impl Checker<'_> {
         if let (Some(header), Some(now)) = (address, self.proto.at(PayloadBase::Network))
             && now != Proto::Known(header)
         {
-            return conflict(span, now, header);
+            return conflict(span, now, header).map_err(|mut error: Box<Diagnostic>| {
+                error.related.extend(self.learned_at[0]);
+                error
+            });
         }
         Ok(expr(ty, bits, order, ExprKind::Ct(ct)))
     }
