@@ -422,3 +422,18 @@ fn an_edit_keeps_the_other_rules_and_their_counts() {
     bench.run(&["tcp22", "tcp80", "udp53"].map(frame));
     assert_eq!(packets(&bench, "c"), [1, 2, 2]);
 }
+
+#[test]
+fn before_the_way_out_is_known_it_has_no_name_and_no_kind() {
+    let bench = Bench::new(
+        "table ip t { chain c { type filter hook prerouting priority 0;
+            oifname != \"foo\" counter
+            oif != 7 counter
+            meta oiftype != 7 counter
+            oifgroup != 7 counter
+            oifname \"outside\" counter
+        }; }",
+    );
+    bench.run(&[frame("tcp22")]);
+    assert_eq!(packets(&bench, "c"), [1, 1, 0, 0, 0]);
+}
