@@ -266,7 +266,13 @@ impl Edit<'_, '_, '_> {
         }
         // What packets had added and a command took away.
         if old.gone.number != set.elements.gone.number {
-            gone.extend(set.elements.gone.keys.iter().map(|(low, high)| Key::range(low, high)));
+            gone.extend(
+                set.elements
+                    .gone
+                    .keys
+                    .iter()
+                    .map(|(low, high)| Key::range(low, high)),
+            );
         }
         if old.catch_all != set.elements.catch_all {
             gone.extend(old.catch_all.as_ref().map(|_| Key::CatchAll));

@@ -130,7 +130,14 @@ impl Transaction<'_> {
         }
         self.changed = true;
         let keyword = if insert { "insert" } else { "add" };
-        self.announce(index, News::Rule { chain: &chain_name.value, handle, keyword });
+        self.announce(
+            index,
+            News::Rule {
+                chain: &chain_name.value,
+                handle,
+                keyword,
+            },
+        );
         Ok(())
     }
 
@@ -236,7 +243,8 @@ impl Transaction<'_> {
             return Err(fail);
         }
         if !demands.is_empty()
-            && let Some(known) = Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
+            && let Some(known) =
+                Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
         {
             validate::remember(known, &demands);
         }
@@ -247,6 +255,8 @@ impl Transaction<'_> {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
+        let table = self.ruleset.tables[index].id;
+        self.places.push(super::RulePlace { table, handle: last, span: source.span });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
@@ -292,6 +302,9 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.last_handle -= 1;
         stored.handle = old.handle;
+        if let Some(place) = self.places.last_mut() {
+            place.handle = old.handle;
+        }
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
@@ -301,7 +314,14 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.announce(index, News::Rule { chain: &name.value, handle: old.handle, keyword: "add" });
+        self.announce(
+            index,
+            News::Rule {
+                chain: &name.value,
+                handle: old.handle,
+                keyword: "add",
+            },
+        );
         Ok(())
     }
 
@@ -323,13 +343,15 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.note_deleted("rule", || format!(
+        self.note_deleted("rule", || {
+            format!(
                 "delete rule {} {} {} handle {}",
                 chain.family.keyword(),
                 chain.table.value,
                 name.value,
                 old.handle
-            ));
+            )
+        });
         Ok(())
     }
 
