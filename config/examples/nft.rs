@@ -50,7 +50,7 @@ fn main() {
             }
             Err(refusal) => {
                 failed = true;
-                print!("{}rc=1\n", refusal.rendered);
+                print!("{}{}rc=1\n", refusal.output, refusal.rendered);
             }
         }
     }

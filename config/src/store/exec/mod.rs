@@ -20,7 +20,7 @@ mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
-pub(crate) use suggest::{Listed, unknown_item};
+pub(crate) use suggest::{Listed, table as missing_table, unknown_item};
 pub use validate::Demand;
 
 use super::errno::Errno;

@@ -201,7 +201,10 @@ impl Transaction<'_> {
             SetKeyword::Map => found.is_map(),
             SetKeyword::Meter => found.spec.meter,
         };
-        if table.set(&name.value).is_none_or(|found| !fits(found)) {
+        if table.set(&name.value).is_some_and(|found| !fits(found)) {
+            return Err(Diagnostic::error(name.span, Errno::NoEntry.text()).into());
+        }
+        if table.set(&name.value).is_none() {
             return Err(suggest::unknown(&self.ruleset, Noun::Set, &name.value, name.span).into());
         }
         let table = self.table_mut(set.family, &set.table)?;
