@@ -13,10 +13,11 @@ use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
-use crate::compile::{CompileCache, CompileError, Target, Warning, generation};
+use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
 use crate::model::{Family, Hook};
-use crate::store::exec::{Surroundings, Transaction};
-use crate::store::{ObjectBody, Ruleset, SlotAllocator};
+use crate::store::exec::{RulePlace, Surroundings, Transaction};
+use crate::store::live::{Live, LiveSet};
+use crate::store::{Id, ObjectBody, Ruleset, Set, SlotAllocator};
 use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
 use crate::syntax::{Bundle, Severity, SourceMap, render_all};
 
@@ -322,6 +323,19 @@ impl Engine {
         self.live.as_ref()
     }
 
+    /// The program that is in force as text, each instruction under its rule; nothing before the first
+    /// change.
+    pub fn explain_program(&self) -> String {
+        let explained =
+            |live: &Arc<Generation>| explain(&self.ruleset, &self.cache, live.program());
+        self.live.as_ref().map(explained).unwrap_or_default()
+    }
+
+    /// What the compiler keeps: the runtime sets with what packets added.
+    pub fn compiled(&self) -> &CompileCache {
+        &self.cache
+    }
+
     /// The counters.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -346,13 +360,23 @@ impl Engine {
                 ..Refusal::default()
             });
         }
+        for (asked, what) in [
+            (request.options.json, "JSON output (-j) is not supported"),
+            (request.options.optimize, "optimising a ruleset (-o) is not supported"),
+        ] {
+            if asked {
+                return Err(refused(what.to_owned()));
+            }
+        }
         let options = syntax::Options {
             include_paths: request.include_paths.clone(),
             defines: request.defines.clone(),
         };
         let mut files = request.files.clone();
         let parsed = syntax::parse(&request.input, &options, &mut files);
+        let live = Running(&self.cache);
         let surroundings = Surroundings {
+            live: &live,
             sources: &parsed.sources,
             profile: &self.profile,
             options: request.options,
@@ -370,6 +394,13 @@ impl Engine {
         }
         if let Some(refusal) = complaints(&parsed, &transaction) {
             transaction.slots.roll_back();
+            if transaction.check_errors.is_empty()
+                && parsed.diagnostics.is_empty()
+                && !request.check_only
+            {
+                let given = std::mem::take(&mut transaction.ruleset);
+                keep_handles(&mut self.ruleset, &given);
+            }
             return Err(refusal);
         }
         let warnings = transaction.warnings.iter().chain(&parsed.diagnostics);
@@ -395,9 +426,7 @@ impl Engine {
         }
         let changes = std::mem::take(&mut transaction.changes);
         let gone = lost_slots(&transaction);
-        let Transaction {
-            ruleset, mut slots, ..
-        } = transaction;
+        let Transaction { ruleset, mut slots, places, .. } = transaction;
         let live = match self.compile(&ruleset) {
             Ok((generation, unreached)) => {
                 warnings.extend(
@@ -411,7 +440,7 @@ impl Engine {
             Err(_) if self.profile.mode == Mode::Workbench => None,
             Err(error) => {
                 slots.roll_back();
-                return Err(uncompiled(&error));
+                return Err(uncompiled(&error, &places, &ruleset, &parsed.sources));
             }
         };
         if request.check_only {
@@ -431,6 +460,46 @@ impl Engine {
             changed: true,
             changes,
         })
+    }
+
+    /// A session has ended: the tables that it owned go.
+    ///
+    /// # Errors
+    /// When what is left cannot be compiled; the tables stay.
+    pub fn close_session(&mut self, session: u64) -> Result<bool, Refusal> {
+        let mut ruleset = self.ruleset.clone();
+        ruleset.tables.retain(|table| table.owner != Some(session));
+        if ruleset.tables.len() == self.ruleset.tables.len() {
+            return Ok(false);
+        }
+        let live = match self.compile(&ruleset) {
+            Ok((generation, _)) => Some(generation),
+            Err(_) if self.profile.mode == Mode::Workbench => None,
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        self.commit(ruleset, Vec::new(), live);
+        Ok(true)
+    }
+
+    /// Gives the memory of expired elements back, about `budget` elements of each set at a time. To
+    /// be called now and then.
+    pub fn sweep(&mut self, budget: usize) -> usize {
+        let now_ns = self.clock.monotonic_ns();
+        let timed = |set: &Arc<Set>| set.spec.timeout && !set.elements.is_empty();
+        for table in &mut self.ruleset.tables {
+            let names: Vec<_> = table.sets.values().filter(|set| timed(set)).map(|set| set.name.clone()).collect();
+            for name in names {
+                let mut elements = table.set(&name).map(|set| set.elements.clone()).unwrap_or_default();
+                let before = elements.version;
+                elements.expire(now_ns);
+                if elements.version != before
+                    && let Some(set) = Arc::make_mut(table).set_mut(&name)
+                {
+                    set.elements = elements;
+                }
+            }
+        }
+        self.cache.sweep_sets(now_ns, budget)
     }
 
     /// Says what the dataplane has beyond the rule VM, as bits of
@@ -473,6 +542,7 @@ impl Engine {
             number,
             &self.counters,
             &self.ports,
+            self.clock.monotonic_ns(),
         )
     }
 
@@ -505,24 +575,38 @@ impl Engine {
     }
 }
 
-/// A ruleset that is right but cannot be executed here.
-fn uncompiled(error: &CompileError) -> Refusal {
-    let message = error.to_string();
-    let line = error.place.line;
-    let diagnostic = Diagnostic {
-        file: String::new(),
-        line,
-        column: 0,
-        end_column: 0,
-        message: message.clone(),
-    };
-    let rendered = match line {
-        0 => format!("Error: {message}\n"),
-        line => format!("line {line}: Error: {message}\n"),
-    };
+/// Runtime sets of the newest compilation.
+struct Running<'a>(&'a CompileCache);
+
+impl Live for Running<'_> {
+    fn set(&self, id: Id) -> Option<LiveSet<'_>> {
+        let (set, statements) = self.0.runtime_set(id)?;
+        Some(LiveSet {
+            set,
+            statements,
+            applied: self.0.applied_elements(id)?,
+        })
+    }
+}
+
+fn refused(message: String) -> Refusal {
+    let rendered = format!("Error: {message}\n");
+    let diagnostic = Diagnostic { file: String::new(), line: 0, column: 0, end_column: 0, message };
+    Refusal { rendered, diagnostics: vec![diagnostic], ..Refusal::default() }
+}
+
+/// A ruleset that is right but cannot be executed here. Points at the rule if it is one of the request.
+fn uncompiled(error: &CompileError, places: &[RulePlace], ruleset: &Ruleset, sources: &SourceMap) -> Refusal {
+    let table = ruleset.table(error.place.family, &error.place.table);
+    let span = table.and_then(|table| {
+        let found = |place: &&RulePlace| place.table == table.id && place.handle == error.place.handle;
+        places.iter().find(found).map(|place| place.span)
+    });
+    let Some(span) = span else { return refused(error.to_string()) };
+    let complaint = syntax::Diagnostic::error(span, error.cause.to_string());
     Refusal {
-        rendered,
-        diagnostics: vec![diagnostic],
+        rendered: complaint.render(sources),
+        diagnostics: vec![diagnostic(&complaint, sources)],
         ..Refusal::default()
     }
 }
@@ -541,6 +625,17 @@ fn lost_slots(transaction: &Transaction<'_>) -> Vec<CounterSlot> {
     }
     lost.retain(|slot| kept.insert(*slot));
     lost
+}
+
+/// Handles that a refused transaction gave are not given again, as in the kernel.
+fn keep_handles(ruleset: &mut Ruleset, given: &Ruleset) {
+    ruleset.last_table_handle = ruleset.last_table_handle.max(given.last_table_handle);
+    for known in &mut ruleset.tables {
+        let same = given.tables.iter().find(|table| table.id == known.id);
+        if let Some(same) = same.filter(|same| same.last_handle > known.last_handle) {
+            Arc::make_mut(known).last_handle = same.last_handle;
+        }
+    }
 }
 
 /// What nft would print, if there is any error.

@@ -1,6 +1,7 @@
 //! Text and JSON to model, model to compiled program, model back to text. Opens no socket.
 
 pub mod compile;
+pub mod describe;
 pub mod engine;
 pub mod model;
 pub mod store;

@@ -325,3 +325,41 @@ proptest! {
         prop_assert!(!parsed.commands.is_empty() || !parsed.diagnostics.is_empty());
     }
 }
+
+/// Questions and the real nft 1.0.6's answers.
+#[test]
+fn descriptions_are_those_of_nft() {
+    let mut seen = 0;
+    let mut wrong = String::new();
+    for case in include_str!("syntax/describe.txt").split("===\n").skip(1) {
+        let (what, expected) = case.split_once("\n---\n").expect("question --- answer");
+        let expected = expected.strip_suffix("\\\n").unwrap_or(expected);
+        let parsed = parse(
+            &Input::CommandLine(format!("describe {what}")),
+            &Options::default(),
+            &mut Memory::default(),
+        );
+        let Some(Object::Expr(expr)) = parsed.commands.first().map(|c| &c.object) else {
+            panic!("{what}: {:?}", parsed.diagnostics)
+        };
+        let answer = sluice_config::describe::describe(expr);
+        if answer != expected {
+            wrong.push_str(&format!("{what}: {answer}instead of {expected}"));
+        }
+        seen += 1;
+    }
+    assert_eq!(wrong, "");
+    assert!(seen > 80, "only {seen} cases");
+}
+
+/// What `iptables-restore-translate` makes of a common set of filter, nat, mangle and raw rules.
+#[test]
+fn translated_iptables_rules_parse() {
+    let text = include_str!("syntax/iptables.nft");
+    assert_eq!(errors(text), "");
+    let rules = text
+        .lines()
+        .filter(|line| line.starts_with("add rule"))
+        .count();
+    assert!(rules > 15, "only {rules} rules");
+}

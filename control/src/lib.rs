@@ -10,5 +10,6 @@ pub mod lab;
 pub mod metrics;
 pub mod netns;
 pub mod opener;
+pub mod packet_text;
 pub mod pcap;
 pub mod rights;

@@ -30,7 +30,10 @@ pub fn write(frames: &[DroppedFrame]) -> Result<Vec<u8>, PcapError> {
         }
     }
     for frame in frames {
-        let port = ports.iter().position(|port| *port == frame.port).unwrap_or_default();
+        let port = ports
+            .iter()
+            .position(|port| *port == frame.port)
+            .unwrap_or_default();
         writer.write_pcapng_block(EnhancedPacketBlock {
             interface_id: port as u32,
             timestamp: Duration::from_nanos(frame.time_ns),
@@ -55,7 +58,10 @@ fn interface(port: &str) -> InterfaceDescriptionBlock<'static> {
 
 fn comment(frame: &DroppedFrame) -> String {
     let rule = frame.rule.as_deref().unwrap_or("none");
-    format!("reason={} rule=\"{rule}\" generation={}", frame.reason, frame.generation)
+    format!(
+        "reason={} rule=\"{rule}\" generation={}",
+        frame.reason, frame.generation
+    )
 }
 
 #[cfg(test)]
@@ -92,11 +98,18 @@ mod tests {
             }
         }
         assert_eq!(ports.len(), 2);
-        assert!(ports[1].options.contains(&InterfaceDescriptionOption::IfName("right".into())));
+        assert!(
+            ports[1]
+                .options
+                .contains(&InterfaceDescriptionOption::IfName("right".into()))
+        );
         assert_eq!(packets.len(), 3);
         assert_eq!(packets[1].interface_id, 1);
         assert_eq!((packets[1].original_len, packets[1].data.len()), (9000, 61));
-        assert_eq!(packets[0].timestamp, Duration::from_nanos(frames[0].time_ns));
+        assert_eq!(
+            packets[0].timestamp,
+            Duration::from_nanos(frames[0].time_ns)
+        );
         assert_eq!(
             packets[2].options,
             [EnhancedPacketOption::Comment(

@@ -54,7 +54,9 @@ impl Peer {
         let Some(user) = User::from_uid(Uid::from_raw(self.uid)).ok().flatten() else {
             return false;
         };
-        let Ok(name) = std::ffi::CString::new(user.name) else { return false };
+        let Ok(name) = std::ffi::CString::new(user.name) else {
+            return false;
+        };
         nix::unistd::getgrouplist(&name, user.gid)
             .is_ok_and(|groups| groups.contains(&Gid::from_raw(gid)))
     }
@@ -113,7 +115,11 @@ impl Rights {
             Some(names) => holders("change", names)?,
             None => vec![Holder::User(0), Holder::User(Uid::effective().as_raw())],
         };
-        let read = control.read.as_ref().map(|names| holders("read", names)).transpose()?;
+        let read = control
+            .read
+            .as_ref()
+            .map(|names| holders("read", names))
+            .transpose()?;
         Ok(Self { change, read })
     }
 
@@ -138,7 +144,10 @@ fn holder(key: &'static str, who: &Who) -> Result<Holder, UnknownName> {
     match who {
         Who::User(name) => match User::from_name(name) {
             Ok(Some(user)) => Ok(Holder::User(user.uid.as_raw())),
-            _ => Err(UnknownName::User { key, name: name.clone() }),
+            _ => Err(UnknownName::User {
+                key,
+                name: name.clone(),
+            }),
         },
         Who::Group(name) => Ok(Holder::Group(group_id(key, name)?)),
     }
@@ -151,7 +160,10 @@ fn holder(key: &'static str, who: &Who) -> Result<Holder, UnknownName> {
 pub fn group_id(key: &'static str, name: &str) -> Result<u32, UnknownName> {
     match Group::from_name(name) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
-        _ => Err(UnknownName::Group { key, name: name.to_owned() }),
+        _ => Err(UnknownName::Group {
+            key,
+            name: name.to_owned(),
+        }),
     }
 }
 
@@ -160,11 +172,20 @@ mod tests {
     use super::*;
 
     fn peer(uid: u32, gid: u32) -> Peer {
-        Peer { uid, gid, pid: None }
+        Peer {
+            uid,
+            gid,
+            pid: None,
+        }
     }
 
     fn rights(change: Option<Vec<Who>>, read: Option<Vec<Who>>) -> Rights {
-        Rights::resolve(&Control { change, read, ..Control::default() }).unwrap()
+        Rights::resolve(&Control {
+            change,
+            read,
+            ..Control::default()
+        })
+        .unwrap()
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whole-system tests: what they share (the tests themselves lie in `tests/tests`).
 
+pub mod appliance;
 pub mod frames;
 pub mod oracle;
 pub mod raw;

@@ -13,6 +13,9 @@ pub(super) enum Receive {
     Own,
     /// On CPU 1, where the contestant runs.
     Shared,
+    /// As `Shared`, but in a kernel thread of its own (threaded NAPI) that the scheduler weighs
+    /// against the contestant.
+    Thread,
 }
 
 /// CPU of the generator.
@@ -44,8 +47,10 @@ impl Bed {
             bed.middle.set_up(device)?;
             host.add_address("eth0", &format!("10.0.0.{number}/24"))?;
         }
-        if receive == Receive::Shared {
-            bed.steer("a")?;
+        match receive {
+            Receive::Own => {}
+            Receive::Shared => bed.steer("a")?,
+            Receive::Thread => bed.thread("a")?,
         }
         Ok(bed)
     }
@@ -56,6 +61,32 @@ impl Bed {
         let mask = format!("{:x}", 1 << CONTESTANT_CPU);
         self.middle
             .run(|| with_own_sysfs(|| std::fs::write(&path, &mask)))??;
+        Ok(())
+    }
+
+    /// Has what comes in by a device received by a kernel thread on the contestant's CPU, at the
+    /// lowest priority. (A veth has NAPI only with GRO.)
+    fn thread(&self, device: &str) -> anyhow::Result<()> {
+        self.middle.sh(&format!("ethtool -K {device} gro on"))?;
+        let path = format!("/sys/class/net/{device}/threaded");
+        self.middle
+            .run(|| with_own_sysfs(|| std::fs::write(&path, "1")))??;
+        let prefix = format!("napi/{device}-");
+        for entry in std::fs::read_dir("/proc")? {
+            let entry = entry?.path();
+            let comm = std::fs::read_to_string(entry.join("comm")).unwrap_or_default();
+            let number = entry
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            if let (true, Some(number)) = (comm.starts_with(&prefix), number) {
+                // Those of other namespaces have the same name; the ones of this bench only.
+                let thread = rustix::process::Pid::from_raw(number);
+                let mut set = rustix::thread::CpuSet::new();
+                set.set(CONTESTANT_CPU);
+                rustix::thread::sched_setaffinity(thread, &set)?;
+                rustix::process::setpriority_process(thread, 19)?;
+            }
+        }
         Ok(())
     }
 

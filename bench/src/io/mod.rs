@@ -24,7 +24,7 @@ use crate::report::{Figure, Goal, Report, Table};
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Runs of each contestant; they take turns.
     #[arg(long, default_value_t = 11)]
     runs: usize,
@@ -48,6 +48,8 @@ enum Suite {
     Own,
     /// Small packets, flooded, receive softirq on the contestant's core.
     Shared,
+    /// The same with the receive softirq in a kernel thread of low priority.
+    Thread,
     /// TCP with default offloads.
     Tcp,
     /// Ping through the idle wire.
@@ -58,7 +60,7 @@ enum Suite {
 ///
 /// # Errors
 /// When the machine does not let us: root or user namespaces and two CPUs are needed.
-pub fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let wanted = |suite| options.only.is_empty() || options.only.contains(&suite);
     if wanted(Suite::Own) {
@@ -71,6 +73,10 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             "Small packets, shared core, flooded",
             &mut report,
         )?;
+    }
+    if wanted(Suite::Thread) {
+        let title = "Small packets, shared core, flooded, threaded NAPI at nice 19";
+        small_packets(options, Receive::Thread, title, &mut report)?;
     }
     if wanted(Suite::Tcp) {
         tcp(options, &mut report)?;

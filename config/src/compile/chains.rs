@@ -32,6 +32,11 @@ impl Chains {
         Ok(ChainId(number))
     }
 
+    /// The chain's index, if it has one.
+    pub(super) fn get(&self, key: &ChainKey) -> Option<ChainId> {
+        self.registry.get(key).map(ChainId)
+    }
+
     /// Notes that the compilation `now` met a chain without a name.
     pub(super) fn touch(&mut self, key: &ChainKey, now: u64) {
         self.registry.touch(key, now);

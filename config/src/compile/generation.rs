@@ -21,8 +21,9 @@ pub fn generation(
     number: u64,
     counters: &Arc<Counters>,
     ports: &Arc<PortTable>,
+    now_ns: u64,
 ) -> Result<(Arc<Generation>, Vec<Warning>), CompileError> {
-    let compiled = compile(view, cache, target)?;
+    let compiled = compile(view, cache, target, now_ns)?;
     let generation = Generation::new(
         number,
         compiled.program,

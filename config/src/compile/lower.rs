@@ -32,6 +32,8 @@ pub(super) struct Shared<'a> {
     pub(super) logs: &'a mut Logs,
     /// Number of the compilation.
     pub(super) now: u64,
+    /// Monotonic time.
+    pub(super) now_ns: u64,
     /// The table whose names rules mean.
     pub(super) table: &'a Table,
 }

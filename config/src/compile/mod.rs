@@ -14,12 +14,14 @@
 mod cells;
 mod chains;
 mod chunk;
+pub mod dependence;
 mod effects;
 mod error;
 mod expression;
 mod generation;
 mod implied;
 mod key;
+mod listing;
 mod lower;
 mod mangle;
 mod named;
@@ -34,4 +36,5 @@ mod walk;
 
 pub use error::{Cause, CompileError, Place, Warning};
 pub use generation::generation;
+pub use listing::explain;
 pub use program::{CompileCache, Compiled, Target, compile};

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::lane_set::LaneSet;
-use sluice_dataplane::program::{ChainId, Class, MapTargets, Program, ProgramBuilder, Tables};
+use sluice_dataplane::program::{
+    ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, SetId, Tables,
+};
+use sluice_dataplane::sets;
 
 use super::cells::Cells;
 use super::chains::{ChainKey, Chains};
@@ -17,6 +20,7 @@ use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
 use crate::model::{ChainType, Family};
+use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
 
 /// Indices without an owner that are tolerated before everything is numbered afresh.
@@ -85,6 +89,7 @@ impl CompileCache {
 
     /// The newest compilation's program was published; what only older ones used may go.
     pub fn committed(&mut self) {
+        self.sets.commit();
         self.committed = self.now;
     }
 
@@ -108,6 +113,38 @@ impl CompileCache {
         Ok(())
     }
 
+    /// The runtime set of a named set, and what its elements carry.
+    pub fn runtime_set(&self, owner: Id) -> Option<(&Arc<sets::Set>, &[ElementStatement])> {
+        self.sets
+            .runtimes
+            .get(&owner)
+            .map(|known| (&known.set, &known.statements[..]))
+    }
+
+    /// Gives the memory of expired elements back, looking at about `budget` elements of each set.
+    pub fn sweep_sets(&self, now_ns: u64, budget: usize) -> usize {
+        self.sets
+            .runtimes
+            .values()
+            .map(|known| known.set.sweep(now_ns, budget))
+            .sum()
+    }
+
+    /// The index of a stored chain.
+    pub(super) fn chain_number(&self, chain: Id) -> Option<ChainId> {
+        self.chains.get(&ChainKey::Stored(chain))
+    }
+
+    /// The index of a named set.
+    pub(super) fn set_number(&self, set: Id) -> Option<SetId> {
+        self.sets.named(set)
+    }
+
+    /// The elements from commands that a named set's runtime set has had.
+    pub fn applied_elements(&self, owner: Id) -> Option<&Elements> {
+        self.sets.runtimes.get(&owner).map(|known| &known.applied)
+    }
+
     fn idle(&self) -> usize {
         self.sets.idle()
             + self.cells.idle()
@@ -115,7 +152,7 @@ impl CompileCache {
     }
 }
 
-/// Compiles a ruleset.
+/// Compiles a ruleset. `now_ns` is the monotonic time from which timeouts of elements count.
 ///
 /// # Errors
 /// The first rule that cannot be executed, with its place. The cache stays usable.
@@ -123,6 +160,7 @@ pub fn compile(
     view: &Ruleset,
     cache: &mut CompileCache,
     target: &Target,
+    now_ns: u64,
 ) -> Result<Compiled, CompileError> {
     let nowhere = |cause| CompileError {
         place: Place::of_ruleset(),
@@ -136,6 +174,7 @@ pub fn compile(
         cache,
         target: *target,
         now,
+        now_ns,
         order: Order::default(),
         bodies: HashMap::new(),
         jumps: HashMap::new(),
@@ -178,6 +217,7 @@ struct Job<'a> {
     cache: &'a mut CompileCache,
     target: Target,
     now: u64,
+    now_ns: u64,
     order: Order,
     bodies: Bodies,
     jumps: Jumps,
@@ -251,6 +291,7 @@ impl Job<'_> {
             cells: &mut self.cache.cells,
             logs: &mut self.cache.logs,
             now: self.now,
+            now_ns: self.now_ns,
             table,
         }
     }

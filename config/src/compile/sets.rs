@@ -9,16 +9,21 @@ use std::sync::Arc;
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
 use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
+use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
 
 use super::error::Cause;
 use super::expression::parts;
 use super::lower::Lowering;
+use super::named::{Runtime, data_words, secret, shape_of};
 use super::registry::Registry;
 use super::statement::object_kind;
 use super::value::{bounds, columns, words};
 use crate::model::ObjectKind;
 use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
 use crate::store::{Elements, Id, ObjectBody};
+
+/// Anonymous sets of up to this many elements are compared one by one.
+const SMALL: usize = 8;
 
 /// Whose set it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +39,10 @@ pub(super) enum SetKey {
 pub(super) struct Sets {
     registry: Registry<SetKey, Shape>,
     instances: Vec<Arc<dyn LaneSet>>,
-    /// Elements that an instance was made of.
-    made_of: HashMap<SetId, Elements>,
+    /// Named sets with their contents.
+    pub(super) runtimes: HashMap<Id, Runtime>,
+    /// Changes of sets that packets write, to be made when the program is published.
+    pub(super) pending: Vec<(Id, Change, Elements)>,
     /// Chains that a verdict map's elements name.
     targets: HashMap<SetId, Vec<ChainId>>,
 }
@@ -104,20 +111,30 @@ impl Sets {
         self.registry.get(&SetKey::Named(id)).map(SetId)
     }
 
-    /// Whether the set behind an index was made of these elements.
-    pub(super) fn is_current(&self, id: SetId, elements: &Elements) -> bool {
+    /// Whether a named set's contents, behind this index, are these elements.
+    pub(super) fn is_current(&self, owner: Id, id: SetId, elements: &Elements) -> bool {
         // Versions count from each declaration on: the same number of another declaration is
         // told apart by its memory.
-        self.made_of.get(&id).is_some_and(|known| {
+        let same = |known: &Elements| {
             known.version == elements.version
                 && known.map.ptr_eq(&elements.map)
                 && known.catch_all.is_some() == elements.catch_all.is_some()
-        })
+        };
+        (id.0 as usize) < self.instances.len()
+            && self
+                .runtimes
+                .get(&owner)
+                .is_some_and(|known| same(&known.applied))
     }
 
-    /// Notes what the set behind an index was made of.
-    pub(super) fn set_current(&mut self, id: SetId, elements: &Elements) {
-        self.made_of.insert(id, elements.clone());
+    /// Makes the changes of sets that packets write.
+    pub(super) fn commit(&mut self) {
+        for (owner, change, elements) in self.pending.drain(..) {
+            change.commit();
+            if let Some(known) = self.runtimes.get_mut(&owner) {
+                known.applied = elements;
+            }
+        }
     }
 
     /// Chains that a verdict map's elements name.
@@ -132,12 +149,16 @@ impl Sets {
 
     /// Frees indices of sets that were last met before `since`, and their memory.
     pub(super) fn sweep(&mut self, since: u64) -> Result<(), Cause> {
+        // Changes of a transaction that failed are not made.
+        self.pending.clear();
         for number in self.registry.sweep(since) {
             let id = SetId(number);
             let desc = self.instances[number as usize].desc();
             self.put(id, empty(&desc)?, Vec::new());
-            self.made_of.remove(&id);
         }
+        let registry = &self.registry;
+        self.runtimes
+            .retain(|owner, _| registry.get(&SetKey::Named(*owner)).is_some());
         Ok(())
     }
 
@@ -157,6 +178,37 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
     let fields = [usize::from(desc.key_columns)];
     let set = SmallSet::new(&fields, desc.data.clone(), Vec::new());
     Ok(Arc::new(set.ok_or_else(|| refused("empty"))?))
+}
+
+/// An anonymous set in the set engine.
+fn large(
+    parts: &[KeyPart],
+    desc: &SetDesc,
+    elements: Vec<SmallElement>,
+) -> Result<LaneView, Cause> {
+    let intervals = elements.iter().any(|element| element.low != element.high);
+    let spec = sets::SetSpec {
+        data_words: data_words(&desc.data),
+        ..sets::SetSpec::new(shape_of(parts, intervals))
+    };
+    let rows: Vec<Row> = elements
+        .into_iter()
+        .map(|element| {
+            let catch_all = element.low.is_empty();
+            let key = if catch_all {
+                Key::CatchAll
+            } else {
+                Key::range(&element.low, &element.high)
+            };
+            Row::new(key).with_data(&element.data)
+        })
+        .collect();
+    let failed = |error: sets::SetError| refused(&error.to_string());
+    let set = sets::Set::new(spec, secret()).map_err(failed)?;
+    let mut change = set.begin(0).map_err(failed)?;
+    change.load(&rows).map_err(|(_, error)| failed(error))?;
+    LaneView::new(change.commit().into(), desc.clone(), &[])
+        .map_err(|error| refused(&error.to_string()))
 }
 
 fn refused(reason: &str) -> Cause {
@@ -308,11 +360,15 @@ impl Lowering<'_, '_> {
             .map(|part| columns(part.bits))
             .collect();
         let key = SetKey::Anonymous(self.rule, part);
-        let built = SmallSet::new(&fields, desc.data.clone(), elements)
-            .ok_or_else(|| refused("elements do not fit its type"))?;
+        let built: Arc<dyn LaneSet> = if elements.len() <= SMALL {
+            let built = SmallSet::new(&fields, desc.data.clone(), elements);
+            Arc::new(built.ok_or_else(|| refused("elements do not fit its type"))?)
+        } else {
+            Arc::new(large(&set.key.parts, &desc, elements)?)
+        };
         let shared = &mut *self.shared;
         let id = shared.sets.number(key, &desc, shared.now, shared.tables)?;
-        shared.sets.put(id, Arc::new(built), chains);
+        shared.sets.put(id, built, chains);
         Ok(id)
     }
 

@@ -1,5 +1,7 @@
 //! Statements: one function a kind, in the order of the model's enumeration.
 
+use std::sync::Arc;
+
 use sluice_dataplane::program::{
     self as vm, CellKind, ChainId, ElementStatement, EngineObjectId, Icmpx, Log, MetaSetKey, Op,
     SetAction, Slots,
@@ -333,9 +335,13 @@ impl Lowering<'_, '_> {
     }
 
     fn set_update(&mut self, update: &SetUpdate) -> Result<(), Cause> {
+        let element = &update.element;
+        if let Some(set) = self.shared.table.set(&update.set) {
+            let set = Arc::clone(set);
+            self.shared.carry(&set, &element.stmts)?;
+        }
         let set = self.named_set(&update.set)?;
         let types = self.set_parts(&update.set)?;
-        let element = &update.element;
         let keys = self.key_fields(&element.key, &types)?;
         let data = match &element.data {
             None => Slots::new(),

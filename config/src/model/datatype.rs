@@ -121,7 +121,7 @@ types! {
     /// Duration in milliseconds (`1d2h`).
     Time = "time", "relative time", 64, Host, Integer, Special, false, &[];
     /// Packet or connection mark.
-    Mark = "mark", "packet mark", 32, Host, Integer, HexPadded, false, &[];
+    Mark = "mark", "packet mark", 32, Host, Integer, HexPadded, true, &[];
     /// Interface by index.
     IfIndex = "iface_index", "network interface index", 32, Host, Integer, Special, false, &[];
     /// Hardware type of an interface.

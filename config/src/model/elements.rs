@@ -43,12 +43,12 @@ pub fn from_bounds(like: &Expr, lo: u128, hi: u128) -> Expr {
     }
 }
 
-/// What [`normalise`] found wrong: the indices, in the order given, of two elements that overlap.
+/// What [`normalise`] found wrong: the indices of two elements that overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// The element that was there.
+    /// The lower one.
     pub first: usize,
-    /// The one that overlaps it.
+    /// The one that begins within it; nft complains about this one.
     pub second: usize,
 }
 
@@ -75,10 +75,13 @@ pub fn normalise(elements: Vec<Element>, merge: bool) -> Result<Vec<Element>, Ov
                 if (lo, hi) == (last.0, last.1) && element.data == last.3.data {
                     continue;
                 }
-                return Err(Overlap {
-                    first: last.2.min(i),
-                    second: last.2.max(i),
-                });
+                // With the same lower bound, nft has the one that came last in front.
+                let (first, second) = if lo == last.0 {
+                    (last.2.max(i), last.2.min(i))
+                } else {
+                    (last.2, i)
+                };
+                return Err(Overlap { first, second });
             }
         }
         out.push((lo, hi, i, element));

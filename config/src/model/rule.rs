@@ -88,6 +88,9 @@ pub struct RuleContext<'a> {
     pub scope: &'a dyn Scope,
 }
 
+/// Name and index of the loopback interface.
+pub const LOOPBACK: (&str, u32) = ("lo", 1);
+
 /// Names of ports by index, for listings of `iif` and `oif`.
 pub trait PortNames {
     /// The port's name.

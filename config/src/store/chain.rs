@@ -36,6 +36,8 @@ pub struct Chain {
     pub base: Option<BaseChain>,
     /// Its comment.
     pub comment: Option<Name>,
+    /// What its rules need of the hook, perhaps also what removed ones needed.
+    pub demands: Vec<super::exec::Demand>,
     /// Its rules.
     pub rules: Chunks,
 }

@@ -31,11 +31,24 @@ pub struct Elements {
     pub catch_all: Option<StoredElement>,
     /// Grows with every edit: same number, same elements.
     pub version: u64,
+    /// Grows each time that all were removed, also those that packets had added.
+    pub cleared: u64,
+    /// What packets had added and a command took away.
+    pub gone: Arc<Gone>,
     order: u32,
 }
 
+/// Keys of elements that packets had added and that the newest transaction on the set removed.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Another number, other keys; 0 for none.
+    pub number: u64,
+    /// First and last words.
+    pub keys: Vec<(Words, Words)>,
+}
+
 /// An element without its smallest key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoredElement {
     /// Largest key, where it is not the smallest: ranges and prefixes, word by word of the parts.
     pub high: Option<Box<Words>>,
@@ -181,10 +194,12 @@ impl StoredElement {
         now_ns: u64,
     ) -> (Option<Words>, Self) {
         let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
-        let (low, high) = if catch_all {
-            (None, None)
-        } else {
-            (|(low, high)| (Some(low), high))(bounds(&element.key))
+        let (low, high) = match catch_all {
+            true => (None, None),
+            false => {
+                let (low, high) = bounds(&element.key);
+                (Some(low), high)
+            }
         };
         let data = match (&element.object, &element.data) {
             (Some(name), _) => Some(ElementData::Object(Name::from(&**name))),
@@ -244,6 +259,27 @@ impl Elements {
         self.map.clear();
         self.catch_all = None;
         self.version += 1;
+        self.cleared += 1;
+    }
+
+    /// The elements of the same set in a reloaded file: none yet, and what packets added stays.
+    #[must_use]
+    pub fn reloaded(&self) -> Self {
+        Self {
+            version: self.version,
+            cleared: self.cleared,
+            gone: self.gone.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes away elements that packets had added.
+    pub fn forget(&mut self, keys: Vec<(Words, Words)>) {
+        self.version += 1;
+        self.gone = Arc::new(Gone {
+            number: super::Id::fresh().0,
+            keys,
+        });
     }
 
     /// How many there are.
@@ -278,6 +314,12 @@ impl Elements {
         }
         self.version += 1;
         self.map.remove(low)
+    }
+
+    /// Takes out the element that begins there.
+    pub fn drop_at(&mut self, low: &Words) {
+        self.version += 1;
+        self.map.remove(low);
     }
 
     /// Removes what is over.
@@ -322,17 +364,16 @@ impl Elements {
                 .concat_overlap(low, element, parts)
                 .map(|at| (Clash::Overlap, at));
         }
-        let (before, at, after) = self.around(low);
         let high = element.high.as_deref().unwrap_or(low);
-        if at {
+        if self.map.contains_key(low) {
             return Some((Clash::Overlap, low.clone()));
         }
-        if let Some((known_low, known)) = before
+        if let Some((known_low, known)) = self.before(low)
             && known.high.as_deref().unwrap_or(known_low) >= low
         {
             return Some((Clash::Overlap, known_low.clone()));
         }
-        if let Some((known_low, _)) = after
+        if let Some((known_low, _)) = self.after(low)
             && known_low <= high
         {
             return Some((Clash::Overlap, known_low.clone()));
@@ -340,21 +381,16 @@ impl Elements {
         None
     }
 
-    fn around(
-        &self,
-        low: &Words,
-    ) -> (
-        Option<(&Words, &StoredElement)>,
-        bool,
-        Option<(&Words, &StoredElement)>,
-    ) {
+    fn before(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let before = self
-            .map
+        self.map
             .range((Unbounded, Excluded(low.clone())))
-            .next_back();
-        let after = self.map.range((Excluded(low.clone()), Unbounded)).next();
-        (before, self.map.contains_key(low), after)
+            .next_back()
+    }
+
+    fn after(&self, low: &Words) -> Option<(&Words, &StoredElement)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.map.range((Excluded(low.clone()), Unbounded)).next()
     }
 
     /// As the kernel's structure for these sets: the corner of the smallest or of the largest key lies in another element.
@@ -421,6 +457,32 @@ impl Elements {
         (known.high.as_deref().unwrap_or(known_low) >= high).then_some((known_low, known))
     }
 
+    /// Bounds of the element of ranges of concatenations that has a key.
+    pub fn concat_covering(
+        &self,
+        low: &Words,
+        parts: &[KeyPart],
+    ) -> Option<(Words, Option<Words>)> {
+        if let Some(known) = self.map.get(low) {
+            return Some((low.clone(), known.high.as_deref().cloned()));
+        }
+        let wanted = values(low, parts);
+        let fits = |known_low: &Words, known: &StoredElement| {
+            let lows = values(known_low, parts);
+            let highs = values(known.high.as_deref().unwrap_or(known_low), parts);
+            wanted
+                .iter()
+                .zip(lows)
+                .zip(highs)
+                .all(|((value, low), high)| (low..=high).contains(value))
+        };
+        let (known_low, known) = self
+            .map
+            .iter()
+            .find(|(known_low, known)| fits(known_low, known))?;
+        Some((known_low.clone(), known.high.as_deref().cloned()))
+    }
+
     /// Follows the new name of a chain.
     pub fn rename_chain(&mut self, from: &str, to: &str) {
         let rename = |element: &mut StoredElement| {
@@ -456,19 +518,6 @@ pub fn successor(words: &Words) -> Option<Words> {
         let (sum, carry) = word.overflowing_add(1);
         *word = sum;
         if !carry {
-            return Some(next);
-        }
-    }
-    None
-}
-
-/// The next smaller key of one part.
-pub fn predecessor(words: &Words) -> Option<Words> {
-    let mut next = words.clone();
-    for word in next.iter_mut().rev() {
-        let (difference, borrow) = word.overflowing_sub(1);
-        *word = difference;
-        if !borrow {
             return Some(next);
         }
     }

@@ -23,8 +23,8 @@ pub enum Errno {
     NotSupported,
     /// ENAMETOOLONG
     NameTooLong,
-    /// ENODEV
-    NoDevice,
+    /// EPROTO: the family has no tracking.
+    Protocol,
 }
 
 impl Errno {
@@ -41,7 +41,7 @@ impl Errno {
             Self::Range => "Numerical result out of range",
             Self::NotSupported => "Operation not supported",
             Self::NameTooLong => "File name too long",
-            Self::NoDevice => "No such device",
+            Self::Protocol => "Protocol error",
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod errno;
 pub mod exec;
 pub mod identity;
 pub mod list;
+pub mod live;
 pub mod misspell;
 pub mod object;
 pub mod place;

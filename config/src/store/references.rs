@@ -157,6 +157,20 @@ impl References {
         all
     }
 
+    /// The nodes to which control can go from this one, with itself.
+    pub fn descendants(&self, node: &Node) -> Vec<Node> {
+        let mut seen = std::collections::HashSet::new();
+        let mut open = vec![node];
+        let mut all = Vec::new();
+        while let Some(node) = open.pop() {
+            if seen.insert(node) {
+                open.extend(self.targets(node));
+                all.push(node.clone());
+            }
+        }
+        all
+    }
+
     fn targets<'a>(&'a self, node: &Node) -> impl Iterator<Item = &'a Node> {
         self.out
             .get(node)

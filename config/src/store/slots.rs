@@ -253,10 +253,9 @@ fn fill(
 
 /// Sets what a rule has counted to zero.
 pub fn reset(rule: &StoredRule, counters: &Counters) {
-    rule.slots
-        .counters
-        .iter()
-        .for_each(|slot| drop(counters.reset(*slot)));
+    for slot in &rule.slots.counters {
+        counters.reset(*slot);
+    }
     for slot in &rule.slots.cells {
         if let Cell::Quota(quota) = &*slot.cell {
             quota.reset();

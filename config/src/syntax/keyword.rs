@@ -109,11 +109,11 @@ impl Kw {
     }
 
     /// The keyword that a word is.
-    pub(super) fn find(word: &str) -> Option<Kw> {
-        TABLE[slot(word.as_bytes())]
+    pub(super) fn find(word: &[u8]) -> Option<Kw> {
+        TABLE[slot(word)]
             .iter()
             .copied()
-            .find(|kw| kw.word() == word)
+            .find(|kw| kw.word().as_bytes() == word)
     }
 }
 

@@ -176,40 +176,30 @@ impl Lexer {
 
     /// The next token. At the end of the text: [`Tok::Eof`].
     pub(super) fn next(&mut self) -> Token {
-        let text = Arc::clone(&self.text);
-        let bytes = text.as_bytes();
-        loop {
-            let Some(&byte) = bytes.get(self.at) else {
-                return self.token(Tok::Eof, 1);
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        let (kind, length) = loop {
+            let Some(&byte) = bytes.get(at) else {
+                break (Tok::Eof, 1);
             };
             match byte {
-                b' ' | b'\t' => self.at += 1,
+                b' ' | b'\t' => at += 1,
                 // A comment needs the end of its line; without one nft does not take it for a comment.
-                b'#' => match bytes[self.at..].iter().position(|&b| b == b'\n') {
-                    Some(length) => self.at += length,
-                    None => return self.token(Tok::Junk, 1),
+                b'#' => match bytes[at..].iter().position(|&b| b == b'\n') {
+                    Some(length) => at += length,
+                    None => break (Tok::Junk, 1),
                 },
-                b'\\' if bytes.get(self.at + 1) == Some(&b'\n') => self.at += 2,
-                _ => {
-                    let (kind, length) = scan(bytes, self.at);
-                    return self.token(kind, length);
-                }
+                b'\\' if bytes.get(at + 1) == Some(&b'\n') => at += 2,
+                _ => break scan(bytes, at),
             }
-        }
-    }
-
-    fn token(&mut self, kind: Tok, length: usize) -> Token {
-        let start = self.at;
-        let end = start + length;
-        self.at = end.min(self.text.len());
-        Token {
-            kind,
-            span: Span {
-                source: self.source,
-                start: offset(start),
-                end: offset(end),
-            },
-        }
+        };
+        self.at = (at + length).min(bytes.len());
+        let span = Span {
+            source: self.source,
+            start: offset(at),
+            end: offset(at + length),
+        };
+        Token { kind, span }
     }
 }
 
@@ -319,10 +309,7 @@ fn scan_word(rest: &[u8]) -> (Tok, usize) {
     if word == 1 && rest[0] == b'.' {
         return (Tok::Dot, 1);
     }
-    let kind = std::str::from_utf8(&rest[..word])
-        .ok()
-        .and_then(Kw::find)
-        .map_or(Tok::Str, word_token);
+    let kind = Kw::find(&rest[..word]).map_or(Tok::Str, word_token);
     (kind, word)
 }
 

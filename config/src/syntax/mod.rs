@@ -16,7 +16,9 @@ pub mod source;
 mod symbols;
 
 pub use loader::{Bundle, Files, Loader, Recorder};
-pub use parser::{Input, MAX_ERRORS, MAX_INCLUDE_DEPTH, MAX_NESTING, Options, Parsed, parse};
+pub use parser::{
+    Input, MAX_ERRORS, MAX_INCLUDE_DEPTH, MAX_NESTING, Options, Parsed, is_data_type, parse,
+};
 
 pub use diagnostic::{Diagnostic, Severity, render_all};
 pub use source::{SourceId, SourceMap, Span, Spanned};

@@ -6,23 +6,30 @@
 
 mod block;
 mod command;
+mod common;
+mod dynamic;
 mod expr;
+mod header;
 mod nat;
 mod object;
 mod primary;
+mod query;
 mod set;
 mod stateful;
 mod stmt;
+mod value;
+
+pub use set::is_data_type;
 
 use std::sync::Arc;
 
-use super::ast::{Command, Expr, ExprKind, Name, Text, Variable};
+use super::ast::{Command, Name, Text};
 use super::diagnostic::Diagnostic;
 use super::keyword::{Kw, Scope};
 use super::lexer::{Lexer, Tok, Token};
 use super::loader::Loader;
 use super::source::{Source, SourceId, SourceKind, SourceMap, Span, Spanned};
-use super::symbols::{Symbol, Symbols};
+use super::symbols::Symbols;
 
 /// How deep blocks, parentheses, sets and variables may be nested, and how many operators may be chained.
 pub const MAX_NESTING: usize = 128;
@@ -572,163 +579,4 @@ fn parse_time(word: &str) -> Option<u64> {
         digits = at..at;
     }
     Some(total)
-}
-
-/// Variables and includes, which stand in every block.
-impl Parser<'_> {
-    /// `$name`.
-    fn variable(&mut self) -> Parse<Expr> {
-        let start = self.start();
-        self.expect(Tok::Dollar)?;
-        let name = self.name()?;
-        let span = self.since(start);
-        let symbol = self.lookup(&name)?;
-        // The value counts as nested here; deep trees break whoever walks them.
-        self.deeper(symbol.depth)?;
-        self.depth -= symbol.depth;
-        let kind = ExprKind::Variable(Box::new(Variable {
-            name: name.value,
-            value: symbol.value,
-        }));
-        Ok(Expr { kind, span })
-    }
-
-    fn lookup(&mut self, name: &Name) -> Parse<Symbol> {
-        if let Some(symbol) = self.symbols.get(&name.value) {
-            return Ok(symbol.clone());
-        }
-        let mut message = format!("unknown identifier '{}'", name.value);
-        if let Some(similar) = self.symbols.similar(&name.value) {
-            message.push_str(&format!("; did you mean identifier ‘{similar}’?"));
-        }
-        self.error(name.span, message)
-    }
-
-    /// Puts variables into a log prefix.
-    fn interpolate(&mut self, text: Name) -> Parse<Name> {
-        if !text.value.contains('$') {
-            return Ok(text);
-        }
-        let mut parts = text.value.split('$');
-        let mut value = Text::from(parts.next().unwrap_or(""));
-        for part in parts {
-            let end = part
-                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                .unwrap_or(part.len());
-            let symbol = self.lookup(&Name {
-                value: part[..end].into(),
-                span: text.span,
-            })?;
-            match &symbol.value.value().kind {
-                ExprKind::Number(number) => value.push_str(&number.to_string()),
-                ExprKind::Symbol(word) | ExprKind::Quoted(word) => value.push_str(word),
-                _ => return self.error(text.span, "log prefix takes words and numbers only"),
-            }
-            value.push_str(&part[end..]);
-        }
-        Ok(Name {
-            value,
-            span: text.span,
-        })
-    }
-
-    /// `include`, `define`, `redefine` or `undefine`; `false` if none of them is at hand.
-    fn common(&mut self) -> Parse<bool> {
-        match self.peek_kw() {
-            Some(Kw::Include) => self.include()?,
-            Some(Kw::Define) => self.define(false)?,
-            Some(Kw::Redefine) => self.define(true)?,
-            Some(Kw::Undefine) => self.undefine()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    fn define(&mut self, again: bool) -> Parse<()> {
-        self.next();
-        let name = self.name()?;
-        self.expect(Tok::Assign)?;
-        let outer = std::mem::replace(&mut self.deepest, self.depth);
-        let value = self.initializer();
-        let depth = self.deepest - self.depth + 1;
-        self.deepest = self.deepest.max(outer);
-        let value = value?;
-        self.expect_separator(&[])?;
-        if !again && self.symbols.is_here(&name.value) {
-            return self.error(
-                name.span,
-                format!("redefinition of symbol '{}'", name.value),
-            );
-        }
-        self.symbols.bind(
-            name.value,
-            Symbol {
-                value: Arc::new(value),
-                depth,
-            },
-        );
-        Ok(())
-    }
-
-    fn undefine(&mut self) -> Parse<()> {
-        self.next();
-        let name = self.name()?;
-        self.expect_separator(&[])?;
-        // nft forgets what it never knew without a word.
-        self.symbols.unbind(&name.value);
-        Ok(())
-    }
-
-    fn include(&mut self) -> Parse<()> {
-        let start = self.next().span;
-        let path = self.quoted()?;
-        self.expect_separator(&[])?;
-        let span = self.since(start);
-        let path = path.value;
-        let in_paths =
-            !path.starts_with("./") && !path.starts_with("../") && !path.starts_with('/');
-        if !in_paths {
-            if !self.include_pattern(&path, span)? {
-                return self.error(span, format!("File not found: {path}"));
-            }
-            return Ok(());
-        }
-        let mut found = false;
-        for index in 0..self.options.include_paths.len() {
-            let pattern = format!("{}/{path}", self.options.include_paths[index]);
-            found |= self.include_pattern(&pattern, span)?;
-            if found && !has_wildcard(&path) {
-                break;
-            }
-        }
-        if !found && !(has_wildcard(&path) && !self.options.include_paths.is_empty()) {
-            return self.error(span, format!("File not found: {path}"));
-        }
-        Ok(())
-    }
-
-    /// `true` if that settles it: a file was there, or none needs to be. Files are put on the stack
-    /// in reverse, so that the first is read first.
-    fn include_pattern(&mut self, pattern: &str, span: Span) -> Parse<bool> {
-        let paths = self.loader.glob(pattern);
-        let any = !paths.is_empty() || has_wildcard(pattern);
-        for path in paths.iter().rev().filter(|path| !path.ends_with('/')) {
-            // Files of one pattern hang below each other in nft too, but share the depth of the first.
-            if self.sources.depth(span.source) >= MAX_INCLUDE_DEPTH {
-                let message = format!("Include nested too deeply, max {MAX_INCLUDE_DEPTH} levels");
-                return self.error(span, message);
-            }
-            match self.loader.read(path) {
-                Ok(text) => self.add_source(SourceKind::File, path, text, Some(span)),
-                Err(reason) => {
-                    return self.error(span, format!("Could not open file \"{path}\": {reason}\n"));
-                }
-            };
-        }
-        Ok(any)
-    }
-}
-
-fn has_wildcard(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '['])
 }

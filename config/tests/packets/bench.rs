@@ -185,6 +185,11 @@ impl Bench {
         self.counts("c").iter().map(|count| count.packets).sum()
     }
 
+    /// The program as `explain --program` shows it.
+    pub(crate) fn explain(&self) -> String {
+        self.engine.explain_program()
+    }
+
     /// Every rule with the instructions that it became.
     pub(crate) fn listing(&self) -> BTreeMap<u32, Vec<String>> {
         let program = self.generation.program();

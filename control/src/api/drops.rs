@@ -22,7 +22,10 @@ pub(super) async fn serve(State(shared): State<Shared>) -> Json<Drops> {
             frames,
         })
         .collect();
-    Json(Drops { reasons, frames: shared.plane.dropped_frames() })
+    Json(Drops {
+        reasons,
+        frames: shared.plane.dropped_frames(),
+    })
 }
 
 /// The last dropped frames as a pcapng file.

@@ -40,11 +40,16 @@ pub(super) async fn follow(
         }
     });
     let lines = ReceiverStream::new(receiver).map(Ok::<_, std::convert::Infallible>);
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)))
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson")],
+        Body::from_stream(lines),
+    ))
 }
 
 fn kinds(filter: Option<&str>) -> Result<Option<Vec<&'static str>>, Refusal> {
-    let Some(filter) = filter else { return Ok(None) };
+    let Some(filter) = filter else {
+        return Ok(None);
+    };
     let known = || Happening::KINDS.iter().map(|(kind, _)| *kind);
     let kind = |word: &str| {
         known().find(|kind| *kind == word).ok_or_else(|| {
@@ -53,7 +58,11 @@ fn kinds(filter: Option<&str>) -> Result<Option<Vec<&'static str>>, Refusal> {
             Refusal::new(StatusCode::BAD_REQUEST, error)
         })
     };
-    filter.split(',').map(kind).collect::<Result<_, _>>().map(Some)
+    filter
+        .split(',')
+        .map(kind)
+        .collect::<Result<_, _>>()
+        .map(Some)
 }
 
 async fn feed(
@@ -67,7 +76,9 @@ async fn feed(
         if !wanted {
             continue;
         }
-        let Ok(mut line) = serde_json::to_vec(&event) else { continue };
+        let Ok(mut line) = serde_json::to_vec(&event) else {
+            continue;
+        };
         line.push(b'\n');
         if sender.send(line.into()).await.is_err() {
             return;

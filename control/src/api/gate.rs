@@ -21,7 +21,11 @@ pub struct Caller(pub Option<Peer>);
 impl Connected<IncomingStream<'_, UnixListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         let credentials = stream.io().peer_cred().ok();
-        Self(credentials.map(|peer| Peer { uid: peer.uid(), gid: peer.gid(), pid: peer.pid() }))
+        Self(credentials.map(|peer| Peer {
+            uid: peer.uid(),
+            gid: peer.gid(),
+            pid: peer.pid(),
+        }))
     }
 }
 
@@ -33,7 +37,8 @@ impl Caller {
 
     /// The peer for log lines and events.
     pub fn name(&self) -> String {
-        self.0.map_or_else(|| "unknown peer".to_owned(), |peer| peer.to_string())
+        self.0
+            .map_or_else(|| "unknown peer".to_owned(), |peer| peer.to_string())
     }
 }
 
@@ -49,7 +54,13 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with one sentence.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, failure: Failure { error: error.into(), ..Failure::default() } }
+        Self {
+            status,
+            failure: Failure {
+                error: error.into(),
+                ..Failure::default()
+            },
+        }
     }
 
     /// 403, with a line in the log: a peer tried what it may not.
@@ -64,8 +75,10 @@ impl Refusal {
     /// 409: another generation is in force.
     pub fn generation(expected: Option<u64>, current: u64) -> Self {
         let expected = expected.map_or_else(String::new, |expected| format!(", not {expected}"));
-        let mut refusal =
-            Self::new(StatusCode::CONFLICT, format!("generation {current} is in force{expected}"));
+        let mut refusal = Self::new(
+            StatusCode::CONFLICT,
+            format!("generation {current} is in force{expected}"),
+        );
         refusal.failure.generation = Some(current);
         refusal
     }
@@ -108,7 +121,10 @@ pub fn expected(headers: &HeaderMap, body: Option<u64>) -> Result<Option<u64>, R
     if text == "*" {
         return Ok(body);
     }
-    let number = text.trim_matches('"').parse().map_err(|_| bad("expected a generation"))?;
+    let number = text
+        .trim_matches('"')
+        .parse()
+        .map_err(|_| bad("expected a generation"))?;
     if body.is_some_and(|body| body != number) {
         return Err(bad("differs from the body's generation"));
     }
@@ -117,7 +133,10 @@ pub fn expected(headers: &HeaderMap, body: Option<u64>) -> Result<Option<u64>, R
 
 /// 404 for everything that is not in the table.
 pub async fn no_such_path(uri: Uri) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, format!("no such path: {}", uri.path()))
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        format!("no such path: {}", uri.path()),
+    )
 }
 
 /// 405 for a path of the table with another method.

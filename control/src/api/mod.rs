@@ -31,9 +31,9 @@ use crate::rights::Rights;
 /// What every handler works on.
 pub struct State {
     /// The ruleset.
-    pub policy: Box<dyn Policy>,
+    pub policy: Arc<dyn Policy>,
     /// Ports and workers.
-    pub plane: Box<dyn Plane>,
+    pub plane: Arc<dyn Plane>,
     /// Where events are said.
     pub hub: Hub,
     /// Who may do what.
@@ -55,13 +55,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let refused = |error: JsonRejection| Refusal::new(error.status(), error.body_text());
-        Json::<T>::from_request(request, state).await.map(|Json(body)| Self(body)).map_err(refused)
+        Json::<T>::from_request(request, state)
+            .await
+            .map(|Json(body)| Self(body))
+            .map_err(refused)
     }
 }
 
 /// Runs what blocks (the ruleset's lock, a compilation, a device) beside the reactor.
-async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| format!("the request failed: {error}"))
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| format!("the request failed: {error}"))
 }

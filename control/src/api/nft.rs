@@ -40,9 +40,16 @@ fn refusal(refused: Refused, caller: &Caller, expected: Option<u64>) -> Refusal 
     match refused {
         Refused::Right => Refusal::right(caller, Right::Change, "POST /v1/nft"),
         Refused::Generation { current } => Refusal::generation(expected, current),
-        Refused::Text { rendered, diagnostics } => Refusal {
+        Refused::Text {
+            rendered,
+            diagnostics,
+        } => Refusal {
             status: StatusCode::UNPROCESSABLE_ENTITY,
-            failure: Failure { error: rendered, diagnostics, generation: None },
+            failure: Failure {
+                error: rendered,
+                diagnostics,
+                generation: None,
+            },
         },
     }
 }

@@ -46,13 +46,13 @@ pub fn document() -> Value {
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let failure = generator.subschema_for::<Failure>();
-    let refused = |about: &str| {
-        json!({ "description": about, "content": { "application/json": { "schema": failure } } })
-    };
+    let refused = |about: &str| json!({ "description": about, "content": { "application/json": { "schema": failure } } });
     let answer = match route.answer {
         Form::Json(schema) => json!({ "application/json": { "schema": schema(generator) } }),
         Form::Lines(schema) => json!({ "application/x-ndjson": { "schema": schema(generator) } }),
-        Form::Bytes(media) => json!({ media: { "schema": { "type": "string", "format": "binary" } } }),
+        Form::Bytes(media) => {
+            json!({ media: { "schema": { "type": "string", "format": "binary" } } })
+        }
     };
     let mut parameters: Vec<Value> = route
         .parameters

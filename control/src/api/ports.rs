@@ -28,7 +28,10 @@ pub(super) async fn add(
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))?
         .map_err(refusal)?;
     tracing::info!(port = status.name, device = status.device, "port added");
-    shared.hub.say(Happening::Port { name: status.name.clone(), present: true });
+    shared.hub.say(Happening::Port {
+        name: status.name.clone(),
+        present: true,
+    });
     Ok(Json(status))
 }
 
@@ -45,7 +48,10 @@ pub(super) async fn remove(
         .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error))?
         .map_err(refusal)?;
     tracing::info!(port = name, "port removed");
-    shared.hub.say(Happening::Port { name, present: false });
+    shared.hub.say(Happening::Port {
+        name,
+        present: false,
+    });
     Ok(Json(json!({})))
 }
 

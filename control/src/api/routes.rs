@@ -168,7 +168,11 @@ pub const ROUTES: &[Route] = &[
         operation: "removePort",
         summary: "Close a port",
         right: Right::Change,
-        parameters: &[Parameter { name: "name", place: "path", about: "The port's name" }],
+        parameters: &[Parameter {
+            name: "name",
+            place: "path",
+            about: "The port's name",
+        }],
         request: None,
         answer: Form::Json(any),
         conditional: true,

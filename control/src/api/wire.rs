@@ -34,51 +34,35 @@ pub struct Complaint {
     pub message: String,
 }
 
-/// A file that an include statement of another text asked for. Its number is its place in the
-/// list, from 1; number 0 is the main text.
+/// A file as the client found it: its text, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IncludedText {
-    /// Its path, as messages print it.
-    pub name: String,
-    /// The text.
-    pub text: String,
-    /// Number of the text with the include statement.
-    pub from: u32,
-    /// First byte of the include statement there.
-    pub start: u32,
-    /// The byte behind it.
-    pub end: u32,
-}
-
-/// Where the main text of a request comes from.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
-)]
 #[serde(rename_all = "snake_case")]
-pub enum TextKind {
-    /// Words of a command line.
-    #[default]
-    CommandLine,
-    /// A file, or standard input.
-    File,
+pub enum FileText {
+    /// The text.
+    Text(String),
+    /// The system's reason.
+    Error(String),
 }
 
-/// A command of nft(8): one transaction.
+/// A command of nft(8): one transaction. Either `text` or `file` is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NftCommand {
-    /// The commands, or the file's text.
-    pub text: String,
-    /// The text's name in messages, where it is a file.
+    /// Words of a command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Where the text comes from.
-    #[serde(default)]
-    pub kind: TextKind,
-    /// Every file that the text includes, directly or through other files.
+    pub text: Option<String>,
+    /// The path of a file with commands; its text is in `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Every file that the commands need, included ones too, by path: the daemon opens none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, FileText>,
+    /// What the patterns of include statements match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub globs: BTreeMap<String, Vec<String>>,
+    /// `-I`: folders that are searched for included files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub includes: Vec<IncludedText>,
+    pub include_paths: Vec<String>,
     /// `-D name=value`, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub defines: Vec<(String, String)>,
@@ -318,7 +302,9 @@ impl<'de> Deserialize<'de> for Hex {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = String::deserialize(deserializer)?;
         if !digits.is_ascii() || digits.len() % 2 != 0 {
-            return Err(serde::de::Error::custom("expected pairs of hexadecimal digits"));
+            return Err(serde::de::Error::custom(
+                "expected pairs of hexadecimal digits",
+            ));
         }
         let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16);
         let bytes: Result<_, _> = (0..digits.len()).step_by(2).map(byte).collect();
@@ -401,6 +387,13 @@ pub enum Happening {
         /// Whether it is there now.
         present: bool,
     },
+    /// A port's device has changed.
+    Link {
+        /// The port.
+        name: String,
+        /// `up`, `down`, `gone` or `back`.
+        state: String,
+    },
     /// This follower was too slow: events are missing here.
     Lost {
         /// How many.
@@ -415,8 +408,15 @@ impl Happening {
         ("trace", "steps of traced packets"),
         ("drops", "frames dropped, by reason, once a second"),
         ("change", "new generations"),
-        ("worker_restart", "workers that failed and were started again"),
+        (
+            "worker_restart",
+            "workers that failed and were started again",
+        ),
         ("port", "ports that came and went"),
+        (
+            "link",
+            "devices that went up or down, disappeared or came back",
+        ),
     ];
 
     /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.
@@ -428,6 +428,7 @@ impl Happening {
             Self::Change { .. } => "change",
             Self::WorkerRestart { .. } => "worker_restart",
             Self::Port { .. } => "port",
+            Self::Link { .. } => "link",
             Self::Lost { .. } => "lost",
         }
     }

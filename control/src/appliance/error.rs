@@ -31,7 +31,12 @@ impl fmt::Display for FileError {
         }
         writeln!(f, "{}", self.message)?;
         writeln!(f, "    {}", self.text)?;
-        write!(f, "    {}{}", " ".repeat(self.column - 1), "^".repeat(self.width))
+        write!(
+            f,
+            "    {}{}",
+            " ".repeat(self.column - 1),
+            "^".repeat(self.width)
+        )
     }
 }
 

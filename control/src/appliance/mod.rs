@@ -35,15 +35,31 @@ pub struct Appliance {
     pub daemon: Daemon,
 }
 
+impl Appliance {
+    /// Whether no frame will ever come: neither a mode nor a port is named.
+    pub fn is_workbench(&self) -> bool {
+        self.dataplane.mode.is_none() && self.ports.is_empty()
+    }
+}
+
 /// `[dataplane]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dataplane {
+    /// What the ports are; `None`: a wire when there are ports, else a workbench.
+    pub mode: Option<Mode>,
     /// How many workers; `None`: one per CPU that the process may run on.
     pub workers: Option<usize>,
     /// The CPU of each worker; empty: the first ones that the process may run on.
     pub cpus: Vec<usize>,
     /// How a worker waits for frames.
     pub wait: Wait,
+}
+
+/// What the ports are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Pairs: what comes in by one leaves by the other.
+    Wire,
 }
 
 /// How a worker waits for frames.
@@ -90,7 +106,11 @@ pub struct Ruleset {
 
 impl Default for Ruleset {
     fn default() -> Self {
-        Self { files: Vec::new(), persist: false, state: PathBuf::from("/var/lib/sluice") }
+        Self {
+            files: Vec::new(),
+            persist: false,
+            state: PathBuf::from("/var/lib/sluice"),
+        }
     }
 }
 
@@ -151,7 +171,11 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { file: None, syslog: false, per_second: 1000 }
+        Self {
+            file: None,
+            syslog: false,
+            per_second: 1000,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
-use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Port, Ruleset, Wait, Who};
+use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Mode, Port, Ruleset, Wait, Who};
 
 /// Longest device or port name, as IFNAMSIZ allows.
 const LONGEST_NAME: usize = 15;
@@ -22,7 +22,12 @@ impl Appliance {
         let appliance = match DeTable::parse(text) {
             Ok(table) => {
                 let span = table.span();
-                read_file(Section::new(&source, String::new(), span, table.into_inner()))
+                read_file(Section::new(
+                    &source,
+                    String::new(),
+                    span,
+                    table.into_inner(),
+                ))
             }
             Err(error) => {
                 source.error(error.span().unwrap_or(0..0), "", error.message().trim_end());
@@ -34,7 +39,9 @@ impl Appliance {
             return Ok(appliance);
         }
         errors.sort_by_key(|(place, _)| *place);
-        Err(FileErrors(errors.into_iter().map(|(_, error)| error).collect()))
+        Err(FileErrors(
+            errors.into_iter().map(|(_, error)| error).collect(),
+        ))
     }
 }
 
@@ -56,10 +63,18 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
 }
 
 fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
-    section.word("mode", &[("wire", ())], &[("gateway", "the gateway mode")]);
+    let mode = section.word(
+        "mode",
+        &[("wire", Mode::Wire)],
+        &[("gateway", "the gateway mode")],
+    );
     let workers = section.integer("workers", 1..=64);
     let cpus = section.integers("cpus", 0..=4095).unwrap_or_default();
-    let waits = [("adaptive", Wait::Adaptive), ("poll", Wait::Poll), ("busy", Wait::Busy)];
+    let waits = [
+        ("adaptive", Wait::Adaptive),
+        ("poll", Wait::Poll),
+        ("busy", Wait::Busy),
+    ];
     let wait = section.word("wait", &waits, &[]).unwrap_or_default();
     for (at, cpu) in cpus.iter().enumerate() {
         if cpus[..at].iter().any(|earlier| earlier.value == cpu.value) {
@@ -76,10 +91,13 @@ fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
             workers.value,
             cpus.len()
         );
-        section.source.error(workers.span.clone(), &workers.key, message);
+        section
+            .source
+            .error(workers.span.clone(), &workers.key, message);
     }
     section.finish();
     Dataplane {
+        mode,
         workers: workers.map(|count| count.value as usize),
         cpus: cpus.iter().map(|cpu| cpu.value as usize).collect(),
         wait,
@@ -94,10 +112,15 @@ fn ports(sections: Vec<Section<'_, '_>>) -> Vec<Port> {
         return ports;
     };
     for section in sections {
-        let Some((port, name, peer)) = port(section) else { continue };
+        let Some((port, name, peer)) = port(section) else {
+            continue;
+        };
         *names.entry(port.name.clone()).or_default() += 1;
         if names[&port.name] == 2 {
-            let message = format!("a second port is called \"{}\"; names are unique", port.name);
+            let message = format!(
+                "a second port is called \"{}\"; names are unique",
+                port.name
+            );
             source.error(name.span, "port.name", message);
         }
         peers.extend(peer.map(|peer| (port.name.clone(), peer)));
@@ -108,7 +131,11 @@ fn ports(sections: Vec<Section<'_, '_>>) -> Vec<Port> {
             "a port cannot be its own peer".to_owned()
         } else if !names.contains_key(&peer.value) {
             let known: Vec<&str> = names.keys().map(String::as_str).collect();
-            format!("no port is called \"{}\"; ports of this file: {}", peer.value, known.join(", "))
+            format!(
+                "no port is called \"{}\"; ports of this file: {}",
+                peer.value,
+                known.join(", ")
+            )
         } else {
             continue;
         };
@@ -138,7 +165,10 @@ fn port(mut section: Section<'_, '_>) -> Option<ReadPort> {
         section.missing("device", "the network device that this port opens");
     }
     if peer.is_none() {
-        section.missing("peer", "on a wire each port names the port where its frames go");
+        section.missing(
+            "peer",
+            "on a wire each port names the port where its frames go",
+        );
     }
     let device = device.map(|device| split_device(section.source, device));
     for placed in [name.as_ref(), bridge.as_ref()].into_iter().flatten() {
@@ -147,14 +177,21 @@ fn port(mut section: Section<'_, '_>) -> Option<ReadPort> {
     let span = section.span.clone();
     section.finish();
     let (netns, device) = device?;
-    let name = name.unwrap_or(Placed { value: device.clone(), span, key: "port.name".into() });
+    let name = name.unwrap_or(Placed {
+        value: device.clone(),
+        span,
+        key: "port.name".into(),
+    });
     let port = Port {
         device,
         netns,
         name: name.value.clone(),
         group: group.map_or(0, |group| group.value as u32),
         prepare,
-        peer: peer.as_ref().map(|peer| peer.value.clone()).unwrap_or_default(),
+        peer: peer
+            .as_ref()
+            .map(|peer| peer.value.clone())
+            .unwrap_or_default(),
         bridge: bridge.map(|bridge| bridge.value),
     };
     Some((port, name, peer))
@@ -167,9 +204,19 @@ fn split_device(source: &Source<'_>, device: Placed<String>) -> (Option<String>,
         None => (None, device.value.clone()),
     };
     if netns.as_deref() == Some("") {
-        source.error(device.span.clone(), &device.key, "no namespace before the colon");
+        source.error(
+            device.span.clone(),
+            &device.key,
+            "no namespace before the colon",
+        );
     }
-    check_name(source, &Placed { value: name.clone(), ..device });
+    check_name(
+        source,
+        &Placed {
+            value: name.clone(),
+            ..device
+        },
+    );
     (netns, name)
 }
 
@@ -189,17 +236,30 @@ fn ruleset(mut section: Section<'_, '_>) -> Ruleset {
     let default = Ruleset::default();
     let files = section.strings("files").unwrap_or_default();
     let persist = section.boolean("persist").unwrap_or(default.persist);
-    let state = section.string("state").map_or(default.state, |state| PathBuf::from(state.value));
+    let state = section
+        .string("state")
+        .map_or(default.state, |state| PathBuf::from(state.value));
     section.finish();
-    let files = files.into_iter().map(|file| PathBuf::from(file.value)).collect();
-    Ruleset { files, persist, state }
+    let files = files
+        .into_iter()
+        .map(|file| PathBuf::from(file.value))
+        .collect();
+    Ruleset {
+        files,
+        persist,
+        state,
+    }
 }
 
 fn control(mut section: Section<'_, '_>) -> Control {
     let default = Control::default();
-    let socket = section.string("socket").map_or(default.socket, |path| PathBuf::from(path.value));
+    let socket = section
+        .string("socket")
+        .map_or(default.socket, |path| PathBuf::from(path.value));
     let mode = section.string("mode").and_then(|mode| {
-        let bits = u32::from_str_radix(&mode.value, 8).ok().filter(|bits| *bits <= 0o777);
+        let bits = u32::from_str_radix(&mode.value, 8)
+            .ok()
+            .filter(|bits| *bits <= 0o777);
         if bits.is_none() {
             let message = format!(
                 "\"{}\" is no permission; allowed: \"0000\" to \"0777\", in octal",
@@ -210,10 +270,20 @@ fn control(mut section: Section<'_, '_>) -> Control {
         bits
     });
     let group = section.string("group").map(|group| group.value);
-    let change = section.strings("change").map(|list| who(section.source, list));
-    let read = section.strings("read").map(|list| who(section.source, list));
+    let change = section
+        .strings("change")
+        .map(|list| who(section.source, list));
+    let read = section
+        .strings("read")
+        .map(|list| who(section.source, list));
     section.finish();
-    Control { socket, mode: mode.unwrap_or(default.mode), group, change, read }
+    Control {
+        socket,
+        mode: mode.unwrap_or(default.mode),
+        group,
+        change,
+        read,
+    }
 }
 
 fn who(source: &Source<'_>, list: Vec<Placed<String>>) -> Vec<Who> {
@@ -266,7 +336,9 @@ fn log(mut section: Section<'_, '_>) -> Log {
 }
 
 fn daemon(mut section: Section<'_, '_>) -> Daemon {
-    let daemon = Daemon { user: section.string("user").map(|user| user.value) };
+    let daemon = Daemon {
+        user: section.string("user").map(|user| user.value),
+    };
     section.finish();
     daemon
 }

@@ -20,14 +20,20 @@ pub(crate) struct Source<'s> {
 
 impl<'s> Source<'s> {
     pub(crate) fn new(file: &'s str, text: &'s str) -> Self {
-        Self { file, text, errors: RefCell::default() }
+        Self {
+            file,
+            text,
+            errors: RefCell::default(),
+        }
     }
 
     /// Notes a mistake at `span`.
     pub(crate) fn error(&self, span: Range<usize>, key: &str, message: impl Into<String>) {
         let start = span.start.min(self.text.len());
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = self.text[start..].find('\n').map_or(self.text.len(), |at| start + at);
+        let line_end = self.text[start..]
+            .find('\n')
+            .map_or(self.text.len(), |at| start + at);
         let end = span.end.clamp(start, line_end);
         let error = FileError {
             file: self.file.to_owned(),
@@ -69,11 +75,22 @@ impl<'r, 's> Section<'r, 's> {
         span: Range<usize>,
         table: DeTable<'s>,
     ) -> Self {
-        Self { source, path, span, table, known: Vec::new(), unbuilt: Vec::new() }
+        Self {
+            source,
+            path,
+            span,
+            table,
+            known: Vec::new(),
+            unbuilt: Vec::new(),
+        }
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     fn take(&mut self, key: &'static str) -> Option<Placed<DeValue<'s>>> {
@@ -84,7 +101,11 @@ impl<'r, 's> Section<'r, 's> {
     fn remove(&mut self, key: &'static str) -> Option<Placed<DeValue<'s>>> {
         let value = self.table.remove(key)?;
         let span = value.span();
-        Some(Placed { value: value.into_inner(), span, key: self.path_of(key) })
+        Some(Placed {
+            value: value.into_inner(),
+            span,
+            key: self.path_of(key),
+        })
     }
 
     fn wrong_type(&self, entry: &Placed<DeValue<'s>>, wanted: &str) {
@@ -95,9 +116,11 @@ impl<'r, 's> Section<'r, 's> {
     pub(crate) fn string(&mut self, key: &'static str) -> Option<Placed<String>> {
         let entry = self.take(key)?;
         match entry.value {
-            DeValue::String(text) => {
-                Some(Placed { value: text.into_owned(), span: entry.span, key: entry.key })
-            }
+            DeValue::String(text) => Some(Placed {
+                value: text.into_owned(),
+                span: entry.span,
+                key: entry.key,
+            }),
             _ => {
                 self.wrong_type(&entry, "a string");
                 None
@@ -123,7 +146,11 @@ impl<'r, 's> Section<'r, 's> {
     ) -> Option<Placed<i64>> {
         let entry = self.take(key)?;
         let value = self.integer_of(&entry, &allowed)?;
-        Some(Placed { value, span: entry.span, key: entry.key })
+        Some(Placed {
+            value,
+            span: entry.span,
+            key: entry.key,
+        })
     }
 
     fn integer_of(
@@ -185,7 +212,11 @@ impl<'r, 's> Section<'r, 's> {
         let mut numbers = Vec::new();
         for item in items {
             if let Some(value) = self.integer_of(&item, &allowed) {
-                numbers.push(Placed { value, span: item.span, key: item.key });
+                numbers.push(Placed {
+                    value,
+                    span: item.span,
+                    key: item.key,
+                });
             }
         }
         Some(numbers)
@@ -204,7 +235,11 @@ impl<'r, 's> Section<'r, 's> {
             return Some(*value);
         }
         let words: Vec<&str> = allowed.iter().map(|(word, _)| *word).collect();
-        let list = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let list = words
+            .iter()
+            .map(|word| format!("\"{word}\""))
+            .collect::<Vec<_>>()
+            .join(", ");
         let message = match unbuilt.iter().find(|(word, _)| *word == found.value) {
             Some((word, what)) => {
                 format!("\"{word}\" is not supported by this version ({what}); allowed: {list}")
@@ -259,7 +294,8 @@ impl<'r, 's> Section<'r, 's> {
     /// Reports a key that must be there and is not.
     pub(crate) fn missing(&self, key: &str, why: &str) {
         let path = self.path_of(key);
-        self.source.error(self.span.clone(), &path, format!("missing: {why}"));
+        self.source
+            .error(self.span.clone(), &path, format!("missing: {why}"));
     }
 
     /// Reports every key that no getter asked for.
@@ -270,7 +306,10 @@ impl<'r, 's> Section<'r, 's> {
             let hint = did_you_mean(name, &meant)
                 .map(|known| format!("; did you mean {known}?"))
                 .unwrap_or_default();
-            let message = format!("unknown key{hint} (allowed here: {})", self.known.join(", "));
+            let message = format!(
+                "unknown key{hint} (allowed here: {})",
+                self.known.join(", ")
+            );
             self.source.error(key.span(), &self.path_of(name), message);
         }
     }

@@ -44,13 +44,20 @@ pub(super) fn main(client: &Client, options: &Options) -> Result<(), Failed> {
 
 fn text(drops: &Drops, options: &Options) -> String {
     let mut table = Table::new(&["FRAMES", "REASON", "MEANING"]);
-    let met: Vec<&DropCount> =
-        drops.reasons.iter().filter(|count| options.all || count.frames > 0).collect();
+    let met: Vec<&DropCount> = drops
+        .reasons
+        .iter()
+        .filter(|count| options.all || count.frames > 0)
+        .collect();
     if met.is_empty() && !options.frames {
         return "nothing has been dropped\n".to_owned();
     }
     for count in met {
-        table.row([count.frames.to_string(), count.reason.clone(), count.help.clone()]);
+        table.row([
+            count.frames.to_string(),
+            count.reason.clone(),
+            count.help.clone(),
+        ]);
     }
     let mut text = table.to_string();
     if options.frames {

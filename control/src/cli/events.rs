@@ -10,7 +10,7 @@ use crate::client::Client;
 /// What `sluice events` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these kinds: log, trace, drops, change, worker_restart, port
+    /// Only these kinds: log, trace, drops, change, worker_restart, port, link
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
     /// Stop after this many events
@@ -52,14 +52,23 @@ fn text(what: &Happening) -> String {
         Happening::Log { text, .. } => format!("log     {text}"),
         Happening::Trace { packet, text } => format!("trace   {packet:08x} {text}"),
         Happening::Drops { reasons } => {
-            let list: Vec<String> =
-                reasons.iter().map(|(reason, frames)| format!("{reason} {frames}")).collect();
+            let list: Vec<String> = reasons
+                .iter()
+                .map(|(reason, frames)| format!("{reason} {frames}"))
+                .collect();
             format!("drops   {}", list.join(", "))
         }
-        Happening::Change { generation, by, changes } => {
+        Happening::Change {
+            generation,
+            by,
+            changes,
+        } => {
             let mut text = format!("change  generation {generation} by {by}");
             for change in changes {
-                text += &format!("\n        {}", change.trim_end().replace('\n', "\n        "));
+                text += &format!(
+                    "\n        {}",
+                    change.trim_end().replace('\n', "\n        ")
+                );
             }
             text
         }
@@ -67,8 +76,12 @@ fn text(what: &Happening) -> String {
             format!("worker  {worker} was started again: {message}")
         }
         Happening::Port { name, present } => {
-            format!("port    {name} {}", if *present { "added" } else { "removed" })
+            format!(
+                "port    {name} {}",
+                if *present { "added" } else { "removed" }
+            )
         }
+        Happening::Link { name, state } => format!("link    {name} {state}"),
         Happening::Lost { count } => format!("lost    {count} events: this follower is too slow"),
     }
 }

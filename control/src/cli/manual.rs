@@ -25,7 +25,12 @@ pub struct Man {
 
 pub(super) fn completion(options: &Completion) -> Result<(), Failed> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Arguments::command(), "sluice", &mut script);
+    clap_complete::generate(
+        options.shell,
+        &mut Arguments::command(),
+        "sluice",
+        &mut script,
+    );
     Ok(io::stdout().lock().write_all(&script)?)
 }
 
@@ -46,10 +51,15 @@ fn page(command: clap::Command) -> io::Result<Vec<u8>> {
 
 /// The page of `command` and those of its subcommands, named by their full path.
 fn pages(folder: &Path, command: &clap::Command) -> Result<(), Failed> {
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let name = command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned();
     let file = folder.join(format!("{name}.1"));
     std::fs::write(&file, page(command.clone())?).map_err(|error| {
         Failed::Text(format!("sluice: cannot write {}: {error}", file.display()))
     })?;
-    command.get_subcommands().try_for_each(|command| pages(folder, command))
+    command
+        .get_subcommands()
+        .try_for_each(|command| pages(folder, command))
 }

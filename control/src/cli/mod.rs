@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod manual;
 mod nft;
+mod nft_monitor;
 pub mod nft_options;
 mod ports;
 mod run;
@@ -27,7 +28,12 @@ use crate::client::{Client, ClientError};
 
 /// A firewall outside the kernel, in the nftables language
 #[derive(Debug, Parser)]
-#[command(name = "sluice", version, propagate_version = true, subcommand_required = true)]
+#[command(
+    name = "sluice",
+    version,
+    propagate_version = true,
+    subcommand_required = true
+)]
 pub struct Arguments {
     /// The daemon's control socket
     #[arg(
@@ -63,6 +69,8 @@ pub enum Command {
     Explain(explain::Options),
     /// Check an appliance file or a ruleset without a daemon
     Check(check::Options),
+    /// A complete playground: hosts in namespaces, real traffic, a report
+    Lab(crate::lab::Options),
     /// Print the completion script of a shell
     Completion(manual::Completion),
     /// Print the manual page, or write all of them into a folder
@@ -90,6 +98,15 @@ impl Failed {
             return false;
         };
         error.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// The text of a failure, where it is one.
+    fn unless_closed_pipe(self) -> Result<(), String> {
+        if self.is_closed_pipe() {
+            Ok(())
+        } else {
+            Err(format!("{self}\n"))
+        }
     }
 }
 
@@ -124,6 +141,14 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Events(options) => events::main(&client, &options)?,
         Command::Explain(options) => explain::main(&client, &options)?,
         Command::Check(options) => check::main(&options)?,
+        Command::Lab(options) => {
+            // Before any thread: it enters a user namespace.
+            return match crate::lab::run(&options) {
+                Ok(true) => Ok(ExitCode::SUCCESS),
+                Ok(false) => Ok(ExitCode::FAILURE),
+                Err(error) => Err(Failed::Text(format!("sluice: {error:#}"))),
+            };
+        }
         Command::Completion(options) => manual::completion(&options)?,
         Command::Man(options) => manual::man(&options)?,
     }
@@ -134,7 +159,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
 pub(crate) fn wait<T>(
     conversation: impl Future<Output = Result<T, ClientError>>,
 ) -> Result<T, Failed> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(conversation)?)
 }
 

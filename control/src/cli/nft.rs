@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::nft_monitor::Monitor;
 use super::nft_options::{self, NFT_VERSION, NftCall, NftOptions};
 use crate::api::wire::{NftAnswer, NftCommand, NftPrint};
 use crate::client::{Client, ClientError, bundle};
@@ -16,12 +17,20 @@ use crate::client::{Client, ClientError, bundle};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Words {
     /// Options and commands of nft(8)
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
     pub(super) words: Vec<OsString>,
 }
 
 pub(super) fn main(socket: &Path, words: Vec<OsString>) -> ExitCode {
-    let done = match words.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>() {
+    let done = match words
+        .into_iter()
+        .map(OsString::into_string)
+        .collect::<Result<Vec<_>, _>>()
+    {
         Ok(words) => act(socket, &words),
         Err(word) => Err(format!("nft: not UTF-8: {}\n", word.display())),
     };
@@ -41,6 +50,10 @@ fn act(socket: &Path, words: &[String]) -> Result<(), String> {
         NftCall::Version => write_out(&format!("{}\n", version())),
         NftCall::LongVersion => write_out(&format!("{}\n  json:\t\tyes\n", version())),
         NftCall::Run(options) => {
+            if let Some(monitor) = Monitor::parse(&options.command) {
+                let done = monitor?.run(&Client::new(socket));
+                return done.or_else(|failed| failed.unless_closed_pipe());
+            }
             let command = command(&options)?;
             let answer = send(socket, &command)?;
             for warning in &answer.warnings {
@@ -53,7 +66,10 @@ fn act(socket: &Path, words: &[String]) -> Result<(), String> {
 }
 
 fn version() -> String {
-    format!("nftables v{NFT_VERSION} (sluice {})", env!("CARGO_PKG_VERSION"))
+    format!(
+        "nftables v{NFT_VERSION} (sluice {})",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn write_out(text: &str) -> Result<(), String> {
@@ -66,9 +82,11 @@ fn write_out(text: &str) -> Result<(), String> {
 /// The request that stands for a command line.
 fn command(options: &NftOptions) -> Result<NftCommand, String> {
     if !options.debug.is_empty() {
-        return Err("sluice: nft -d is not supported: its levels name parts of nft itself; \
+        return Err(
+            "sluice: nft -d is not supported: its levels name parts of nft itself; \
                     `sluice explain --program` shows the compiled program\n"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let print = NftPrint {
         handle: options.handle,
@@ -85,16 +103,21 @@ fn command(options: &NftOptions) -> Result<NftCommand, String> {
         json: options.json,
         optimize: options.optimize,
     };
-    let mut command = if !options.command.is_empty() {
-        bundle::command_line(&options.command.join(" "), &options.include_paths)
-    } else if let Some(file) = &options.file {
-        bundle::file(file, &options.include_paths)?
-    } else {
-        return Err("sluice: nft -i (the interactive shell) is not supported: give commands as \
-                    words, or as a file with -f\n"
-            .to_owned());
+    let around = bundle::Surroundings {
+        include_paths: &options.include_paths,
+        defines: &options.defines,
     };
-    command.defines.clone_from(&options.defines);
+    let mut command = if !options.command.is_empty() {
+        bundle::command_line(&options.command.join(" "), around)
+    } else if let Some(file) = &options.file {
+        bundle::file(file, around)
+    } else {
+        return Err(
+            "sluice: nft -i (the interactive shell) is not supported: give commands as \
+                    words, or as a file with -f\n"
+                .to_owned(),
+        );
+    };
     command.check = options.check;
     command.options = print;
     Ok(command)

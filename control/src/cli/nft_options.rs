@@ -99,7 +99,10 @@ impl fmt::Display for NftUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misplaced { words, column } => {
-                writeln!(f, "Error: syntax error, options must be specified before commands")?;
+                writeln!(
+                    f,
+                    "Error: syntax error, options must be specified before commands"
+                )?;
                 writeln!(f, "{}", words.join(" "))?;
                 write!(f, "{}^~~", " ".repeat(*column))
             }
@@ -107,7 +110,9 @@ impl fmt::Display for NftUsage {
             Self::Invalid(option) => write!(f, "nft: invalid option -- '{option}'"),
             Self::Ambiguous(option, candidates) => {
                 write!(f, "nft: option '--{option}' is ambiguous; possibilities:")?;
-                candidates.iter().try_for_each(|candidate| write!(f, " '--{candidate}'"))
+                candidates
+                    .iter()
+                    .try_for_each(|candidate| write!(f, " '--{candidate}'"))
             }
             Self::LongNeedsArgument(option) => {
                 write!(f, "nft: option '--{option}' requires an argument")
@@ -141,8 +146,18 @@ const GROUPS: &[(&str, &[Spec])] = &[
     (
         "Options (ruleset input handling):",
         &[
-            ('f', "file", Some("<filename>"), "Read input from <filename>"),
-            ('D', "define", Some("<name=value>"), "Define variable, e.g. --define foo=1.2.3.4"),
+            (
+                'f',
+                "file",
+                Some("<filename>"),
+                "Read input from <filename>",
+            ),
+            (
+                'D',
+                "define",
+                Some("<name=value>"),
+                "Define variable, e.g. --define foo=1.2.3.4",
+            ),
             ('i', "interactive", None, "Read input from interactive CLI"),
             (
                 'I',
@@ -150,7 +165,12 @@ const GROUPS: &[(&str, &[Spec])] = &[
                 Some("<directory>"),
                 "Add <directory> to the paths searched for include files. Default is: /etc",
             ),
-            ('c', "check", None, "Check commands validity without actually applying the changes."),
+            (
+                'c',
+                "check",
+                None,
+                "Check commands validity without actually applying the changes.",
+            ),
             ('o', "optimize", None, "Optimize ruleset"),
         ],
     ),
@@ -158,21 +178,51 @@ const GROUPS: &[(&str, &[Spec])] = &[
         "Options (ruleset list formatting):",
         &[
             ('a', "handle", None, "Output rule handle."),
-            ('s', "stateless", None, "Omit stateful information of ruleset."),
+            (
+                's',
+                "stateless",
+                None,
+                "Omit stateful information of ruleset.",
+            ),
             ('t', "terse", None, "Omit contents of sets."),
-            ('S', "service", None, "Translate ports to service names as described in /etc/services."),
+            (
+                'S',
+                "service",
+                None,
+                "Translate ports to service names as described in /etc/services.",
+            ),
             ('N', "reversedns", None, "Translate IP addresses to names."),
-            ('u', "guid", None, "Print UID/GID as defined in /etc/passwd and /etc/group."),
+            (
+                'u',
+                "guid",
+                None,
+                "Print UID/GID as defined in /etc/passwd and /etc/group.",
+            ),
             ('n', "numeric", None, "Print fully numerical output."),
-            ('y', "numeric-priority", None, "Print chain priority numerically."),
-            ('p', "numeric-protocol", None, "Print layer 4 protocols numerically."),
+            (
+                'y',
+                "numeric-priority",
+                None,
+                "Print chain priority numerically.",
+            ),
+            (
+                'p',
+                "numeric-protocol",
+                None,
+                "Print layer 4 protocols numerically.",
+            ),
             ('T', "numeric-time", None, "Print time values numerically."),
         ],
     ),
     (
         "Options (command output formatting):",
         &[
-            ('e', "echo", None, "Echo what has been added, inserted or replaced."),
+            (
+                'e',
+                "echo",
+                None,
+                "Echo what has been added, inserted or replaced.",
+            ),
             ('j', "json", None, "Format output in JSON"),
             (
                 'd',
@@ -184,8 +234,16 @@ const GROUPS: &[(&str, &[Spec])] = &[
     ),
 ];
 
-const DEBUG_LEVELS: &[&str] =
-    &["scanner", "parser", "eval", "netlink", "mnl", "proto-ctx", "segtree", "all"];
+const DEBUG_LEVELS: &[&str] = &[
+    "scanner",
+    "parser",
+    "eval",
+    "netlink",
+    "mnl",
+    "proto-ctx",
+    "segtree",
+    "all",
+];
 
 fn specs() -> impl Iterator<Item = &'static Spec> {
     GROUPS.iter().flat_map(|(_, specs)| specs.iter())
@@ -204,7 +262,7 @@ pub fn help() -> String {
             if let Some(argument) = argument {
                 names += &format!(" {argument}");
             }
-            text += &format!("{names:<32}  {help}\n");
+            text += &format!("{names:<33} {help}\n");
         }
     }
     text
@@ -254,7 +312,10 @@ fn check_order(words: &[String]) -> Result<(), NftUsage> {
         } else if word.starts_with('-') {
             if command {
                 let words = std::iter::once("nft".to_owned()).chain(words.iter().cloned());
-                return Err(NftUsage::Misplaced { words: words.collect(), column });
+                return Err(NftUsage::Misplaced {
+                    words: words.collect(),
+                    column,
+                });
             }
             let second = word.chars().nth(1);
             let takes_argument = specs().any(|(short, long, argument, _)| {
@@ -286,7 +347,9 @@ fn long_option(
     let (short, long, argument, _) = match (exact, named().count()) {
         (Some(spec), _) => spec,
         (None, 0) => return Err(NftUsage::Unrecognized(word.to_owned())),
-        (None, 1) => named().next().ok_or_else(|| NftUsage::Unrecognized(word.to_owned()))?,
+        (None, 1) => named()
+            .next()
+            .ok_or_else(|| NftUsage::Unrecognized(word.to_owned()))?,
         (None, _) => {
             let candidates = named().map(|(_, long, _, _)| *long).collect();
             return Err(NftUsage::Ambiguous(word.to_owned(), candidates));
@@ -295,7 +358,10 @@ fn long_option(
     let value = match (argument, value) {
         (None, Some(_)) => return Err(NftUsage::LongTakesNone(long)),
         (Some(_), None) => {
-            let next = words.get(*at).cloned().ok_or(NftUsage::LongNeedsArgument(long))?;
+            let next = words
+                .get(*at)
+                .cloned()
+                .ok_or(NftUsage::LongNeedsArgument(long))?;
             *at += 1;
             next
         }
@@ -317,7 +383,10 @@ fn short_options(
         if argument.is_some() {
             let attached = &letters[place + letter.len_utf8()..];
             let value = if attached.is_empty() {
-                let next = words.get(*at).cloned().ok_or(NftUsage::ShortNeedsArgument(letter))?;
+                let next = words
+                    .get(*at)
+                    .cloned()
+                    .ok_or(NftUsage::ShortNeedsArgument(letter))?;
                 *at += 1;
                 next
             } else {
@@ -398,7 +467,10 @@ mod tests {
         assert_eq!(options.file.as_deref(), Some("rules.nft"));
         assert_eq!(run("-frules.nft").file.as_deref(), Some("rules.nft"));
         assert_eq!(run("--file=rules.nft").file.as_deref(), Some("rules.nft"));
-        assert_eq!(run("-D a=b=c list").defines, [("a".to_owned(), "b=c".to_owned())]);
+        assert_eq!(
+            run("-D a=b=c list").defines,
+            [("a".to_owned(), "b=c".to_owned())]
+        );
         assert_eq!(run("-I x -I y list").include_paths, ["x", "y"]);
         assert_eq!(run("-- list ruleset").command, ["list", "ruleset"]);
     }

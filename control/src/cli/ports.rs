@@ -95,7 +95,11 @@ impl Add {
         };
         let client = expecting(client, self.generation);
         let port: PortStatus = wait(client.post("/v1/ports", &request))?.body;
-        if self.json { print(true, &port, |_| String::new()) } else { Ok(()) }
+        if self.json {
+            print(true, &port, |_| String::new())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -110,7 +114,13 @@ fn expecting(client: &Client, generation: Option<u64>) -> Client {
 fn escape(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     name.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 

@@ -50,8 +50,17 @@ fn text(status: &Status) -> String {
 /// Ports with the sums over their queues.
 pub(super) fn port_table(ports: &[PortStatus]) -> Table {
     let mut table = Table::new(&[
-        "PORT", "DEVICE", "DRIVER", "PEER", "QUEUES", "RX", "RX-BYTES", "RX-LOST", "TX",
-        "TX-BYTES", "TX-REFUSED",
+        "PORT",
+        "DEVICE",
+        "DRIVER",
+        "PEER",
+        "QUEUES",
+        "RX",
+        "RX-BYTES",
+        "RX-LOST",
+        "TX",
+        "TX-BYTES",
+        "TX-REFUSED",
     ]);
     for port in ports {
         let sum = |count: fn(&QueueStatus) -> u64| -> String {
@@ -80,7 +89,9 @@ fn worker_table(workers: &[WorkerStatus]) -> Table {
         let whole = (worker.busy_ns + worker.idle_ns).max(1);
         table.row([
             worker.worker.to_string(),
-            worker.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string()),
+            worker
+                .cpu
+                .map_or_else(|| "-".to_owned(), |cpu| cpu.to_string()),
             format!("{:.1}%", worker.busy_ns as f64 * 100.0 / whole as f64),
             worker.batches.to_string(),
             worker.frames.to_string(),

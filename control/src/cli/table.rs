@@ -12,7 +12,10 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table.
     pub(crate) fn new(heading: &[&'static str]) -> Self {
-        Self { heading: heading.to_vec(), rows: Vec::new() }
+        Self {
+            heading: heading.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row, one cell per column.
@@ -24,7 +27,10 @@ impl Table {
     fn is_number(&self, column: usize) -> bool {
         let cells = || self.rows.iter().filter_map(|row| row.get(column));
         cells().next().is_some()
-            && cells().all(|cell| cell.chars().all(|c| c.is_ascii_digit() || ".%-".contains(c)))
+            && cells().all(|cell| {
+                cell.chars()
+                    .all(|c| c.is_ascii_digit() || ".%-".contains(c))
+            })
     }
 }
 
@@ -33,7 +39,10 @@ impl fmt::Display for Table {
         let heading: Vec<String> = self.heading.iter().map(|cell| (*cell).to_owned()).collect();
         let width = |column: usize| {
             let cells = std::iter::once(&heading).chain(&self.rows);
-            cells.filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+            cells
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
         };
         for row in std::iter::once(&heading).chain(&self.rows) {
             let mut line = String::new();

@@ -70,7 +70,10 @@ pub struct Client {
 impl Client {
     /// A client of the daemon behind `socket`. Does not connect yet.
     pub fn new(socket: impl AsRef<Path>) -> Self {
-        Self { socket: socket.as_ref().to_owned(), expected: None }
+        Self {
+            socket: socket.as_ref().to_owned(),
+            expected: None,
+        }
     }
 
     /// Every change is refused (409) unless `generation` is the one in force.
@@ -114,7 +117,13 @@ impl Client {
     /// # Errors
     /// When the daemon cannot be reached or refuses.
     pub async fn bytes(&self, path: &str) -> Result<Bytes, ClientError> {
-        Ok(self.send(Method::GET, path, None).await?.into_body().collect().await?.to_bytes())
+        Ok(self
+            .send(Method::GET, path, None)
+            .await?
+            .into_body()
+            .collect()
+            .await?
+            .to_bytes())
     }
 
     /// Follows the lines at `path` until the daemon ends the stream or `line` says stop
@@ -130,7 +139,9 @@ impl Client {
         let mut body = self.send(Method::GET, path, None).await?.into_body();
         let mut pending = Vec::new();
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
             pending.extend_from_slice(&data);
             while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
                 let text = String::from_utf8_lossy(&pending[..end]).into_owned();
@@ -151,12 +162,18 @@ impl Client {
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = tokio::net::UnixStream::connect(&self.socket)
             .await
-            .map_err(|source| ClientError::Connect { socket: self.socket.clone(), source })?;
+            .map_err(|source| ClientError::Connect {
+                socket: self.socket.clone(),
+                source,
+            })?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // The connection's task ends with the connection; its error reaches the request itself.
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "sluice");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "sluice");
         if let Some(generation) = self.expected {
             request = request.header(IF_MATCH, format!("\"{generation}\""));
         }
@@ -185,5 +202,8 @@ async fn json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<Answe
         .and_then(|tag| tag.to_str().ok())
         .and_then(|tag| tag.trim_matches('"').parse().ok());
     let bytes = response.into_body().collect().await?.to_bytes();
-    Ok(Answer { body: serde_json::from_slice(&bytes)?, generation })
+    Ok(Answer {
+        body: serde_json::from_slice(&bytes)?,
+        generation,
+    })
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Shared;
-use crate::api::wire::{Happening, NftCommand, TextKind};
+use crate::api::wire::{Happening, NftCommand};
 
 /// Changes that come within this time are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -54,8 +54,7 @@ pub async fn keep(shared: Shared, path: PathBuf, mut stopping: watch::Receiver<b
 
 fn write(shared: &Shared, path: &Path) -> io::Result<()> {
     let list = NftCommand {
-        text: "list ruleset".to_owned(),
-        kind: TextKind::CommandLine,
+        text: Some("list ruleset".to_owned()),
         ..NftCommand::default()
     };
     let done = shared
@@ -69,5 +68,6 @@ fn write(shared: &Shared, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
     // The rename itself is safe only when the folder is.
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

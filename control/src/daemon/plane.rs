@@ -1,6 +1,7 @@
 //! What the control API and the metrics ask of ports and workers, whoever runs them.
 
 use sluice_dataplane::DropReason;
+pub use sluice_dataplane::worker::BATCH_BOUNDS;
 
 use crate::api::wire::{DroppedFrame, PortRequest, PortStatus, WorkerStatus};
 
@@ -30,9 +31,6 @@ pub struct BatchSizes {
     /// Frames in all batches.
     pub frames: u64,
 }
-
-/// Upper bounds of the batch-size histogram; the last one is the largest batch.
-pub const BATCH_BOUNDS: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
 
 /// Ports and workers.
 pub trait Plane: Send + Sync {
@@ -65,6 +63,9 @@ pub trait Plane: Send + Sync {
 
     /// The last dropped frames, oldest first.
     fn dropped_frames(&self) -> Vec<DroppedFrame>;
+
+    /// Log and trace events that were lost because nobody took them in time.
+    fn lost_events(&self) -> u64;
 }
 
 /// No ports and no workers: a place to try rulesets on.
@@ -102,5 +103,9 @@ impl Plane for Workbench {
 
     fn dropped_frames(&self) -> Vec<DroppedFrame> {
         Vec::new()
+    }
+
+    fn lost_events(&self) -> u64 {
+        0
     }
 }

@@ -25,7 +25,10 @@ pub enum PrivilegeError {
 /// # Errors
 /// When there is no such user, or the process may not change its own.
 pub fn become_user(user: &str) -> Result<(), PrivilegeError> {
-    let refused = |source| PrivilegeError::Refused { user: user.to_owned(), source };
+    let refused = |source| PrivilegeError::Refused {
+        user: user.to_owned(),
+        source,
+    };
     let entry = User::from_name(user)
         .map_err(refused)?
         .ok_or_else(|| PrivilegeError::Unknown(user.to_owned()))?;

@@ -1,7 +1,7 @@
 //! Listening: the control socket with its permissions, the metrics address, and serving both
 //! until the daemon is told to stop.
 
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -46,8 +46,15 @@ pub enum ListenError {
 /// When another daemon listens there, or the system refuses.
 pub fn bind(control: &Control) -> Result<UnixListener, ListenError> {
     let path = &control.socket;
-    let failed = |source| ListenError::Socket { path: path.clone(), source };
-    let group = control.group.as_deref().map(|name| group_id("group", name)).transpose()?;
+    let failed = |source| ListenError::Socket {
+        path: path.clone(),
+        source,
+    };
+    let group = control
+        .group
+        .as_deref()
+        .map(|name| group_id("group", name))
+        .transpose()?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -82,8 +89,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let service = routes::router(shared).into_make_service_with_connect_info::<Caller>();
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(stopped(stopping.clone()));
+    let server = axum::serve(listener, service).with_graceful_shutdown(stopped(stopping.clone()));
     tokio::select! {
         result = server.into_future() => result,
         () = async { stopped(stopping).await; tokio::time::sleep(PATIENCE).await } => Ok(()),
@@ -91,10 +97,8 @@ pub async fn serve(
 }
 
 /// Waits until `stopping` becomes true (or nobody is left who could say so).
-pub(super) fn stopped(mut stopping: watch::Receiver<bool>) -> impl Future<Output = ()> + Send {
-    async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-    }
+pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Removes the socket; what cannot be removed is taken over by the next start.

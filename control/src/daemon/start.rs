@@ -7,29 +7,36 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
+use sluice_config::engine::Engine;
 use sluice_dataplane::DropReason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::plane::Plane;
+use super::plane::{Plane, Workbench};
 use super::policy::{Policy, Refused};
-use super::{persist, serve};
-use crate::api::{self, Shared};
+use super::ruleset::EnginePolicy;
+use super::wire::Wire;
+use super::{packets, persist, privileges, serve};
 use crate::api::wire::Happening;
+use crate::api::{self, Shared};
 use crate::appliance::{Appliance, FileErrors};
 use crate::client::bundle;
-use crate::events::sink::Sinks;
 use crate::events::Hub;
+use crate::events::sink::Sinks;
 use crate::metrics;
+use crate::opener::OpenerProcess;
 use crate::rights::{Rights, UnknownName};
 
-/// How often frames dropped since are said as an event.
-const DROPS_EVERY: Duration = Duration::from_secs(1);
+/// How often frames dropped since are said as an event, and expired set elements swept.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
+
+/// Threads for control connections: their work is short, what blocks runs beside them.
+const REACTORS: usize = 2;
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +68,7 @@ pub enum StartError {
     Rights(#[from] UnknownName),
     /// The user of `[daemon]`.
     #[error("sluice: {0}")]
-    Privileges(#[from] super::privileges::PrivilegeError),
+    Privileges(#[from] privileges::PrivilegeError),
     /// A ruleset file: what nft would print.
     #[error("sluice: the ruleset was refused:\n{0}")]
     Ruleset(String),
@@ -107,7 +114,12 @@ impl Opened {
             }
         };
         let control = serve::bind(&appliance.control)?;
-        Ok(Self { control, metrics, sinks, rights })
+        Ok(Self {
+            control,
+            metrics,
+            sinks,
+            rights,
+        })
     }
 }
 
@@ -124,15 +136,21 @@ pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), St
     };
     for file in files {
         let name = file.display().to_string();
-        let command = bundle::file(&name, &[]).map_err(StartError::Ruleset)?;
-        let done = policy.run(command, None, true).map_err(|refused| match refused {
-            Refused::Text { rendered, .. } => StartError::Ruleset(rendered),
-            other => StartError::Ruleset(format!("{other:?}")),
-        })?;
+        let command = bundle::file(&name, bundle::Surroundings::default());
+        let done = policy
+            .run(command, None, true)
+            .map_err(|refused| match refused {
+                Refused::Text { rendered, .. } => StartError::Ruleset(rendered),
+                other => StartError::Ruleset(format!("{other:?}")),
+            })?;
         for warning in done.answer.warnings {
             tracing::warn!(file = name, "{}", warning.trim_end());
         }
-        tracing::info!(file = name, generation = done.answer.generation, "ruleset in force");
+        tracing::info!(
+            file = name,
+            generation = done.answer.generation,
+            "ruleset in force"
+        );
     }
     Ok(())
 }
@@ -144,8 +162,8 @@ pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), St
 pub async fn run_until(
     appliance: &Appliance,
     opened: Opened,
-    policy: Box<dyn Policy>,
-    plane: Box<dyn Plane>,
+    policy: Arc<dyn Policy>,
+    plane: Arc<dyn Plane>,
     hub: Hub,
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
@@ -171,9 +189,13 @@ pub async fn run_until(
         });
     }
     if let Some(listener) = opened.metrics {
-        tasks.spawn(metrics::listener::serve(shared.clone(), listener, stopping.clone()));
+        tasks.spawn(metrics::listener::serve(
+            shared.clone(),
+            listener,
+            stopping.clone(),
+        ));
     }
-    tokio::spawn(say_drops(shared.clone()));
+    tokio::spawn(every_second(shared.clone()));
     tasks.spawn(serve::serve(shared, opened.control, stopping));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %appliance.control.socket.display(), "ready");
@@ -217,11 +239,14 @@ fn notify(state: &[NotifyState]) {
     }
 }
 
-async fn say_drops(shared: Shared) {
+async fn every_second(shared: Shared) {
     let mut before = shared.plane.drops();
-    let mut ticks = tokio::time::interval(DROPS_EVERY);
+    let mut ticks = tokio::time::interval(CHORES_EVERY);
     loop {
         ticks.tick().await;
+        let swept = shared.clone();
+        // What it found is not told; when the daemon ends, it need not end.
+        let _ = tokio::task::spawn_blocking(move || swept.policy.sweep()).await;
         let now = shared.plane.drops();
         let reasons: std::collections::BTreeMap<String, u64> = DropReason::ALL
             .iter()
@@ -240,10 +265,55 @@ async fn say_drops(shared: Shared) {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(path: &std::path::Path) -> Result<(), StartError> {
-    let read = |source| StartError::Read { path: path.to_owned(), source };
+pub fn run(path: &Path) -> Result<(), StartError> {
+    let read = |source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let text = std::fs::read_to_string(path).map_err(read)?;
     let appliance = Appliance::read(&path.display().to_string(), &text)?;
-    let _opened = Opened::open(&appliance)?;
-    Ok(())
+    // First of all, while there is one thread.
+    let opener = if appliance.is_workbench() {
+        None
+    } else {
+        Some(OpenerProcess::fork()?)
+    };
+    let opened = Opened::open(&appliance)?;
+    if let Some(user) = &appliance.daemon.user {
+        privileges::become_user(user)?;
+    }
+    let hub = Hub::default();
+    let (policy, plane) = match opener {
+        None => workbench(&appliance)?,
+        Some(opener) => wire(&appliance, opener, &hub)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(REACTORS)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        let stop = signalled()?;
+        run_until(&appliance, opened, policy, plane, hub, stop).await
+    });
+    // What is left of connections goes with the runtime, and with the last of them ports and
+    // workers: the devices are given back before the process ends.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+type Parts = (Arc<dyn Policy>, Arc<dyn Plane>);
+
+fn workbench(appliance: &Appliance) -> Result<Parts, StartError> {
+    let policy = EnginePolicy::new(Engine::workbench());
+    load_ruleset(appliance, &policy)?;
+    Ok((Arc::new(policy), Arc::new(Workbench)))
+}
+
+fn wire(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> Result<Parts, StartError> {
+    let wire = Wire::start(&appliance.dataplane, opener, hub)?;
+    load_ruleset(appliance, &**wire.policy())?;
+    packets::carry(&wire, hub.clone())?;
+    wire.open_all(&appliance.ports)
+        .map_err(|(name, source)| StartError::Port { name, source })?;
+    Ok((wire.policy().clone(), wire))
 }

@@ -22,7 +22,9 @@ pub struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { sender: broadcast::channel(RING).0 }
+        Self {
+            sender: broadcast::channel(RING).0,
+        }
     }
 }
 
@@ -40,7 +42,9 @@ impl Hub {
 
     /// A follower of everything from now on.
     pub fn follow(&self) -> Follower {
-        Follower { receiver: self.sender.subscribe() }
+        Follower {
+            receiver: self.sender.subscribe(),
+        }
     }
 }
 
@@ -55,9 +59,10 @@ impl Follower {
     pub async fn next(&mut self) -> Option<Event> {
         match self.receiver.recv().await {
             Ok(event) => Some(event),
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                Some(Event { time_ns: now_ns(), what: Happening::Lost { count } })
-            }
+            Err(broadcast::error::RecvError::Lagged(count)) => Some(Event {
+                time_ns: now_ns(),
+                what: Happening::Lost { count },
+            }),
             Err(broadcast::error::RecvError::Closed) => None,
         }
     }
@@ -65,7 +70,9 @@ impl Follower {
 
 /// Nanoseconds since 1970.
 pub fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     since.as_nanos() as u64
 }
 
@@ -74,7 +81,10 @@ mod tests {
     use super::*;
 
     fn port(name: &str) -> Happening {
-        Happening::Port { name: name.into(), present: true }
+        Happening::Port {
+            name: name.into(),
+            present: true,
+        }
     }
 
     #[tokio::test]
@@ -95,7 +105,10 @@ mod tests {
         for _ in 0..RING + 3 {
             hub.say(port("p"));
         }
-        assert_eq!(follower.next().await.unwrap().what, Happening::Lost { count: 3 });
+        assert_eq!(
+            follower.next().await.unwrap().what,
+            Happening::Lost { count: 3 }
+        );
         assert_eq!(follower.next().await.unwrap().what, port("p"));
     }
 }

@@ -24,7 +24,12 @@ struct Limit {
 
 impl Limit {
     fn new(per_second: u32) -> Self {
-        Self { per_second, second: 0, passed: 0, held: 0 }
+        Self {
+            per_second,
+            second: 0,
+            passed: 0,
+            held: 0,
+        }
     }
 
     /// Whether a line at `time_ns` may pass, and how many were held back in earlier seconds.
@@ -62,7 +67,11 @@ impl Sinks {
         if file.is_none() && syslog.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { file, syslog, limit: Limit::new(log.per_second) }))
+        Ok(Some(Self {
+            file,
+            syslog,
+            limit: Limit::new(log.per_second),
+        }))
     }
 
     /// Writes what comes until the hub is gone.
@@ -87,9 +96,17 @@ impl Sinks {
         };
         let (pass, held) = self.limit.take(event.time_ns);
         if held > 0 {
-            self.write(4, event.time_ns, &format!("{held} log lines held back by the limit"))?;
+            self.write(
+                4,
+                event.time_ns,
+                &format!("{held} log lines held back by the limit"),
+            )?;
         }
-        if pass { self.write(level, event.time_ns, &line) } else { Ok(()) }
+        if pass {
+            self.write(level, event.time_ns, &line)
+        } else {
+            Ok(())
+        }
     }
 
     fn write(&mut self, level: u8, time_ns: u64, line: &str) -> io::Result<()> {
@@ -115,9 +132,16 @@ impl Sinks {
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("log.file: {}: {error}", path.display()))
-    })
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("log.file: {}: {error}", path.display()),
+            )
+        })
 }
 
 fn connect_syslog() -> io::Result<Logger<LoggerBackend, Formatter3164>> {
@@ -157,7 +181,11 @@ mod tests {
     fn log_statements_reach_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let log = Log { file: Some(path.clone()), per_second: 1, ..Log::default() };
+        let log = Log {
+            file: Some(path.clone()),
+            per_second: 1,
+            ..Log::default()
+        };
         let mut sinks = Sinks::open(&log).unwrap().unwrap();
         let event = |time_ns, text: &str| Event {
             time_ns,

@@ -46,7 +46,10 @@ impl Daemon {
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(10) {
-            if std::os::unix::net::UnixStream::connect(self.socket()).is_ok() {
+            // The socket is there before the ports are: only an answer says that they are open.
+            let mut status = Command::new(std::env::current_exe()?);
+            status.arg("--socket").arg(self.socket()).arg("status");
+            if status.stdin(Stdio::null()).output()?.status.success() {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {

@@ -36,7 +36,11 @@ impl Family {
         family.set_name(name.to_owned());
         family.set_help(help.to_owned());
         family.set_field_type(kind);
-        Self { family, kind, metrics: Vec::new() }
+        Self {
+            family,
+            kind,
+            metrics: Vec::new(),
+        }
     }
 
     /// Adds a sample of a counter or gauge.

@@ -1,7 +1,7 @@
 //! The metrics listener: `GET /metrics`, read-only, beside the control socket.
 
-use std::io;
 use std::future::IntoFuture;
+use std::io;
 use std::net::TcpListener;
 
 use axum::Router;

@@ -55,11 +55,25 @@ fn process(started: Instant) -> Vec<Family> {
 type Column<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 const SIZES: &[Column<RulesetSize>] = &[
-    ("sluice_ruleset_tables", "Tables in the ruleset.", |size| size.tables),
-    ("sluice_ruleset_chains", "Chains in the ruleset.", |size| size.chains),
-    ("sluice_ruleset_rules", "Rules in the ruleset.", |size| size.rules),
-    ("sluice_ruleset_sets", "Sets and maps in the ruleset.", |size| size.sets),
-    ("sluice_ruleset_program_bytes", "Size of the compiled program.", |size| size.program_bytes),
+    ("sluice_ruleset_tables", "Tables in the ruleset.", |size| {
+        size.tables
+    }),
+    ("sluice_ruleset_chains", "Chains in the ruleset.", |size| {
+        size.chains
+    }),
+    ("sluice_ruleset_rules", "Rules in the ruleset.", |size| {
+        size.rules
+    }),
+    (
+        "sluice_ruleset_sets",
+        "Sets and maps in the ruleset.",
+        |size| size.sets,
+    ),
+    (
+        "sluice_ruleset_program_bytes",
+        "Size of the compiled program.",
+        |size| size.program_bytes,
+    ),
 ];
 
 fn ruleset(policy: &dyn Policy, families: &mut Vec<Family>) {
@@ -108,7 +122,10 @@ impl Counted {
     }
 
     fn finish(self) -> impl Iterator<Item = Family> {
-        self.named.into_iter().chain(self.rules).chain([self.elements])
+        self.named
+            .into_iter()
+            .chain(self.rules)
+            .chain([self.elements])
     }
 }
 
@@ -120,7 +137,10 @@ impl Tally for Counted {
     }
 
     fn rule(&mut self, place: RulePlace<'_>, packets: u64, bytes: u64) {
-        let handle = self.handles.entry(place.handle).or_insert_with(|| place.handle.to_string());
+        let handle = self
+            .handles
+            .entry(place.handle)
+            .or_insert_with(|| place.handle.to_string());
         // The handle keeps two rules with one comment apart.
         let labels = [
             ("family", place.family),
@@ -142,8 +162,14 @@ impl Tally for Counted {
 }
 
 const QUEUES: &[Column<QueueStatus>] = &[
-    ("sluice_port_rx_frames_total", "Frames received.", |queue| queue.rx_frames),
-    ("sluice_port_rx_bytes_total", "Bytes of the frames received.", |queue| queue.rx_bytes),
+    ("sluice_port_rx_frames_total", "Frames received.", |queue| {
+        queue.rx_frames
+    }),
+    (
+        "sluice_port_rx_bytes_total",
+        "Bytes of the frames received.",
+        |queue| queue.rx_bytes,
+    ),
     (
         "sluice_port_rx_ring_drops_total",
         "Frames that the kernel dropped because the queue's ring was full.",
@@ -154,8 +180,14 @@ const QUEUES: &[Column<QueueStatus>] = &[
         "Frames received that could not be handed on.",
         |queue| queue.rx_errors,
     ),
-    ("sluice_port_tx_frames_total", "Frames sent.", |queue| queue.tx_frames),
-    ("sluice_port_tx_bytes_total", "Bytes of the frames sent.", |queue| queue.tx_bytes),
+    ("sluice_port_tx_frames_total", "Frames sent.", |queue| {
+        queue.tx_frames
+    }),
+    (
+        "sluice_port_tx_bytes_total",
+        "Bytes of the frames sent.",
+        |queue| queue.tx_bytes,
+    ),
     (
         "sluice_port_tx_retries_total",
         "Times that the way out was full and was tried again.",
@@ -183,29 +215,54 @@ fn ports(ports: &[PortStatus], families: &mut Vec<Family>) {
 
 fn workers(plane: &dyn Plane, families: &mut Vec<Family>) {
     const SECOND_NS: f64 = 1e9;
-    let mut busy =
-        Family::counter("sluice_worker_busy_seconds_total", "Time that a worker spent on frames.");
-    let mut idle =
-        Family::counter("sluice_worker_idle_seconds_total", "Time that a worker spent waiting.");
+    let mut busy = Family::counter(
+        "sluice_worker_busy_seconds_total",
+        "Time that a worker spent on frames.",
+    );
+    let mut idle = Family::counter(
+        "sluice_worker_idle_seconds_total",
+        "Time that a worker spent waiting.",
+    );
     let mut restarts = Family::counter(
         "sluice_worker_restarts_total",
         "How often a worker failed and was started again.",
     );
-    for WorkerStatus { worker, busy_ns, idle_ns, restarts: count, .. } in plane.workers() {
+    for WorkerStatus {
+        worker,
+        busy_ns,
+        idle_ns,
+        restarts: count,
+        ..
+    } in plane.workers()
+    {
         let number = worker.to_string();
         let labels = [("worker", number.as_str())];
         busy.add(&labels, busy_ns as f64 / SECOND_NS);
         idle.add(&labels, idle_ns as f64 / SECOND_NS);
         restarts.add(&labels, count as f64);
     }
-    let mut batches =
-        Family::histogram("sluice_worker_batch_frames", "Frames in the batches of a worker.");
+    let mut batches = Family::histogram(
+        "sluice_worker_batch_frames",
+        "Frames in the batches of a worker.",
+    );
     for (number, sizes) in plane.batch_sizes().iter().enumerate() {
-        let buckets: Vec<(f64, u64)> =
-            BATCH_BOUNDS.iter().map(|bound| f64::from(*bound)).zip(sizes.batches).collect();
-        batches.observe(&[("worker", &number.to_string())], &buckets, sizes.frames as f64);
+        let buckets: Vec<(f64, u64)> = BATCH_BOUNDS
+            .iter()
+            .map(|bound| f64::from(*bound))
+            .zip(sizes.batches)
+            .collect();
+        batches.observe(
+            &[("worker", &number.to_string())],
+            &buckets,
+            sizes.frames as f64,
+        );
     }
-    families.extend([busy, idle, restarts, batches]);
+    let mut lost = Family::counter(
+        "sluice_events_lost_total",
+        "Log and trace events that were lost because they came faster than they were taken.",
+    );
+    lost.add(&[], plane.lost_events() as f64);
+    families.extend([busy, idle, restarts, batches, lost]);
 }
 
 fn drops(counts: &[u64; DropReason::COUNT], families: &mut Vec<Family>) {

@@ -96,7 +96,7 @@ mod tests {
             at in 0usize..62, value in any::<u16>(),
         ) {
             bytes.resize(bytes.len().next_multiple_of(2), 0);
-            let at = at % bytes.len() & !1;
+            let at = (at % bytes.len()) & !1;
             let before = checksum(&bytes);
             let old = fold(sum(&bytes[at..at + 2]));
             bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());

@@ -150,6 +150,14 @@ impl<'q> Frame<'q> {
         true
     }
 
+    /// The memory of a frame that owns it.
+    pub fn into_memory(self) -> Option<Box<[u8]>> {
+        match self.buffer {
+            Buffer::Owned(memory) => Some(memory),
+            Buffer::Borrowed(_) => None,
+        }
+    }
+
     #[inline]
     fn memory(&self) -> &[u8] {
         match &self.buffer {

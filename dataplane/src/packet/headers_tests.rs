@@ -92,7 +92,7 @@ fn every_cut_of_a_frame_is_dissected() {
 #[test]
 fn extension_headers_are_followed_to_a_bound() {
     let chain = |count: usize| {
-        let mut payload = vec![protocol::DESTINATION, 0, 1, 4, 0, 0, 0, 0].repeat(count);
+        let mut payload = [protocol::DESTINATION, 0, 1, 4, 0, 0, 0, 0].repeat(count);
         if let Some(last) = count.checked_sub(1) {
             payload[last * 8] = 6;
         }

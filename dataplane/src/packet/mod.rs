@@ -4,6 +4,7 @@ pub mod checksum;
 pub mod frame;
 pub mod headers;
 pub mod options;
+pub mod pool;
 pub mod reply;
 pub mod segment;
 pub mod vnet;

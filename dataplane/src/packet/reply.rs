@@ -4,8 +4,9 @@
 //! the tag kept, hop limit 64, no route needed. Nothing answers to group addresses, to later
 //! fragments, to broken packets, to unreachables, or to resets.
 
+use arrayvec::ArrayVec;
+
 use super::checksum::{checksum, fold, pseudo_header, sum};
-use super::frame::HEADROOM;
 use super::headers::{Headers, ethertype, field, flag, protocol};
 
 const HOP_LIMIT: u8 = 64;
@@ -16,8 +17,11 @@ const QUOTE6: usize = 1220;
 const ICMP_UNREACHABLE: u8 = 3;
 const ICMPV6_UNREACHABLE: u8 = 1;
 
-/// An answer: its memory, with [`HEADROOM`] free bytes in front of the frame.
-pub type Answer = Box<[u8]>;
+/// Most bytes of an answer: link header with a tag, IPv6 header, ICMPv6 header, quote.
+const LARGEST: usize = 18 + 40 + 8 + QUOTE6;
+
+/// An answer, from its link header on.
+pub type Answer = ArrayVec<u8, LARGEST>;
 
 /// Destination unreachable with `code` for IPv4, `code6` for IPv6; `None` where there is none
 /// to be sent. `partial` says that the transport's checksum is not complete yet.
@@ -39,8 +43,7 @@ pub fn unreachable(
                 return None;
             }
             let quote = &packet[..packet.len().min(QUOTE)];
-            let mut message = vec![ICMP_UNREACHABLE, code?, 0, 0, 0, 0, 0, 0];
-            message.extend_from_slice(quote);
+            let mut message = message(ICMP_UNREACHABLE, code?, quote);
             let check = checksum(&message);
             message[2..4].copy_from_slice(&check.to_be_bytes());
             Some(assemble(frame, headers, protocol::ICMP, &message))
@@ -50,12 +53,17 @@ pub fn unreachable(
                 return None;
             }
             let quote = &packet[..packet.len().min(QUOTE6)];
-            let mut message = vec![ICMPV6_UNREACHABLE, code6?, 0, 0, 0, 0, 0, 0];
-            message.extend_from_slice(quote);
+            let mut message = message(ICMPV6_UNREACHABLE, code6?, quote);
             set_checksum(packet, protocol::ICMPV6, &mut message, 2);
             Some(assemble(frame, headers, protocol::ICMPV6, &message))
         }
     }
+}
+
+/// An ICMP message without its checksum.
+fn message(kind: u8, code: u8, quote: &[u8]) -> Answer {
+    let header = [kind, code, 0, 0, 0, 0, 0, 0];
+    header.into_iter().chain(quote.iter().copied()).collect()
 }
 
 /// A reset for a TCP packet.
@@ -150,10 +158,10 @@ fn set_checksum(packet: &[u8], protocol: u8, message: &mut [u8], at: usize) {
 fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> Answer {
     let network = usize::from(headers.network);
     let packet = &frame[network..];
-    let mut answer = vec![0; HEADROOM];
-    answer.extend_from_slice(&frame[6..12]);
-    answer.extend_from_slice(&frame[0..6]);
-    answer.extend_from_slice(&frame[12..network]);
+    let mut answer = Answer::new();
+    answer.extend(frame[6..12].iter().copied());
+    answer.extend(frame[0..6].iter().copied());
+    answer.extend(frame[12..network].iter().copied());
     if headers.ethertype == ethertype::IP {
         let total = (20 + message.len()) as u16;
         let mut ip = [0; 20];
@@ -166,7 +174,7 @@ fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> An
         ip[16..20].copy_from_slice(&packet[12..16]);
         let check = checksum(&ip);
         ip[10..12].copy_from_slice(&check.to_be_bytes());
-        answer.extend_from_slice(&ip);
+        answer.extend(ip);
     } else {
         let mut ip = [0; 40];
         ip[0] = 0x60;
@@ -175,10 +183,10 @@ fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> An
         ip[7] = HOP_LIMIT;
         ip[8..24].copy_from_slice(&packet[24..40]);
         ip[24..40].copy_from_slice(&packet[8..24]);
-        answer.extend_from_slice(&ip);
+        answer.extend(ip);
     }
-    answer.extend_from_slice(message);
-    answer.into()
+    answer.extend(message.iter().copied());
+    answer
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! VXLAN, Geneve, GRE and plain IP in IP are cut alike. Tunnels inside tunnels are not.
 
 use crate::drop_reason::DropReason;
+use crate::packet::checksum::{fold, pseudo_header, sum};
 use crate::packet::frame::Frame;
 use crate::packet::vnet::VnetHeader;
 
@@ -40,10 +41,21 @@ pub fn header_len(frame: &Frame<'_>) -> Option<usize> {
 
 /// Whether the checksum of this frame starts elsewhere than at its outer transport header.
 pub fn is_tunnelled(frame: &Frame<'_>) -> bool {
-    let bytes = frame.bytes();
-    let network = Network::parse(bytes, network_at(bytes));
-    network.and_then(|network| network.transport_at(bytes))
-        != Some(usize::from(frame.vnet.csum_start))
+    let start = usize::from(frame.vnet.csum_start);
+    frame.vnet.needs_checksum() && outer_transport(frame.bytes()) != Some(start)
+}
+
+fn outer_transport(bytes: &[u8]) -> Option<usize> {
+    Network::parse(bytes, network_at(bytes))?.transport_at(bytes)
+}
+
+/// Where the transport header of a super-frame is. Frames that a device has put together itself
+/// (LRO) have verified checksums, not partial ones; they are not tunnelled.
+fn transport_at(bytes: &[u8], vnet: &VnetHeader) -> Option<usize> {
+    match vnet.needs_checksum() {
+        true => Some(usize::from(vnet.csum_start)),
+        false => outer_transport(bytes),
+    }
 }
 
 /// Completes a partial checksum in place.
@@ -61,7 +73,7 @@ pub fn complete_checksum(frame: &mut Frame<'_>) -> Result<(), DropReason> {
         return Err(DropReason::OffloadBad);
     }
     // The field holds the pseudo-header's sum, so it is simply part of what is added up.
-    let checksum = fold(sum(&bytes[start..]));
+    let checksum = complement(sum(&bytes[start..]));
     put16(bytes, at, if checksum == 0 { 0xffff } else { checksum });
     frame.vnet.flags &= !VnetHeader::NEEDS_CSUM;
     Ok(())
@@ -183,7 +195,7 @@ impl Network {
         put16(bytes, self.at + 4, id.wrapping_add(number as u16));
         put16(bytes, self.at + 10, 0);
         let header = usize::from(bytes[self.at] & 15) * 4;
-        let checksum = fold(sum(&bytes[self.at..self.at + header]));
+        let checksum = complement(sum(&bytes[self.at..self.at + header]));
         put16(bytes, self.at + 10, checksum);
     }
 
@@ -193,7 +205,7 @@ impl Network {
             4 => &bytes[self.at + 12..self.at + 20],
             _ => &bytes[self.at + 8..self.at + 40],
         };
-        sum(addresses) + u64::from(protocol) + len as u64
+        pseudo_header(addresses, protocol, len as u32)
     }
 }
 
@@ -215,7 +227,7 @@ impl Plan {
     fn of(bytes: &[u8], vnet: &VnetHeader) -> Option<Self> {
         let headers = headers(bytes, vnet)?;
         let size = usize::from(vnet.gso_size);
-        let transport = usize::from(vnet.csum_start);
+        let transport = transport_at(bytes, vnet)?;
         let protocol = protocol(vnet)?;
         let outer = Network::parse(bytes, network_at(bytes))?;
         let inner = Network::before(bytes, transport, protocol)?;
@@ -268,7 +280,7 @@ impl Plan {
         };
         put16(piece, checksum_at, 0);
         let pseudo = self.inner.pseudo_sum(piece, self.protocol, len);
-        let checksum = fold(pseudo + sum(&piece[at..]));
+        let checksum = complement(pseudo + sum(&piece[at..]));
         let never_zero = self.protocol == UDP && checksum == 0;
         put16(
             piece,
@@ -286,7 +298,7 @@ fn finish_udp_tunnel(piece: &mut [u8], outer: Network, at: usize) {
         return;
     }
     put16(piece, at + 6, 0);
-    let checksum = fold(outer.pseudo_sum(piece, UDP, len) + sum(&piece[at..]));
+    let checksum = complement(outer.pseudo_sum(piece, UDP, len) + sum(&piece[at..]));
     put16(piece, at + 6, if checksum == 0 { 0xffff } else { checksum });
 }
 
@@ -294,7 +306,7 @@ fn finish_udp_tunnel(piece: &mut [u8], outer: Network, at: usize) {
 fn finish_gre(piece: &mut [u8], at: usize) {
     if piece[at] & 0x80 != 0 {
         put16(piece, at + 4, 0);
-        let checksum = fold(sum(&piece[at..]));
+        let checksum = complement(sum(&piece[at..]));
         put16(piece, at + 4, checksum);
     }
 }
@@ -308,38 +320,21 @@ fn protocol(vnet: &VnetHeader) -> Option<u8> {
 }
 
 fn headers(bytes: &[u8], vnet: &VnetHeader) -> Option<usize> {
-    let transport = usize::from(vnet.csum_start);
+    let transport = transport_at(bytes, vnet)?;
     let len = match protocol(vnet)? {
         TCP => usize::from(bytes.get(transport + 12)? >> 4) * 4,
         _ => 8,
     };
     let headers = transport + len;
-    let plausible = vnet.needs_checksum()
-        && transport >= network_at(bytes) + 20
+    let plausible = transport >= network_at(bytes) + 20
         && (len >= 20 || protocol(vnet) == Some(UDP))
         && headers <= bytes.len();
     plausible.then_some(headers)
 }
 
-/// The sum of the bytes as big-endian words, an odd one padded with zero.
-fn sum(bytes: &[u8]) -> u64 {
-    let mut words = bytes.chunks_exact(2);
-    let mut total = 0u64;
-    for word in &mut words {
-        total += u64::from(u16::from_be_bytes([word[0], word[1]]));
-    }
-    match words.remainder() {
-        [odd] => total + (u64::from(*odd) << 8),
-        _ => total,
-    }
-}
-
-/// The one's complement of a sum (RFC 1071).
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
+/// What a checksum field says of a sum (RFC 1071).
+fn complement(sum: u64) -> u16 {
+    !fold(sum)
 }
 
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {

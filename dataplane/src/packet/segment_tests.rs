@@ -117,13 +117,13 @@ fn verified(shape: &Shape, packet: &[u8], number: usize, last: bool) -> Vec<u8> 
     };
     assert_eq!(network.end(packet), Some(packet.len()));
     if !shape.six {
-        assert_eq!(fold(sum(&packet[..20])), 0, "IPv4 header checksum");
+        assert_eq!(complement(sum(&packet[..20])), 0, "IPv4 header checksum");
         assert_eq!(be16(packet, 4), Some(0xfffeu16.wrapping_add(number as u16)));
     }
     let (protocol, at) = network.transport(packet).unwrap();
     let segment = &packet[at..];
     let pseudo = network.pseudo_sum(packet, protocol, segment.len());
-    assert_eq!(fold(pseudo + sum(segment)), 0, "transport checksum");
+    assert_eq!(complement(pseudo + sum(segment)), 0, "transport checksum");
     if shape.udp {
         assert_eq!(usize::from(be16(segment, 4).unwrap()), segment.len());
         return segment[8..].to_vec();
@@ -160,7 +160,7 @@ proptest! {
                 let (_, udp) = outer.transport(piece).unwrap();
                 if checksum {
                     let pseudo = outer.pseudo_sum(piece, UDP, piece.len() - udp);
-                    prop_assert_eq!(fold(pseudo + sum(&piece[udp..])), 0);
+                    prop_assert_eq!(complement(pseudo + sum(&piece[udp..])), 0);
                 } else {
                     prop_assert_eq!(be16(piece, udp + 6), Some(0));
                 }
@@ -203,7 +203,7 @@ fn a_partial_checksum_is_completed_over_the_pseudo_header() {
     let at = usize::from(vnet.csum_start);
     put16(&mut bytes, at + 4, 11);
     let network = Network { at: 18, version: 4 };
-    let pseudo = !fold(network.pseudo_sum(&bytes, UDP, 11));
+    let pseudo = !complement(network.pseudo_sum(&bytes, UDP, 11));
     put16(&mut bytes, at + 6, pseudo);
     let len = bytes.len();
     let mut frame = Frame::borrowed(&mut bytes, 0, len, PortId(0));
@@ -211,12 +211,43 @@ fn a_partial_checksum_is_completed_over_the_pseudo_header() {
     complete_checksum(&mut frame).unwrap();
     assert!(!frame.vnet.needs_checksum());
     let sum_of_all = network.pseudo_sum(frame.bytes(), UDP, 11) + sum(&frame.bytes()[at..]);
-    assert_eq!(fold(sum_of_all), 0);
+    assert_eq!(complement(sum_of_all), 0);
     frame.vnet = VnetHeader {
         csum_start: 4000,
         ..vnet
     };
     assert_eq!(complete_checksum(&mut frame), Err(DropReason::OffloadBad));
+}
+
+#[test]
+fn a_frame_that_a_device_put_together_needs_no_partial_checksum() {
+    let shape = Shape {
+        tagged: true,
+        tunnel: None,
+        outer_six: false,
+        six: true,
+        udp: false,
+        payload: vec![3; 4000],
+        gso_size: 1000,
+    };
+    let (mut bytes, mut vnet) = build(&shape);
+    vnet.flags = VnetHeader::DATA_VALID;
+    vnet.csum_start = 0;
+    let len = bytes.len();
+    let mut frame = Frame::borrowed(&mut bytes, 0, len, PortId(0));
+    frame.vnet = vnet;
+    assert!(!is_tunnelled(&frame));
+    assert_eq!(header_len(&frame), Some(18 + 40 + 24));
+    let mut segments = Segments::default();
+    segments.cut(&frame, 1500).unwrap();
+    let pieces: Vec<_> = segments
+        .pieces_mut()
+        .map(|p| p[10 + 18..].to_vec())
+        .collect();
+    assert_eq!(pieces.len(), 4);
+    for (number, piece) in pieces.iter().enumerate() {
+        assert_eq!(verified(&shape, piece, number, number == 3), [3; 1000]);
+    }
 }
 
 #[test]

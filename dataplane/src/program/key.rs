@@ -70,7 +70,7 @@ plain_enum! {
         Iifgroup = 14,
         /// Driver of the port in (128).
         Iifkind = 15,
-        /// Index of the port out; absent before the peer is looked up (32).
+        /// Index of the port out; 0 before the peer is looked up, and the name empty, as the kernel has it (32).
         Oif = 16,
         /// Name of the port out (128).
         Oifname = 17,

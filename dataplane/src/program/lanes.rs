@@ -376,7 +376,7 @@ mod tests {
             let right = number(value.0, value.1);
             for relation in [Relation::Eq, Relation::Ne, Relation::Lt, Relation::Gt, Relation::Le, Relation::Ge] {
                 let found = compare(&columns, u64::MAX, &[], relation, &[value.0, value.1]);
-                for lane in 0..BATCH {
+                for lane in lanes(u64::MAX) {
                     let left = number(columns[0][lane], columns[1][lane]);
                     let expected = match relation {
                         Relation::Eq => left == right,

@@ -266,6 +266,16 @@ impl Run<'_, '_> {
                 known = generation.ports().get(id).map(|info| (id, info));
             }
             let Some((_, info)) = known.filter(|(known, _)| *known == id) else {
+                // Without a port the kernel has index 0 and an empty name, and nothing else.
+                let columns = match meta {
+                    Meta::Iif | Meta::Oif => 1,
+                    Meta::Iifname | Meta::Oifname => 4,
+                    _ => continue,
+                };
+                for column in &mut self.vm.columns[first..first + columns] {
+                    column[lane] = 0;
+                }
+                valid |= 1 << lane;
                 continue;
             };
             let mut words = |words: &[u32; 4]| {

@@ -8,6 +8,7 @@ pub mod block;
 pub mod cell;
 pub mod counters;
 pub mod encoding;
+pub mod engines;
 pub mod hash;
 pub mod key;
 pub mod lane_set;
@@ -22,11 +23,13 @@ mod builder;
 mod load;
 #[cfg(test)]
 mod op_tests;
+mod packets;
 #[cfg(test)]
 mod property_tests;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
+mod verify;
 mod write;
 
 pub use block::{Block, BlockBuilder};
@@ -40,5 +43,6 @@ pub use op::{
     LogId, MetaSetKey, NatKind, ObjectKind, Op, Reject, Relation, RuleRef, SetAction, SetId, Slots,
     Value, Verdict,
 };
+pub use packets::Packets;
 pub use tables::{CellKind, Log, MapTargets, SetData, SetDesc, Tables};
 pub use walk::{Class, Entry, Family, Hook, Names, Policy, name_words};

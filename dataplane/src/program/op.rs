@@ -8,6 +8,8 @@
 
 use arrayvec::ArrayVec;
 
+pub use super::engines;
+
 use super::encoding::{index_type, plain_enum, tagged_enum};
 use super::key::{Base, CtKey, Direction, Exthdr, Slot};
 
@@ -615,92 +617,5 @@ impl Verdict {
             5 => Self::Goto { chain },
             _ => return None,
         })
-    }
-}
-
-/// What of the dataplane beyond the VM a program needs.
-pub mod engines {
-    /// Connection tracking.
-    pub const TRACK: u32 = 1;
-    /// Address translation (needs tracking).
-    pub const NAT: u32 = 1 << 1;
-    /// SYN proxy.
-    pub const SYNPROXY: u32 = 1 << 2;
-    /// A queue to user processes.
-    pub const QUEUE: u32 = 1 << 3;
-    /// A route table.
-    pub const ROUTES: u32 = 1 << 4;
-    /// Transparent proxy.
-    pub const TPROXY: u32 = 1 << 5;
-    /// Flow tables.
-    pub const FLOWTABLE: u32 = 1 << 6;
-    /// Family and prefix translators.
-    pub const TRANSLATE: u32 = 1 << 7;
-    /// Frames that are routed although they came by a bridge.
-    pub const BROUTE: u32 = 1 << 8;
-
-    /// Each bit with its name, for refusals and listings.
-    pub const NAMES: &[(u32, &str)] = &[
-        (TRACK, "connection tracking"),
-        (NAT, "address translation"),
-        (SYNPROXY, "synproxy"),
-        (QUEUE, "queue"),
-        (ROUTES, "routes"),
-        (TPROXY, "tproxy"),
-        (FLOWTABLE, "flow tables"),
-        (TRANSLATE, "prefix and family translation"),
-        (BROUTE, "broute"),
-    ];
-}
-
-impl Op {
-    /// Whether it changes state that other packets can see.
-    pub fn has_effects(&self) -> bool {
-        matches!(
-            self,
-            Self::DynSet { .. } | Self::Cell { .. } | Self::NumgenInc { .. } | Self::CtSet { .. }
-        )
-    }
-
-    /// What beyond the VM the instruction itself needs, as bits of [`engines`]; what its keys
-    /// need comes on top.
-    pub fn engines(&self) -> u32 {
-        match self {
-            Self::CtSet { .. } | Self::Notrack => engines::TRACK,
-            Self::Nat { .. } => engines::TRACK | engines::NAT,
-            Self::Tproxy { .. } => engines::TPROXY,
-            Self::Synproxy { .. } => engines::TRACK | engines::SYNPROXY,
-            Self::Queue { .. } => engines::QUEUE,
-            Self::FlowOffload { .. } => engines::TRACK | engines::FLOWTABLE,
-            Self::Nat64 { .. } | Self::Translate { .. } => engines::TRACK | engines::TRANSLATE,
-            Self::EngineObject { kind, .. } | Self::ObjectMap { kind, .. } => match kind {
-                ObjectKind::Counter | ObjectKind::Quota | ObjectKind::Limit => 0,
-                ObjectKind::Synproxy => engines::TRACK | engines::SYNPROXY,
-                ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation => {
-                    engines::TRACK
-                }
-            },
-            Self::MetaSet {
-                key: MetaSetKey::Broute,
-                ..
-            } => engines::BROUTE,
-            Self::DynSet { statements, .. } => {
-                let connections = |statement: &ElementStatement| {
-                    matches!(statement, ElementStatement::ConnLimit { .. })
-                };
-                if statements.iter().any(connections) {
-                    engines::TRACK
-                } else {
-                    0
-                }
-            }
-            Self::Dup {
-                address: Some(_), ..
-            }
-            | Self::Fwd {
-                address: Some(_), ..
-            } => engines::ROUTES,
-            _ => 0,
-        }
     }
 }

@@ -11,8 +11,6 @@ use super::op::{
 };
 use super::vm::Run;
 use crate::drop_reason::DropReason;
-use crate::packet::Frame;
-use crate::packet::frame::HEADROOM;
 use crate::packet::headers::{ethertype, field, flag};
 use crate::packet::reply::{tcp_reset, unreachable};
 use crate::port::PortId;
@@ -413,14 +411,11 @@ impl Run<'_, '_> {
                 continue;
             };
             let original = &self.frames[lane];
-            let mut memory = vec![0; HEADROOM + original.len()];
-            memory[HEADROOM..].copy_from_slice(original.bytes());
-            let mut copy = Frame::owned(
-                memory.into(),
-                HEADROOM,
-                original.len(),
-                self.vm.packets.in_ports[lane],
-            );
+            let in_port = self.vm.packets.in_ports[lane];
+            let Some(mut copy) = self.pool.take(original.len(), in_port) else {
+                return;
+            };
+            copy.bytes_mut().copy_from_slice(original.bytes());
             copy.vnet = original.vnet;
             self.emitted.push((port, copy));
         }
@@ -460,10 +455,13 @@ impl Run<'_, '_> {
                 Reject::TcpReset => tcp_reset(frame.bytes(), headers, partial),
             };
             let in_port = self.vm.packets.in_ports[lane];
-            if let Some(memory) = answer {
-                let len = memory.len() - HEADROOM;
-                self.emitted
-                    .push((in_port, Frame::owned(memory, HEADROOM, len, PortId::NONE)));
+            let made = answer.and_then(|answer| {
+                let mut frame = self.pool.take(answer.len(), PortId::NONE)?;
+                frame.bytes_mut().copy_from_slice(&answer);
+                Some(frame)
+            });
+            if let Some(frame) = made {
+                self.emitted.push((in_port, frame));
             }
         }
         self.vm.packets.end(m, DropReason::RuleReject, rule);

@@ -12,10 +12,11 @@ use super::key::{Slot, reads};
 use super::lane_set::Moment;
 use super::lanes::{Column, compare, equal, find, lanes};
 use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
+use super::packets::Packets;
 use super::walk::{Family, Hook};
 use crate::drop_reason::DropReason;
-use crate::packet::headers::Headers;
-use crate::packet::{BATCH, Frame};
+use crate::packet::Frame;
+use crate::packet::pool::FramePool;
 use crate::port::PortId;
 use crate::worker::event::{CAPTURE, Event, EventKind, EventQueue};
 use crate::worker::{Context, Generation};
@@ -44,72 +45,6 @@ pub(super) struct SlotState {
     pub(super) first: u32,
     /// How many there are.
     pub(super) count: u32,
-}
-
-/// What is known of the packets of a batch beside their bytes.
-#[derive(Debug)]
-pub struct Packets {
-    /// Where the layers begin.
-    pub headers: [Headers; BATCH],
-    /// Bytes, as the chain that runs counts them.
-    pub lengths: Column,
-    /// Where the packet ends for the chain that runs: with or without padding.
-    pub limits: Column,
-    /// Packet marks.
-    pub marks: Column,
-    /// Traffic classes.
-    pub priorities: Column,
-    /// Packet types that rules have set.
-    pub pkttypes: Column,
-    /// Lanes whose packet type a rule has set.
-    pub pkttype_set: u64,
-    /// Lanes that are traced.
-    pub traced: u64,
-    /// Ports in.
-    pub in_ports: [PortId; BATCH],
-    /// Ports out, [`PortId::NONE`] before they are known.
-    pub out_ports: [PortId; BATCH],
-    /// Lanes that rules or the dataplane have ended.
-    pub ended: u64,
-    /// Why they ended.
-    pub reasons: [DropReason; BATCH],
-    /// The rules that ended them.
-    pub rules: [RuleRef; BATCH],
-    /// Lanes that a rule has sent away by a port of its own choice.
-    pub forwarded: u64,
-    /// Counts the packets of this worker.
-    pub serial: u64,
-}
-
-impl Packets {
-    fn new() -> Self {
-        Self {
-            headers: [Headers::default(); BATCH],
-            lengths: Column::default(),
-            limits: Column::default(),
-            marks: Column::default(),
-            priorities: Column::default(),
-            pkttypes: Column::default(),
-            pkttype_set: 0,
-            traced: 0,
-            in_ports: [PortId::NONE; BATCH],
-            out_ports: [PortId::NONE; BATCH],
-            ended: 0,
-            reasons: [DropReason::WorkerPanic; BATCH],
-            rules: [RuleRef::NONE; BATCH],
-            forwarded: 0,
-            serial: 0,
-        }
-    }
-
-    /// Ends lanes that have not ended yet.
-    pub(crate) fn end(&mut self, lanes_to_end: u64, reason: DropReason, rule: RuleRef) {
-        for lane in lanes(lanes_to_end & !self.ended) {
-            self.reasons[lane] = reason;
-            self.rules[lane] = rule;
-        }
-        self.ended |= lanes_to_end;
-    }
 }
 
 /// What a worker keeps from batch to batch.
@@ -238,6 +173,8 @@ pub struct Run<'r, 'q> {
     pub events: &'r EventQueue,
     /// Where copies and answers go.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
+    /// Where their memory comes from.
+    pub pool: &'r mut FramePool,
     /// The base chain.
     pub place: Place,
 }

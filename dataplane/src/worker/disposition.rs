@@ -2,6 +2,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::packet::frame::{BATCH, Frame};
+use crate::packet::pool::FramePool;
 use crate::port::PortId;
 
 /// What becomes of one frame.
@@ -40,6 +41,8 @@ pub struct Disposition {
     fates: [Fate; BATCH],
     /// Frames that the batch brought forth (copies, answers), sent after its own frames.
     pub emitted: Vec<(PortId, Frame<'static>)>,
+    /// Where their memory comes from and goes back to.
+    pub pool: FramePool,
 }
 
 impl Default for Disposition {
@@ -47,6 +50,7 @@ impl Default for Disposition {
         Self {
             fates: [Fate::dropped(DropReason::WorkerPanic); BATCH],
             emitted: Vec::with_capacity(BATCH),
+            pool: FramePool::default(),
         }
     }
 }
@@ -55,7 +59,9 @@ impl Disposition {
     /// Forgets the last batch.
     pub fn clear(&mut self) {
         self.fates = [Fate::dropped(DropReason::WorkerPanic); BATCH];
-        self.emitted.clear();
+        for (_, frame) in self.emitted.drain(..) {
+            self.pool.give(frame);
+        }
     }
 
     /// Sets the fate of a lane.

@@ -65,6 +65,7 @@ impl Stages for Pipeline {
             context,
             events: &self.events,
             emitted: &mut out.emitted,
+            pool: &mut out.pool,
             place: Place {
                 hook: Hook::Ingress,
                 family: Family::Netdev,

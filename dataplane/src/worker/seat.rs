@@ -198,8 +198,14 @@ impl Exits {
             }
         }
         for (port, frame) in out.emitted.drain(..) {
+            let mut frames = [frame];
             self.in_flight += 1;
-            self.send(port, &mut [frame], &[0], occasion);
+            self.send(port, &mut frames, &[0], occasion);
+            let [frame] = frames;
+            out.pool.give(frame);
+        }
+        for _ in 0..out.pool.take_refused() {
+            self.metrics.count_drop(DropReason::PoolEmpty);
         }
     }
 

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use sluice_config::compile::{CompileCache, Target, generation};
 use sluice_config::engine::{Engine, Mode, NoWorkers, PortProfile, Profile, Request};
 use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
 use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::{
-    Context, Disposition, EventQueue, Fate, Pipeline, PortInfo, PortTable, Stages, SystemClock,
+    Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
+    SystemClock,
 };
 
 use super::kernel::{Outcome, counters};
@@ -26,30 +26,19 @@ const RIGHT: PortId = PortId(1);
 /// # Errors
 /// With the text of the refusal.
 pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
-    let counted = Arc::new(Counters::new(1));
     let mut engine = Engine::new(
         profile(),
-        Arc::clone(&counted),
+        Arc::new(Counters::new(1)),
         Arc::new(SystemClock),
         Box::new(NoWorkers),
     );
+    engine.set_ports(profile(), Arc::new(ports()));
     engine
         .run(Request::file("ruleset", ruleset))
         .map_err(|refusal| refusal.rendered)?;
-    let target = Target {
-        mode: Mode::Wire,
-        engines: 0,
-    };
-    let mut cache = CompileCache::new();
-    let (generation, _) = generation(
-        engine.ruleset(),
-        &mut cache,
-        &target,
-        1,
-        &counted,
-        &Arc::new(ports()),
-    )
-    .map_err(|error| format!("{error:?}"))?;
+    // An empty ruleset changes nothing, so nothing is published.
+    let open = || Arc::new(Generation::open(1, Arc::new(ports()), 1));
+    let generation = engine.live().cloned().unwrap_or_else(open);
 
     let mut pipeline = Pipeline::new(1, Arc::new(EventQueue::new(16)));
     let mut outcome = Outcome::default();
@@ -81,6 +70,7 @@ pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
         .run(Request::command("list ruleset"))
         .map_err(|refusal| refusal.rendered)?;
     outcome.counters = counters(&listing.output);
+    outcome.listing = listing.output;
     Ok(outcome)
 }
 

@@ -118,7 +118,6 @@ impl Context {
                 layer
                     .seen
                     .iter()
-                    .rev()
                     .find(|p| **p != Proto::Known(header))
                     .copied()
             })
@@ -127,6 +126,10 @@ impl Context {
 
     /// Whether the layer above has something already.
     pub(crate) fn above_known(&self, base: PayloadBase) -> bool {
+        let given = matches!(self.family, Family::Ip | Family::Ip6 | Family::Arp);
+        if given && base == PayloadBase::Link {
+            return false;
+        }
         self.layers
             .get(index(base) + 1)
             .is_some_and(|layer| layer.now.is_some())
@@ -147,9 +150,14 @@ impl Context {
         self.at(base).is_some_and(Proto::is_dummy)
     }
 
-    /// `meta iiftype ether`.
-    pub(crate) fn learn_ether(&mut self) {
-        self.layers[0].set(Proto::Known(Header::Ether));
+    /// `meta iiftype`: 1 is Ethernet.
+    pub(crate) fn learn_iiftype(&mut self, value: u128) {
+        let proto = if value == 1 {
+            Proto::Known(Header::Ether)
+        } else {
+            Proto::Unknown
+        };
+        self.layers[0].set(proto);
     }
 
     /// `meta nfproto`.

@@ -6,8 +6,13 @@ use super::super::rule::Family;
 use super::constant;
 use super::load::{expr, meta_expr};
 use super::{Checked, Checker, Want, describe, fail, parts_of};
+use crate::model::rule::LOOPBACK;
 use crate::syntax::ast::{self, Constant, ExprKind as Ast};
 use crate::syntax::{Diagnostic, Span};
+
+/// The kernel's registers: what a key can have, each part on words of 4 bytes.
+const KEY_BYTES: usize = 64;
+const TOO_LONG: &str = "concatenation exceeds the maximum of 64 bytes";
 
 impl Checker<'_> {
     /// An expression; constants become what `want` says.
@@ -149,8 +154,14 @@ impl Checker<'_> {
             constant::parse(part.ty, text)
                 .map_err(|message| Box::new(Diagnostic::error(span, message)))?
         };
+        if part.ty == TypeId::Day && value > 6 {
+            return fail(span, format!("Value {value} exceeds valid range 0-6"));
+        }
         if part.ty != TypeId::Boolean {
             in_range(value, part.bits, span)?;
+        }
+        if let Some(max) = want.max.filter(|max| value > *max) {
+            return fail(span, format!("Value {value} exceeds valid range 0-{max}"));
         }
         Ok(expr(part.ty, part.bits, part.order, ExprKind::Value(value)))
     }
@@ -158,6 +169,10 @@ impl Checker<'_> {
     fn interface(&self, text: &str, span: Span) -> Checked<u128> {
         if let Some(index) = self.cx.scope.port_index(text) {
             return Ok(u128::from(index));
+        }
+        // Every system has the loopback, with this index; nothing comes in or leaves by it here.
+        if text == LOOPBACK.0 {
+            return Ok(u128::from(LOOPBACK.1));
         }
         match constant::number(text) {
             Some(index) if index <= u128::from(u32::MAX) => Ok(index),
@@ -203,7 +218,7 @@ impl Checker<'_> {
         let (Some(a), Some(b)) = (low.value(), high.value()) else {
             return fail(span, "Range expression bounds must be values");
         };
-        if a > b && low.ty != TypeId::Hour {
+        if a > b && !matches!(low.ty, TypeId::Hour | TypeId::Day) {
             return fail(span, "Range has zero or negative size");
         }
         Ok(Expr {
@@ -223,17 +238,28 @@ impl Checker<'_> {
             let message = if parts.len() < want.parts.len() {
                 format!("datatype mismatch, expected {}", describe(&want.parts))
             } else {
-                "unexpected concat component".to_owned()
+                "too many concatenation components".to_owned()
             };
             return fail(span, message);
         }
-        let mut typed = Vec::with_capacity(parts.len());
+        if parts.len() > KEY_BYTES / 4 {
+            return fail(span, TOO_LONG);
+        }
+        let mut typed: Vec<Expr> = Vec::with_capacity(parts.len());
         for (i, part) in parts.iter().enumerate() {
             let want = match want.parts.get(i) {
                 Some(part) => Want::value(part.ty, part.bits, part.order),
                 None => Want::any(),
             };
-            let e = self.expr(part, &want)?;
+            let e = self.expr(part, &want).map_err(|mut error| {
+                // nft counts the dot to the part behind it.
+                if let (Some(span), true) = (&mut error.span, i > 1)
+                    && *span == part.span
+                {
+                    span.start = parts[i - 1].span.end + 1;
+                }
+                error
+            })?;
             if e.bits == 0 {
                 return fail(
                     part.span,
@@ -241,6 +267,13 @@ impl Checker<'_> {
                 );
             }
             typed.push(e);
+        }
+        let bytes: usize = typed
+            .iter()
+            .map(|e| usize::from(e.bits.div_ceil(32)) * 4)
+            .sum();
+        if bytes > KEY_BYTES {
+            return fail(span, TOO_LONG);
         }
         let bits = typed.iter().map(|e| e.bits).sum();
         Ok(expr(
@@ -371,8 +404,11 @@ fn loose(ty: TypeId) -> bool {
 
 /// The parts of an expression against those that were expected.
 pub(crate) fn expect(e: &Expr, want: &Want, span: Span, other: Option<Span>) -> Checked<()> {
+    if want.parts.is_empty() || want.single().is_some_and(|part| part.ty == e.ty) {
+        return Ok(());
+    }
     let parts = parts_of(e);
-    if want.parts.is_empty() || same_types(&want.parts, &parts) {
+    if same_types(&want.parts, &parts) {
         return Ok(());
     }
     let mut diagnostic = Diagnostic::error(

@@ -8,6 +8,7 @@
 mod binary;
 mod constant;
 mod context;
+mod depend;
 mod element;
 mod expression;
 mod load;
@@ -95,18 +96,24 @@ pub(crate) fn parts_of(expr: &Expr) -> Vec<KeyPart> {
 pub(crate) struct Want {
     /// One entry per part of a concatenation; empty: nothing is known.
     pub(crate) parts: Vec<KeyPart>,
+    /// Largest value that what it is compared with can have, if less than its size allows.
+    pub(crate) max: Option<u128>,
 }
 
 impl Want {
     /// Nothing is known.
     pub(crate) fn any() -> Self {
-        Want { parts: Vec::new() }
+        Want {
+            parts: Vec::new(),
+            max: None,
+        }
     }
 
     /// A single value.
     pub(crate) fn value(ty: TypeId, bits: u16, order: ByteOrder) -> Self {
         Want {
             parts: vec![KeyPart { ty, bits, order }],
+            max: None,
         }
     }
 
@@ -119,6 +126,7 @@ impl Want {
     pub(crate) fn like(expr: &Expr) -> Self {
         Want {
             parts: parts_of(expr),
+            max: largest(expr),
         }
     }
 
@@ -126,6 +134,7 @@ impl Want {
     pub(crate) fn set(set: &SetType) -> Self {
         Want {
             parts: set.parts.clone(),
+            max: None,
         }
     }
 
@@ -135,6 +144,16 @@ impl Want {
             _ => None,
         }
     }
+}
+
+/// The largest number that a generator or hash yields.
+fn largest(expr: &Expr) -> Option<u128> {
+    let (modulus, offset) = match &expr.kind {
+        ExprKind::Numgen(n) => (n.modulus, n.offset),
+        ExprKind::Hash(h) => (h.modulus, h.offset),
+        _ => return None,
+    };
+    Some(u128::from(modulus) - 1 + u128::from(offset))
 }
 
 /// nft's description of a type, in messages.
@@ -151,8 +170,10 @@ pub(crate) struct Checker<'a> {
     cx: RuleContext<'a>,
     proto: Context,
     out: Vec<Stmt>,
-    /// Place of the match that established the network and transport protocols, for complaints.
-    learned_at: [Option<Span>; 3],
+    /// What established the network and the transport protocol, for complaints.
+    learned_at: [Option<Span>; 2],
+    /// The expression whose dependencies are being looked at.
+    here: Span,
     stmt_span: Span,
     /// Within an anonymous chain, which cannot have another.
     nested: bool,
@@ -164,7 +185,8 @@ impl<'a> Checker<'a> {
             cx,
             proto: Context::new(cx.family),
             out: Vec::new(),
-            learned_at: [None; 3],
+            learned_at: [None; 2],
+            here: Span::default(),
             stmt_span: Span::default(),
             nested: false,
         }
@@ -181,18 +203,16 @@ impl<'a> Checker<'a> {
     fn rule(&mut self, rule: &ast::Rule) -> Checked<()> {
         let mut terminal: Option<Span> = None;
         for stmt in &rule.stmts {
+            let place = statement::place(stmt);
             if let Some(end) = terminal {
                 return Err(Box::new(
-                    Diagnostic::error(
-                        stmt.span,
-                        "Statement after terminal statement has no effect",
-                    )
-                    .with_related(end),
+                    Diagnostic::error(place, "Statement after terminal statement has no effect")
+                        .with_related(end),
                 ));
             }
             self.stmt_span = stmt.span;
             if self.statement(stmt)? {
-                terminal = Some(stmt.span);
+                terminal = Some(place);
             }
         }
         Ok(())

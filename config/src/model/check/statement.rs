@@ -2,8 +2,7 @@
 
 use super::super::datatype::{Base, ByteOrder, TypeId};
 use super::super::expr::{
-    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, HeaderField, MetaKey, PayloadBase,
-    Verdict,
+    ChainRef, CtKey, Element, Expr, ExprKind, ExthdrName, MetaKey, PayloadBase, Verdict,
 };
 use super::super::rule::{Family, ObjectKind};
 use super::super::stmt::{
@@ -29,7 +28,7 @@ impl Checker<'_> {
             }
             StmtKind::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
-                let terminal = !matches!(verdict, Verdict::Jump(_));
+                let terminal = verdict != Verdict::Continue;
                 self.out.push(Stmt::Verdict(verdict));
                 return Ok(terminal);
             }
@@ -124,7 +123,7 @@ impl Checker<'_> {
             Verdict::Jump(target)
         };
         self.out.push(Stmt::Verdict(verdict));
-        Ok(chain.goto)
+        Ok(false)
     }
 
     fn object_ref(&mut self, object: &ast::ObjectRef, span: Span) -> Checked<Stmt> {
@@ -167,7 +166,10 @@ impl Checker<'_> {
         if let Some(prefix) = &log.prefix
             && prefix.value.len() > LOG_PREFIX_MAX
         {
-            return fail(prefix.span, "log prefix is too long");
+            return fail(
+                keyword(span, "log"),
+                "Could not process rule: Numerical result out of range",
+            );
         }
         let flags = log.flags;
         let bits = u8::from(flags.tcp_sequence)
@@ -228,11 +230,11 @@ impl Checker<'_> {
             ast::Reject::TcpReset(_) => {
                 match self.proto.at(PayloadBase::Transport) {
                     Some(Proto::Known(Header::Tcp)) => {}
-                    None => self.implied(meta_expr(MetaKey::L4proto), 6),
+                    None => self.implied(meta_expr(MetaKey::L4proto), 6, false),
                     Some(_) => {
                         let mut diagnostic =
                             Diagnostic::error(span, "you cannot use tcp reset with this protocol");
-                        if let Some(learned) = self.learned_at[2] {
+                        if let Some(learned) = self.learned_at[1] {
                             diagnostic = diagnostic.with_related(learned);
                         }
                         return Err(Box::new(diagnostic));
@@ -245,15 +247,17 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn implied(&mut self, left: Expr, value: u128) {
+    /// What a reject needs comes before the rest of the rule: nothing is logged that is not refused.
+    fn implied(&mut self, left: Expr, value: u128, implicit: bool) {
         let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
         self.learn(&left, &right);
-        self.out.push(Stmt::Match(Match {
+        let stmt = Stmt::Match(Match {
             left,
             op: RelOp::Eq,
             right,
-            implicit: false,
-        }));
+            implicit,
+        });
+        self.out.insert(0, stmt);
     }
 
     fn default_reject(&mut self, span: Span) -> Checked<Reject> {
@@ -287,6 +291,10 @@ impl Checker<'_> {
     fn reject_family(&mut self, header: Header, span: Span, word: Span) -> Checked<()> {
         match self.proto.at(PayloadBase::Network) {
             Some(Proto::Known(known)) if known == header => Ok(()),
+            Some(Proto::Known(Header::Arp) | Proto::Unknown) => {
+                let text = "cannot infer ICMP reject variant to use: explicit value required.\n";
+                Err(Box::new(Diagnostic::general(text)))
+            }
             Some(other) => {
                 let mut diagnostic = Diagnostic::error(
                     span,
@@ -301,7 +309,7 @@ impl Checker<'_> {
                         ),
                     },
                 );
-                diagnostic = diagnostic.with_related(self.learned_at[1].unwrap_or(word));
+                diagnostic = diagnostic.with_related(self.learned_at[0].unwrap_or(word));
                 Err(Box::new(diagnostic))
             }
             None => {
@@ -313,14 +321,7 @@ impl Checker<'_> {
                         if ip { 0x0800 } else { 0x86dd },
                     ),
                 };
-                let right = expr(left.ty, left.bits, left.order, ExprKind::Value(value));
-                self.learn(&left, &right);
-                self.out.push(Stmt::Match(Match {
-                    left,
-                    op: RelOp::Eq,
-                    right,
-                    implicit: true,
-                }));
+                self.implied(left, value, true);
                 Ok(())
             }
         }
@@ -382,7 +383,7 @@ impl Checker<'_> {
         match ct.key {
             CtKey::Mark | CtKey::Label | CtKey::Zone | CtKey::Event => {}
             CtKey::Secmark => return fail(span, "ct secmark set is not supported"),
-            _ => return fail(span, "unsupported ct key"),
+            _ => return fail(span, "Could not process rule: Operation not supported"),
         }
         let value = self.argument(value, selector::ct(ct.key), span)?;
         Ok(Stmt::CtSet { ct, value })
@@ -402,14 +403,6 @@ impl Checker<'_> {
         let target = super::raw::resolve(target.clone(), target, &self.proto).0;
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
-        if let ExprKind::Payload(payload) = &target.kind
-            && matches!(
-                payload.field,
-                Some(HeaderField::TcpDoff | HeaderField::IpHdrlength)
-            )
-        {
-            return fail(span, "cannot change the length of a header");
-        }
         Ok(Stmt::Mangle { target, value })
     }
 
@@ -428,6 +421,13 @@ impl Checker<'_> {
         }
         for stmt in &update.stmts {
             element.stmts.push(super::check_stateful(stmt, &self.cx)?);
+        }
+        let counts = element
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::ConnLimit { .. }));
+        if counts && (info.timeout || element.timeout_ms.is_some()) {
+            return fail(span, "Could not process rule: Operation not supported");
         }
         if let Some(data) = &update.data {
             use super::super::expr::DataType;
@@ -509,6 +509,16 @@ impl Checker<'_> {
             size,
             element: Box::new(element),
         }))
+    }
+}
+
+/// What nft takes for the place of a statement.
+pub(crate) fn place(stmt: &ast::Stmt) -> Span {
+    match &stmt.kind {
+        StmtKind::Log(_) => keyword(stmt.span, "log"),
+        StmtKind::Reject(_) => keyword(stmt.span, "reject"),
+        StmtKind::Nat(nat) => super::translate::place(nat, stmt.span),
+        _ => stmt.span,
     }
 }
 

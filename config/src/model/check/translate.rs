@@ -49,15 +49,7 @@ impl Checker<'_> {
     }
 
     pub(crate) fn nat(&mut self, nat: &ast::Nat, span: Span) -> Checked<Nat> {
-        let span = super::statement::keyword(
-            span,
-            match nat.kind {
-                NatKind::Snat => "snat",
-                NatKind::Dnat => "dnat",
-                NatKind::Masquerade => "masquerade",
-                NatKind::Redirect => "redirect",
-            },
-        );
+        let span = place(nat, span);
         let mut typed = Nat {
             kind: nat.kind,
             family: None,
@@ -106,16 +98,8 @@ impl Checker<'_> {
                 if let (Some(w), Some(k)) = (written, known)
                     && w != k
                 {
-                    let word = |f| if f == NatFamily::Ip { "ip" } else { "ip6" };
-                    let mut diagnostic = Diagnostic::error(
-                        span,
-                        format!(
-                            "conflicting protocols specified: {} vs. {}. You must specify ip or ip6 family in nat statement",
-                            word(k),
-                            word(w)
-                        ),
-                    );
-                    if let Some(learned) = self.learned_at[1] {
+                    let mut diagnostic = family_conflict(span, k, w);
+                    if let Some(learned) = self.learned_at[0] {
                         diagnostic = diagnostic.with_related(learned);
                     }
                     return Err(Box::new(diagnostic));
@@ -127,10 +111,7 @@ impl Checker<'_> {
         if let (Some(w), Some(k)) = (written, known)
             && w != k
         {
-            return fail(
-                span,
-                "conflicting protocols specified: the family differs from the table's",
-            );
+            return Err(Box::new(family_conflict(span, k, w)));
         }
         if nat.addr.is_none() {
             return Ok(written);
@@ -160,7 +141,7 @@ impl Checker<'_> {
             if concat {
                 parts.push(PORT);
             }
-            let want = Want { parts };
+            let want = Want { parts, max: None };
             let data = DataWant::Value {
                 want: want.clone(),
                 interval: true,
@@ -188,8 +169,11 @@ impl Checker<'_> {
             };
             return Ok(self.typed_as(&want, kind));
         }
-        let part = address_part(family);
-        let want = Want { parts: vec![part] };
+        let mut parts = vec![address_part(family)];
+        if nat.concat {
+            parts.push(PORT);
+        }
+        let want = Want { parts, max: None };
         let e = self.expr(addr, &want)?;
         let parts = parts_of(&e);
         if !super::expression::same_types(&want.parts, &parts) {
@@ -209,9 +193,13 @@ impl Checker<'_> {
     }
 
     fn nat_port(&mut self, port: &ast::Expr, span: Span) -> Checked<Expr> {
-        let want = Want { parts: vec![PORT] };
+        let want = Want {
+            parts: vec![PORT],
+            max: None,
+        };
+        let known = self.has_transport();
         let e = self.expr(port, &want)?;
-        if !self.has_transport() {
+        if !known {
             return Err(Box::new(
                 Diagnostic::error(port.span, NEEDS_TRANSPORT).with_related(span),
             ));
@@ -235,6 +223,9 @@ impl Checker<'_> {
     }
 
     pub(crate) fn tproxy(&mut self, tproxy: &ast::Tproxy, span: Span) -> Checked<Stmt> {
+        if !matches!(self.cx.family, Family::Ip | Family::Ip6 | Family::Inet) {
+            return fail(span, "tproxy is only supported for IPv4/IPv6/INET");
+        }
         if !self.has_transport() {
             return fail(
                 span,
@@ -352,6 +343,7 @@ impl Checker<'_> {
     pub(crate) fn npt(&mut self, npt: &ast::Npt, span: Span) -> Checked<Stmt> {
         let want = Want {
             parts: vec![address_part(NatFamily::Ip6)],
+            max: None,
         };
         let from = self.expr(&npt.from, &want)?;
         let to = self.expr(&npt.to, &want)?;
@@ -373,6 +365,29 @@ impl Checker<'_> {
             to,
         })
     }
+}
+
+fn family_conflict(span: Span, known: NatFamily, written: NatFamily) -> Diagnostic {
+    let word = |f| if f == NatFamily::Ip { "ip" } else { "ip6" };
+    Diagnostic::error(
+        span,
+        format!(
+            "conflicting protocols specified: {} vs. {}. You must specify ip or ip6 family in nat statement",
+            word(known),
+            word(written)
+        ),
+    )
+}
+
+/// Where nft points at a translation: its first word.
+pub(super) fn place(nat: &ast::Nat, span: Span) -> Span {
+    let word = match nat.kind {
+        NatKind::Snat => "snat",
+        NatKind::Dnat => "dnat",
+        NatKind::Masquerade => "masquerade",
+        NatKind::Redirect => "redirect",
+    };
+    super::statement::keyword(span, word)
 }
 
 fn is_l4proto(e: &Expr) -> bool {

@@ -55,10 +55,13 @@ pub fn print_elements(key: &[KeyPart], elements: &[Element], options: &PrintOpti
 /// How many elements of a type stand on a line.
 fn per_line(ty: TypeId) -> usize {
     match ty {
-        TypeId::Ipv4Addr | TypeId::CtState | TypeId::PktType => 2,
+        TypeId::Ipv4Addr | TypeId::CtState | TypeId::CtStatus | TypeId::PktType => 2,
         TypeId::InetProto
         | TypeId::InetService
         | TypeId::ArpOp
+        | TypeId::NfProto
+        | TypeId::DccpPktType
+        | TypeId::CtDir
         | TypeId::TcpFlag
         | TypeId::Mark
         | TypeId::Uid

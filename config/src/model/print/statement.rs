@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::datatype::TypeId;
-use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, FibResult, Verdict};
+use super::super::expr::{BinOp, ChainRef, DataType, Element, Expr, ExprKind, Verdict};
 use super::super::rule::{Family, PrintOptions};
 use super::super::stmt::{
     Limit, Log, Match, Nat, NatFamily, NatFilter, NatKind, ObjectTarget, Quota, Reject, RelOp,
@@ -177,18 +177,14 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
         RelOp::Gt => " > ",
         RelOp::Gte => " >= ",
     });
-    if let ExprKind::Fib(fib) = &m.left.kind
-        && fib.result == FibResult::Present
-    {
-        out.push_str(if m.right.value() == Some(0) {
-            "missing"
-        } else {
-            "exists"
-        });
-        return;
-    }
     match m.right.value() {
         Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
+        // The kernel orders words of the machine in network order, where nft finds no names.
+        _ if !matches!(m.op, RelOp::Eq | RelOp::Neq)
+            && matches!(m.right.ty, TypeId::IfType | TypeId::FibAddrType) =>
+        {
+            expr(out, &m.right, &expression::numbers(options));
+        }
         _ => expr(out, &m.right, options),
     }
 }
@@ -470,7 +466,7 @@ fn nat(out: &mut String, n: &Nat, family: Family, options: &PrintOptions<'_>) {
         NatKind::Redirect => "redirect",
     });
     if n.addr.is_some() || n.port.is_some() {
-        let shaped = n.prefix || n.addr.as_ref().is_some_and(map_shape);
+        let shaped = n.addr.as_ref().is_some_and(map_shape);
         if n.addr.is_some() && (family == Family::Inet || shaped) {
             family_word(out, n.family);
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::datatype::{Radix, TypeId};
-use super::super::rule::PrintOptions;
+use super::super::rule::{LOOPBACK, PrintOptions};
 use super::super::{services, symbols, time};
 
 /// A constant of a type as a listing shows it.
@@ -54,6 +54,7 @@ pub(super) fn write_value(
         }
         TypeId::IfIndex => match options.ports.and_then(|p| p.port_name(low32)) {
             Some(name) => write!(out, "\"{name}\""),
+            None if low32 == LOOPBACK.1 => write!(out, "\"{}\"", LOOPBACK.0),
             None => write!(out, "{value}"),
         },
         TypeId::CtLabel => {

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::echo::News;
 use super::rule::TableScope;
 use super::set::object_kind;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};
+use sluice_dataplane::sets::Key;
+
 use crate::model::{Element, RuleContext};
-use crate::store::elements::{Clash, bounds, predecessor, successor};
-use crate::store::list::Printer;
+use crate::store::elements::{Clash, bounds};
+use crate::store::live;
 use crate::store::references::{self, Node};
 use crate::store::{ElementData, Elements, Set, StoredElement, Table, Words, checker};
 use crate::syntax::ast::{self, ItemRef};
@@ -50,13 +53,7 @@ impl Transaction<'_> {
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         for (element, at) in &checked {
-            check_targets(
-                table,
-                element,
-                object_kind_of(table, &name.value),
-                elements,
-                *at,
-            )?;
+            check_targets(table, element, object_kind_of(table, &name.value), *at)?;
         }
         let Some(known) = table.set(&name.value) else {
             return Ok(());
@@ -74,8 +71,8 @@ impl Transaction<'_> {
         }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
-        next.expire(now_ns);
         let mut added = Vec::new();
+        let mut told = Vec::new();
         let mut written = Elements::default();
         let mut places = HashMap::new();
         for (element, at) in &checked {
@@ -101,6 +98,19 @@ impl Transaction<'_> {
                 next.put(Some(low), StoredElement { high, ..stored });
                 continue;
             }
+            if let Some(known_low) = low
+                .as_ref()
+                .filter(|low| next.map.get(*low).is_some_and(|old| old.expired(now_ns)))
+            {
+                next.drop_at(known_low);
+            }
+            if create
+                && low
+                    .as_ref()
+                    .is_some_and(|low| self.added_by_packet(known, low))
+            {
+                return refuse(*at, Errno::Exists);
+            }
             match next.clash(low.as_ref(), &stored, spec.interval, &spec.key.parts) {
                 Some((Clash::Same, _)) if !create => continue,
                 Some((Clash::OtherData, _)) if !create => return refuse(*at, Errno::Exists),
@@ -108,7 +118,13 @@ impl Transaction<'_> {
                 None => {}
             }
             if spec.size.is_some_and(|size| next.len() >= size as usize) {
-                return refuse(*at, Errno::TableFull);
+                next.expire(now_ns);
+                if spec.size.is_some_and(|size| next.len() >= size as usize) {
+                    return refuse(*at, Errno::TableFull);
+                }
+            }
+            if told.len() < 1000 || self.options.echo {
+                told.push((low.clone(), stored.clone()));
             }
             next.put(low, stored);
             added.push(element);
@@ -133,10 +149,28 @@ impl Transaction<'_> {
             self.changed |= known.elements.version != next.version;
             known.elements = next;
         }
+        self.announce(index, News::Elements(&name.value, &told));
         Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
+    /// Whether a packet added the element, so that the store does not know it.
+    fn added_by_packet(&self, set: &Set, low: &Words) -> bool {
+        if !(set.spec.dynamic || set.spec.timeout || set.spec.meter) {
+            return false;
+        }
+        let Some(live) = self.live.set(set.id) else {
+            return false;
+        };
+        let there = live.set.view().get(&Key::exact(low), self.now_ns).is_some();
+        let fresh = live.applied.gone.number != set.elements.gone.number;
+        let forgotten = fresh && set.elements.gone.keys.iter().any(|(gone, _)| gone == low);
+        there
+            && !forgotten
+            && live.applied.cleared == set.elements.cleared
+            && live.applied.map.get(low).is_none()
+    }
+
     /// nft's own look at ranges, before the kernel's.
     fn check_overlap(
         &self,
@@ -192,22 +226,50 @@ impl Transaction<'_> {
         }
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
-        next.expire(now_ns);
+        let mut forgotten = Vec::new();
         let mut gone = Vec::new();
         let single_interval = spec.interval && spec.key.parts.len() == 1;
         for (element, at) in &checked {
             let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
             let (low, high) = bounds(&element.key);
             let low = (!catch_all).then_some(low);
+            // Among ranges of concatenations the kernel looks for the one that has the smallest key.
+            let covering = match &low {
+                Some(low) if spec.concat_interval() => next.concat_covering(low, &spec.key.parts),
+                _ => None,
+            };
+            let (low, high) = match covering {
+                Some((low, high)) => (Some(low), high),
+                None => (low, high),
+            };
             match next.take(low.as_ref(), high.as_ref()) {
+                Some(taken) if taken.expired(now_ns) && !lenient => {
+                    return refuse(*at, Errno::NoEntry);
+                }
                 Some(taken) => gone.push(taken),
+                None if low
+                    .as_ref()
+                    .is_some_and(|low| self.added_by_packet(known, low)) =>
+                {
+                    let low = low.unwrap_or_default();
+                    forgotten.push((low.clone(), high.unwrap_or(low)));
+                }
                 None if lenient => {}
-                None if single_interval => match low {
-                    Some(low) if spec.auto_merge && cut(&mut next, &low, high.as_ref()) => {}
-                    _ => return Err(Diagnostic::error(*at, "element does not exist").into()),
-                },
+                None if single_interval => {
+                    return Err(Diagnostic::error(*at, "element does not exist").into());
+                }
                 None => return refuse(*at, Errno::NoEntry),
             }
+        }
+        if !forgotten.is_empty() {
+            if self
+                .live
+                .set(known.id)
+                .is_none_or(|live| live.applied.gone.number != next.gone.number)
+            {
+                forgotten.extend(next.gone.keys.iter().cloned());
+            }
+            next.forget(forgotten);
         }
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         for element in &gone {
@@ -234,6 +296,11 @@ impl Transaction<'_> {
         let Some(known) = table.set(&name.value) else {
             return Ok(String::new());
         };
+        let standing = live::elements(known, self.live, self.now_ns);
+        let known = &Set {
+            elements: standing,
+            ..(**known).clone()
+        };
         let mut found = Elements::default();
         for (element, _) in &checked {
             let (low, high) = bounds(&element.key);
@@ -249,21 +316,25 @@ impl Transaction<'_> {
                 hit.map(|(low, element)| (Some(low), element))
             };
             match hit {
+                // Of ranges in maps the kernel's answer has the first key only.
+                Some((low, element)) if known.is_map() && known.spec.key.parts.len() == 1 => {
+                    found.put(
+                        low,
+                        StoredElement {
+                            high: None,
+                            ..element
+                        },
+                    );
+                }
                 Some((low, element)) => found.put(low, element),
                 None => return refuse(span, Errno::NoEntry),
             }
         }
         let shown = Set {
             elements: found,
-            ..(**known).clone()
+            ..known.clone()
         };
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            false,
-        );
+        let printer = self.printer(false);
         Ok(printer.single_set(table, &shown))
     }
 }
@@ -281,61 +352,11 @@ fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredEl
     if set.spec.key.parts.len() == 1 {
         return set.elements.covering(low, high.unwrap_or(low)).map(owned);
     }
-    let parts = &set.spec.key.parts;
-    let wanted = crate::store::elements::values(low, parts);
-    let fits = |known_low: &Words, known: &StoredElement| {
-        let lows = crate::store::elements::values(known_low, parts);
-        let highs =
-            crate::store::elements::values(known.high.as_deref().unwrap_or(known_low), parts);
-        wanted
-            .iter()
-            .zip(lows)
-            .zip(highs)
-            .all(|((value, low), high)| (low..=high).contains(value))
-    };
+    let (low, _) = set.elements.concat_covering(low, &set.spec.key.parts)?;
     set.elements
         .map
-        .iter()
-        .find(|(known_low, known)| fits(known_low, known))
-        .map(owned)
-}
-
-/// Cuts a piece out of a merged range.
-fn cut(elements: &mut Elements, low: &Words, high: Option<&Words>) -> bool {
-    let high = high.unwrap_or(low);
-    let Some((known_low, known)) = elements
-        .covering(low, high)
-        .map(|(low, known)| (low.clone(), known.clone()))
-    else {
-        return false;
-    };
-    let known_high = known
-        .high
-        .as_deref()
-        .cloned()
-        .unwrap_or_else(|| known_low.clone());
-    elements.map.remove(&known_low);
-    let mut keep = |low: Words, high: Words| {
-        let high = (high != low).then(|| Box::new(high));
-        elements.put(
-            Some(low),
-            StoredElement {
-                high,
-                ..known.clone()
-            },
-        );
-    };
-    if known_low < *low
-        && let Some(end) = predecessor(low)
-    {
-        keep(known_low, end);
-    }
-    if known_high > *high
-        && let Some(begin) = successor(high)
-    {
-        keep(begin, known_high);
-    }
-    true
+        .get(&low)
+        .map(|element| (low.clone(), element.clone()))
 }
 
 fn object_kind_of(table: &Table, set: &str) -> Option<crate::model::ObjectKind> {
@@ -376,7 +397,6 @@ fn check_targets(
     table: &Table,
     element: &Element,
     kind: Option<crate::model::ObjectKind>,
-    written: &ast::Expr,
     at: Span,
 ) -> Done {
     let mut outcome = Ok(());
@@ -384,7 +404,6 @@ fn check_targets(
         if outcome.is_err() {
             return;
         }
-        let _ = written;
         outcome = match &node {
             Node::Chain(name) => match table.chain(name) {
                 Some(chain) if chain.base.is_some() => refuse(at, Errno::NotSupported),

@@ -15,18 +15,21 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
 pub(crate) use suggest::{Listed, unknown_item};
+pub use validate::Demand;
 
 use super::errno::Errno;
 use super::identity::Removed;
 use super::list::Printer;
+use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
-use crate::engine::{Change, ChangeAction, ListOptions, Profile};
+use crate::engine::{Change, ListOptions, Profile};
 use crate::model::Family;
 use crate::syntax::ast::{self, Command, ItemRef, Object, Op, Which};
 use crate::syntax::{Diagnostic, SourceMap, Span};
@@ -51,24 +54,6 @@ impl From<Diagnostic> for Fail {
 
 /// What a command yields.
 pub type Done<T = ()> = Result<T, Fail>;
-
-impl Transaction<'_> {
-    fn note_new(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change {
-            action: ChangeAction::New,
-            object,
-            text,
-        });
-    }
-
-    fn note_deleted(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change {
-            action: ChangeAction::Deleted,
-            object,
-            text,
-        });
-    }
-}
 
 /// A refusal in the kernel's words.
 pub(super) fn refuse<T>(span: Span, errno: Errno) -> Done<T> {
@@ -96,6 +81,8 @@ pub struct Transaction<'a> {
     pub check_errors: Vec<Diagnostic>,
     /// Refusals in the second pass.
     pub kernel_errors: Vec<Diagnostic>,
+    /// Where the rules of this request were written.
+    pub places: Vec<RulePlace>,
     /// Beside the errors.
     pub warnings: Vec<Diagnostic>,
     sources: &'a SourceMap,
@@ -104,7 +91,19 @@ pub struct Transaction<'a> {
     session: u64,
     now_ns: u64,
     check_only: bool,
+    live: &'a dyn Live,
     lines: LineIndex,
+}
+
+/// Where a rule was written.
+#[derive(Clone, Copy, Debug)]
+pub struct RulePlace {
+    /// Its table.
+    pub table: super::Id,
+    /// Its handle.
+    pub handle: u64,
+    /// The text.
+    pub span: Span,
 }
 
 /// What a request brings beside its commands.
@@ -122,6 +121,8 @@ pub struct Surroundings<'a> {
     pub now_ns: u64,
     /// Nothing may be set to zero.
     pub check_only: bool,
+    /// What packets made of sets.
+    pub live: &'a dyn Live,
 }
 
 impl<'a> Transaction<'a> {
@@ -137,12 +138,14 @@ impl<'a> Transaction<'a> {
             check_errors: Vec::new(),
             kernel_errors: Vec::new(),
             warnings: Vec::new(),
+            places: Vec::new(),
             sources: request.sources,
             profile: request.profile,
             options: request.options,
             session: request.session,
             now_ns: request.now_ns,
             check_only: request.check_only,
+            live: request.live,
             lines: LineIndex::default(),
         }
     }
@@ -156,7 +159,7 @@ impl<'a> Transaction<'a> {
             Op::Flush => self.flush(command),
             Op::Rename => self.rename(command),
             Op::Get | Op::List | Op::Reset => self.show(command),
-            Op::Describe => not_supported(command, "describe is not supported here"),
+            Op::Describe => self.describe(command),
             Op::Import | Op::Export => {
                 not_supported(command, "import and export are not supported, use nft -j")
             }
@@ -237,7 +240,8 @@ impl<'a> Transaction<'a> {
                 position: Some(position),
                 ..
             } => self.delete_rule(chain, position, lenient),
-            Object::Set { keyword, set, .. } => self.delete_set(*keyword, set, lenient),
+            // The kernel tells sets and maps by name alone.
+            Object::Set { set, .. } => self.delete_set(set, lenient),
             Object::Elements { set, elements } => {
                 self.delete_elements(set, elements, lenient, command.span)
             }
@@ -264,6 +268,14 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    fn describe(&mut self, command: &Command) -> Done {
+        let Object::Expr(expr) = &command.object else {
+            return not_supported(command, "only expressions can be described");
+        };
+        self.output.push_str(&crate::describe::describe(expr));
+        Ok(())
+    }
+
     fn show(&mut self, command: &Command) -> Done {
         if command.op == Op::Get
             && let Object::Elements { set, elements } = &command.object
@@ -274,16 +286,22 @@ impl<'a> Transaction<'a> {
         }
         // As nft, which lists and resets before its batch is sent.
         let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
-        let printer = Printer::new(
-            &self.ruleset,
-            self.slots.counters(),
-            self.options,
-            self.now_ns,
-            reset,
-        );
+        let printer = self.printer(reset);
         let text = printer.command(command, self.profile)?;
         self.output.push_str(&text);
         Ok(())
+    }
+
+    fn printer(&self, reset: bool) -> Printer<'_> {
+        let counters = self.slots.counters();
+        Printer::new(
+            &self.ruleset,
+            counters,
+            self.live,
+            self.options,
+            self.now_ns,
+            reset,
+        )
     }
 
     /// The table of an item, for change.

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::suggest::{self, Noun};
-use super::{Done, Errno, Transaction, chain, check_name, named, priority, refuse, shared};
+use super::{Done, Errno, Transaction, chain, check_name, named, refuse, shared};
 use crate::model::ObjectKind;
 use crate::model::stmt::{Limit, Quota, Synproxy};
 use crate::store::references::Node;
@@ -64,25 +65,18 @@ impl Transaction<'_> {
             Some(old) => (old.id, continue_object(&old.body, made)),
             None => (Id::fresh(), made),
         };
-        self.note_new(
-            kind.keyword(),
-            format!(
-                "add {} {} {} {}",
-                kind.keyword(),
-                family.keyword(),
-                table_name,
-                name
-            ),
-        );
         let table = self.table_mut(object.family, &object.table)?;
         table.put_object(Object {
             id,
-            name,
+            name: name.clone(),
             handle,
             body: made,
             comment,
         });
         self.changed = true;
+        if let Some(index) = self.ruleset.position(family, &table_name) {
+            self.announce(index, News::Object(kind, &name));
+        }
         Ok(())
     }
 
@@ -189,16 +183,15 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.take_object(kind, &found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted(
-            kind.keyword(),
+        self.note_deleted(kind.keyword(), || {
             format!(
                 "delete {} {} {} {}",
                 kind.keyword(),
                 family.keyword(),
                 table_name,
                 found.name
-            ),
-        );
+            )
+        });
         self.removed.object(family, &table_name, found);
         self.changed = true;
         Ok(())
@@ -267,7 +260,6 @@ impl Transaction<'_> {
         let handle = table.give_handle();
         table.put_flowtable(Flowtable { handle, ..new });
         self.changed = true;
-        let _ = priority::print;
         Ok(())
     }
 

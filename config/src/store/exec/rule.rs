@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::suggest::{self, Noun};
-use super::{Done, Errno, Transaction, named, refuse, shared};
+use super::validate;
+use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
 use crate::store::references::{self, Node};
 use crate::store::{Chunk, Id, Ruleset, StoredRule, Table, checker, place};
-use crate::syntax::Span;
 use crate::syntax::ast::{self, ItemRef, RulePosition};
+use crate::syntax::{Diagnostic, Span};
 
 /// A table as the checker sees it.
 pub(super) struct TableScope<'a> {
@@ -50,7 +52,7 @@ impl Scope for TableScope<'_> {
 
 impl Transaction<'_> {
     /// What the check makes of a rule.
-    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule) -> Done<Rule> {
+    fn check_rule(&self, chain: &ItemRef, rule: &ast::Rule, span: Span) -> Done<Rule> {
         let table = self.ruleset.table(chain.family, &chain.table.value);
         let name = chain.which.name().map_or("", |name| &name.value);
         let base = table
@@ -70,7 +72,21 @@ impl Transaction<'_> {
             }),
             scope: &scope,
         };
-        checker::rule(rule, &context).map_err(super::Fail::Check)
+        checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
+            // What the checker knows that the kernel refuses belongs to the second pass. The kernel
+            // refuses the whole command, unless it points at an element or a statement.
+            [one] if one.message.starts_with("Could not process rule: ") => {
+                Fail::Kernel(Diagnostic {
+                    span: if one.span == Some(rule.span) {
+                        Some(span)
+                    } else {
+                        one.span
+                    },
+                    ..one.clone()
+                })
+            }
+            _ => Fail::Check(complaints),
+        })
     }
 
     /// nft looks at the chain itself when a position is given.
@@ -96,7 +112,7 @@ impl Transaction<'_> {
         if position.is_some() {
             self.checked_position(chain)?;
         }
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
         let stored = self.store_rule(index, chain, body, rule, span)?;
@@ -112,10 +128,15 @@ impl Transaction<'_> {
             }
         }
         self.changed = true;
-        if self.options.echo {
-            let keyword = if insert { "insert" } else { "add" };
-            self.echo_rule(index, &chain_name.value, handle, keyword);
-        }
+        let keyword = if insert { "insert" } else { "add" };
+        self.announce(
+            index,
+            News::Rule {
+                chain: &chain_name.value,
+                handle,
+                keyword,
+            },
+        );
         Ok(())
     }
 
@@ -145,7 +166,7 @@ impl Transaction<'_> {
             Some(RulePosition::Handle(handle) | RulePosition::Position(handle)) => {
                 match known.rules.position(handle.value) {
                     Some(at) => Ok(Some(at + behind)),
-                    None => refuse(handle.span, Errno::NoEntry),
+                    None => refuse(self.with_keyword(handle.span, "position"), Errno::NoEntry),
                 }
             }
             Some(RulePosition::Index(number)) => match usize::try_from(number.value) {
@@ -155,7 +176,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// nft points at `index N`, not at the number alone.
+    /// nft points at `index N` and `position N`, not at the number alone.
     fn with_keyword(&self, span: Span, keyword: &str) -> Span {
         let text = self
             .sources
@@ -187,10 +208,17 @@ impl Transaction<'_> {
         let (family, table_name) = (table.family, table.name.clone());
         let mut used = Vec::new();
         references::of_rule(&body, &mut |node| used.push(node));
+        // The kernel gives handles before it looks at what the rule names, and never takes them back.
+        let handles = anonymous_handles(&body) + 1;
+        let last = table.last_handle + handles;
+        Arc::make_mut(&mut self.ruleset.tables[index]).last_handle = last;
+        let table = &self.ruleset.tables[index];
         for node in &used {
             check_target(table, node, source)?;
         }
-        let meters = self.make_meters(index, &body, span)?;
+        validate::check_family(&body, family, span)?;
+        let demands = validate::demands(&body);
+        let meters = self.make_meters(index, &body, last - handles + 1, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used
             .iter()
@@ -199,16 +227,26 @@ impl Transaction<'_> {
         for target in &used {
             table.references.add(&node, target.clone());
         }
-        if jumps && let Err(fail) = self.check_jumps(&self.ruleset.tables[index], &node, span) {
+        let table = &self.ruleset.tables[index];
+        let checked = match jumps {
+            true => self.check_jumps(table, &node, span),
+            false => Ok(()),
+        };
+        let checked =
+            checked.and_then(|()| self.check_demands(table, &chain_name, &demands, jumps, span));
+        if let Err(fail) = checked {
             let table = Arc::make_mut(&mut self.ruleset.tables[index]);
             used.iter()
                 .for_each(|target| table.references.remove(&node, target));
             meters.iter().for_each(|meter| drop(table.take_set(meter)));
             return Err(fail);
         }
-        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
-        table.last_handle += anonymous_handles(&body) - meters.len() as u64;
-        let handle = table.give_handle();
+        if !demands.is_empty()
+            && let Some(known) =
+                Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
+        {
+            validate::remember(known, &demands);
+        }
         let continued = self
             .removed
             .take_rule(family, &table_name, &chain_name, &body);
@@ -216,10 +254,12 @@ impl Transaction<'_> {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
+        let table = self.ruleset.tables[index].id;
+        self.places.push(super::RulePlace { table, handle: last, span: source.span });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
-                handle,
+                handle: last,
                 slots,
                 body,
                 line,
@@ -253,10 +293,17 @@ impl Transaction<'_> {
         span: Span,
     ) -> Done {
         self.checked_position(chain)?;
-        let body = self.check_rule(chain, rule)?;
+        let body = self.check_rule(chain, rule, span)?;
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
         let mut stored = self.store_rule(index, chain, body, rule, span)?;
+        // The kernel puts the new rule in under the old one's handle.
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        table.last_handle -= 1;
+        stored.handle = old.handle;
+        if let Some(place) = self.places.last_mut() {
+            place.handle = old.handle;
+        }
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
@@ -266,6 +313,14 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
+        self.announce(
+            index,
+            News::Rule {
+                chain: &name.value,
+                handle: old.handle,
+                keyword: "add",
+            },
+        );
         Ok(())
     }
 
@@ -287,16 +342,15 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.note_deleted(
-            "rule",
+        self.note_deleted("rule", || {
             format!(
                 "delete rule {} {} {} handle {}",
                 chain.family.keyword(),
                 chain.table.value,
                 name.value,
                 old.handle
-            ),
-        );
+            )
+        });
         Ok(())
     }
 

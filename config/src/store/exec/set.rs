@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::rule::TableScope;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, check_name, named, refuse, shared};
@@ -49,23 +50,23 @@ impl Transaction<'_> {
                 let (family, table_name) = (table.family, table.name.clone());
                 let name = shared(&name.value);
                 let old = self.removed.take_set(family, &table_name, &name);
-                let id = match old {
-                    Some(old) if old.spec.fits(&spec) => old.id,
-                    _ => Id::fresh(),
+                let (id, elements) = match old {
+                    Some(old) if old.spec.fits(&spec) => (old.id, old.elements.reloaded()),
+                    _ => (Id::fresh(), Elements::default()),
                 };
                 let new = Set {
                     id,
                     name,
                     handle,
                     spec: Arc::new(spec),
-                    elements: Elements::default(),
+                    elements,
                 };
-                self.note_new(
-                    "set",
-                    format!("add set {} {} {}", family.keyword(), table_name, new.name),
-                );
+                let name = new.name.clone();
                 self.table_mut(set.family, &set.table)?.put_set(new);
                 self.changed = true;
+                if let Some(index) = self.ruleset.position(family, &table_name) {
+                    self.announce(index, News::Set(&name));
+                }
             }
         }
         match &body.elements {
@@ -87,10 +88,12 @@ impl Transaction<'_> {
             scope: &scope,
         };
         let is_map = keyword == SetKeyword::Map;
-        let noun = if is_map { "map" } else { "set" };
         let complain = |span: Span, what: &str| Fail::from(Diagnostic::error(span, what));
         let Some(key) = &body.key else {
-            return Err(complain(body.span, "set definition does not specify key"));
+            return Err(complain(
+                self.without_brace(body.span),
+                "set definition does not specify key",
+            ));
         };
         let key = checker::key_type(key, &context).map_err(Fail::Check)?;
         check_sizes(&key, body.span)?;
@@ -104,10 +107,6 @@ impl Transaction<'_> {
             }
             None => None,
         };
-        if body.auto_merge && !body.flags.interval && !body.flags.constant {
-            // nft takes it and keeps it; it has no meaning without ranges.
-            let _ = noun;
-        }
         let stmts = checker::stateful(&body.stmts, &context).map_err(Fail::Check)?;
         let size = match &body.size {
             Some(size) => match u32::try_from(size.value) {
@@ -137,8 +136,17 @@ impl Transaction<'_> {
         })
     }
 
-    pub(super) fn delete_set(&mut self, keyword: SetKeyword, set: &ItemRef, lenient: bool) -> Done {
-        let _ = keyword;
+    /// nft's place of a block ends before the brace that closes it.
+    fn without_brace(&self, span: Span) -> Span {
+        let text = self.sources.slice(span);
+        let inner = text.strip_suffix('}').map_or(text, str::trim_end);
+        Span {
+            end: span.start + inner.len() as u32,
+            ..span
+        }
+    }
+
+    pub(super) fn delete_set(&mut self, set: &ItemRef, lenient: bool) -> Done {
         let index = match self.place_of(set, Noun::Set) {
             Ok(index) => index,
             Err(_) if lenient => return Ok(()),
@@ -172,15 +180,14 @@ impl Transaction<'_> {
         table.references.forget(&node);
         table.take_set(&found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted(
-            "set",
+        self.note_deleted("set", || {
             format!(
                 "delete set {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ),
-        );
+            )
+        });
         self.removed.set(family, &table_name, found);
         self.changed = true;
         Ok(())
@@ -206,8 +213,14 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The sets of a rule's `meter` statements; nothing stays of them when one cannot be made.
-    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, span: Span) -> Done<Vec<Name>> {
+    /// The sets of a rule's `meter` statements, with handles from `first` on; nothing stays of them when one cannot be made.
+    pub(super) fn make_meters(
+        &mut self,
+        index: usize,
+        body: &Rule,
+        first: u64,
+        span: Span,
+    ) -> Done<Vec<Name>> {
         let mut made = Vec::new();
         for stmt in &body.stmts {
             let Stmt::Meter(meter) = stmt else { continue };
@@ -239,13 +252,13 @@ impl Transaction<'_> {
                 stmts: Vec::new(),
                 comment: None,
             };
-            let handle = table.give_handle();
+            let handle = first + made.len() as u64;
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
-            let id = old
-                .filter(|old| old.spec.fits(&spec))
-                .map_or_else(Id::fresh, |old| old.id);
-            let elements = Elements::default();
+            let (id, elements) = match old.filter(|old| old.spec.fits(&spec)) {
+                Some(old) => (old.id, old.elements.reloaded()),
+                None => (Id::fresh(), Elements::default()),
+            };
             table.put_set(Set {
                 id,
                 name: name.clone(),

@@ -221,7 +221,9 @@ fn written(expr: &Expr) -> String {
 /// Sets what it has counted to zero.
 pub(super) fn reset(object: &Object, counters: &Counters) {
     match &object.body {
-        ObjectBody::Counter { slot, .. } => drop(counters.reset(*slot)),
+        ObjectBody::Counter { slot, .. } => {
+            counters.reset(*slot);
+        }
         ObjectBody::Quota { cell, .. } => {
             if let Cell::Quota(quota) = &*cell.cell {
                 quota.reset();

@@ -108,18 +108,24 @@ impl Parser<'_> {
                 Tok::Word(Kw::Random | Kw::FullyRandom | Kw::Persistent) => {
                     self.nat_flags(&mut nat.flags)?
                 }
-                Tok::Str if self.at_word("endpoint-independent") => {
-                    let start = self.next().span;
-                    let filter = self.nat_filter()?;
-                    let value = Spanned {
-                        value: filter,
-                        span: self.since(start),
-                    };
-                    self.once(&mut nat.endpoint_independent, value, start)?;
-                }
+                Tok::Str if self.at_word("endpoint-independent") => self.nat_mapping(nat)?,
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// `endpoint-independent [filter F]`, if it is there.
+    fn nat_mapping(&mut self, nat: &mut Nat) -> Parse<()> {
+        if !self.at_word("endpoint-independent") {
+            return Ok(());
+        }
+        let start = self.next().span;
+        let filter = self.nat_filter()?;
+        let value = Spanned {
+            value: filter,
+            span: self.since(start),
+        };
+        self.once(&mut nat.endpoint_independent, value, start)
     }
 
     /// Whether the token at hand is a name that is spelt like that.
@@ -172,7 +178,14 @@ impl Parser<'_> {
             self.expect(Tok::Colon)?;
             nat.port = Some(self.argument()?);
         }
-        self.nat_tail(&mut nat)?;
+        // Flags may stand once, in one list.
+        if matches!(
+            self.peek_kw(),
+            Some(Kw::Random | Kw::FullyRandom | Kw::Persistent)
+        ) {
+            self.nat_flags(&mut nat.flags)?;
+        }
+        self.nat_mapping(&mut nat)?;
         Ok(StmtKind::Nat(Box::new(nat)))
     }
 

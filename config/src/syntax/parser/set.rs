@@ -10,7 +10,7 @@ use crate::syntax::lexer::Tok;
 use crate::syntax::source::Spanned;
 
 /// Names of nft's data types. Their meaning is the model's.
-pub(in crate::syntax) const DATA_TYPES: &[&str] = &[
+const DATA_TYPES: &[&str] = &[
     "verdict",
     "nf_proto",
     "bitmask",
@@ -48,16 +48,19 @@ pub(in crate::syntax) const DATA_TYPES: &[&str] = &[
     "ecn",
     "fib_addrtype",
     "boolean",
-    "ct_event",
     "ifname",
     "igmp_type",
     "hour",
     "day",
     "cgroupsv2",
-    "ct_label",
     "icmpv6_type",
-    "ibrproto",
 ];
+
+/// Whether `type` knows a name.
+#[must_use]
+pub fn is_data_type(name: &str) -> bool {
+    DATA_TYPES.contains(&name)
+}
 
 impl Parser<'_> {
     /// `{ ... }` of a set or map.
@@ -243,7 +246,7 @@ impl Parser<'_> {
             value: self.text(token),
             span: token.span,
         };
-        if !DATA_TYPES.contains(&&*name.value) {
+        if !is_data_type(&name.value) {
             return self.error(name.span, format!("unknown datatype {}", name.value));
         }
         Ok(name)
@@ -263,7 +266,9 @@ impl Parser<'_> {
         } else {
             "map data"
         })?;
-        self.expect_separator(&[Tok::Dot])?;
+        let dot = [Tok::Dot];
+        let single = !interval && !matches!(data.kind, ExprKind::Concat(_));
+        self.expect_separator(if single { &[] } else { &dot })?;
         body.key = Some(SetType::Typeof(Box::new(key)));
         body.data = Some(MapData::Type {
             of: SetType::Typeof(Box::new(data)),

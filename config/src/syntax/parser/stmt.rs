@@ -1,11 +1,11 @@
 //! Rules and their statements.
 
 use super::expr::Side;
-use super::primary::unqualified_meta;
+use super::value::unqualified_meta;
 use super::{Parse, Parser};
 use crate::syntax::ast::{
-    AnonymousChain, Ct, Element, Expr, ExprKind, Log, LogLevel, MetaKey, Meter, ObjectKind,
-    ObjectRef, Reject, Rule, SetOp, SetUpdate, Stmt, StmtKind, Verdict,
+    AnonymousChain, Ct, Expr, ExprKind, Log, LogLevel, MetaKey, ObjectKind, ObjectRef, Reject,
+    Rule, Stmt, StmtKind, Verdict,
 };
 use crate::syntax::keyword::{Kw, Scope};
 use crate::syntax::lexer::Tok;
@@ -502,111 +502,5 @@ impl Parser<'_> {
             this.expect_kw(Kw::Option)?;
             Ok(StmtKind::TcpOptionReset(this.tcp_option_kind()?))
         })
-    }
-
-    /// `flow add @f`, `flow offload @f`, or the old `flow table m { ... }`.
-    fn flow(&mut self) -> Parse<StmtKind> {
-        self.next();
-        if self.eat_kw(Kw::Table) {
-            let name = self.name()?;
-            self.expect(Tok::LeftBrace)?;
-            return self.meter_rest(Some(name), None);
-        }
-        if !self.eat_kw(Kw::Add) && !self.eat_kw(Kw::Offload) {
-            return self.fail(&[Kw::Table, Kw::Add, Kw::Offload].map(Tok::Word));
-        }
-        self.expect(Tok::At)?;
-        Ok(StmtKind::FlowAdd(self.string()?))
-    }
-
-    fn meter(&mut self) -> Parse<StmtKind> {
-        self.next();
-        let name = self.name()?;
-        let mut size = None;
-        if self.eat_kw(Kw::Size) {
-            size = Some(self.number()?.value);
-            self.expect(Tok::LeftBrace)?;
-        } else {
-            self.expect_or(Tok::LeftBrace, &[Tok::Word(Kw::Size), Tok::LeftBrace])?;
-        }
-        self.meter_rest(Some(name), size)
-    }
-
-    fn meter_rest(
-        &mut self,
-        name: Option<crate::syntax::ast::Name>,
-        size: Option<u64>,
-    ) -> Parse<StmtKind> {
-        let key = self.dynamic_element()?;
-        let stmt = self.nested(Self::stmt)?;
-        self.expect(Tok::RightBrace)?;
-        Ok(StmtKind::Meter(Box::new(Meter {
-            name,
-            size,
-            key,
-            stmt,
-        })))
-    }
-
-    /// Key of an element that packets make, with its timeout.
-    fn dynamic_element(&mut self) -> Parse<Element> {
-        let key = self.concat(Side::Left)?;
-        let extra = self.element_extra(false)?;
-        Ok(Element {
-            key,
-            data: None,
-            extra,
-        })
-    }
-
-    fn set_op(&mut self) -> Parse<SetOp> {
-        let op = match self.peek_kw() {
-            Some(Kw::Add) => SetOp::Add,
-            Some(Kw::Update) => SetOp::Update,
-            Some(Kw::Delete) => SetOp::Delete,
-            _ => return self.fail(&[Kw::Add, Kw::Update, Kw::Delete].map(Tok::Word)),
-        };
-        self.next();
-        Ok(op)
-    }
-
-    /// The old form: `set add ip saddr @s`.
-    fn set_stmt_old(&mut self) -> Parse<StmtKind> {
-        self.next();
-        let op = self.set_op()?;
-        let key = self.dynamic_element()?;
-        let set = self.set_ref_or_variable()?;
-        Ok(StmtKind::SetUpdate(Box::new(SetUpdate {
-            op,
-            set,
-            key,
-            data: None,
-            stmts: Vec::new(),
-        })))
-    }
-
-    /// `add @s { key timeout 5m stmts : data }`.
-    fn set_update(&mut self) -> Parse<StmtKind> {
-        let op = self.set_op()?;
-        let set = self.set_ref_or_variable()?;
-        self.expect(Tok::LeftBrace)?;
-        let key = self.dynamic_element()?;
-        let mut stmts = Vec::new();
-        while let Some(Kw::Counter | Kw::Limit | Kw::Quota | Kw::Ct | Kw::Last) = self.peek_kw() {
-            stmts.push(self.stateful_stmt()?);
-        }
-        let data = if self.eat(Tok::Colon) {
-            Some(self.dynamic_element()?)
-        } else {
-            None
-        };
-        self.expect_or(Tok::RightBrace, &[])?;
-        Ok(StmtKind::SetUpdate(Box::new(SetUpdate {
-            op,
-            set,
-            key,
-            data,
-            stmts,
-        })))
     }
 }

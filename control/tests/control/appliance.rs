@@ -39,8 +39,19 @@ fn every_case_reads_as_written_down() {
 fn every_error_names_file_line_and_key() {
     let errors = Appliance::read("x.toml", "[control]\nmod = \"0600\"\n").unwrap_err();
     let error = &errors.0[0];
-    assert_eq!((error.file.as_str(), error.line, error.column), ("x.toml", 2, 1));
+    assert_eq!(
+        (error.file.as_str(), error.line, error.column),
+        ("x.toml", 2, 1)
+    );
     assert_eq!(error.key, "control.mod");
-    assert!(error.message.contains("did you mean mode?"), "{}", error.message);
-    assert!(error.message.contains("socket"), "says what is allowed: {}", error.message);
+    assert!(
+        error.message.contains("did you mean mode?"),
+        "{}",
+        error.message
+    );
+    assert!(
+        error.message.contains("socket"),
+        "says what is allowed: {}",
+        error.message
+    );
 }

@@ -1,0 +1,531 @@
+//! The running wire: workers, the privileged opener and the ports between them.
+//!
+//! One lock orders everything that adds, removes or reopens a port. A port is first known to the
+//! generation, then handed to the workers; on its way out the other way round. So no worker ever
+//! holds a port that its generation does not know.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+use sluice_config::engine::{Engine, Mode, PortProfile, Profile, Publisher};
+use sluice_dataplane::DropReason;
+use sluice_dataplane::port::af_packet::Geometry;
+use sluice_dataplane::port::{PortId, Queue};
+use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::program::name_words;
+use sluice_dataplane::worker::event::EventQueue;
+use sluice_dataplane::worker::generation::{Generation, PortInfo, PortTable};
+use sluice_dataplane::worker::pipeline::Pipeline;
+use sluice_dataplane::worker::{NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
+
+use super::plane::{BatchSizes, Plane, PlaneError};
+use super::publish::{History, Publish};
+use super::ruleset::EnginePolicy;
+use crate::api::wire::{
+    DroppedFrame, Happening, Hex, PortRequest, PortStatus, QueueStatus, WorkerStatus,
+};
+use crate::appliance;
+use crate::events::Hub;
+use crate::opener::{LinkChange, LinkEvent, Opener, OpenerProcess, Request};
+use crate::packet_text;
+
+/// Log and trace events that wait for control, per worker.
+const EVENTS: usize = 4096;
+
+/// ARPHRD_ETHER: the only kind of device that the opener takes.
+const ETHERNET: u16 = 1;
+
+/// A port that is open.
+struct OpenPort {
+    spec: PortRequest,
+    name: String,
+    index: u32,
+    kind: String,
+    mac: [u8; 6],
+}
+
+/// Ports and workers of a wire.
+pub struct Wire {
+    // Dropped in this order: the workers let go of their queues before the devices are undone.
+    workers: Arc<Workers>,
+    opener: Opener,
+    policy: Arc<EnginePolicy>,
+    ports: Mutex<BTreeMap<u16, OpenPort>>,
+    cpus: Vec<Option<usize>>,
+    publish: Publish,
+    queues: Vec<Arc<EventQueue>>,
+    hub: Hub,
+}
+
+/// The CPU of each worker: as named, or the first ones that this process may run on.
+///
+/// # Errors
+/// When the system does not say where the process may run.
+pub fn worker_cpus(dataplane: &appliance::Dataplane) -> io::Result<Vec<Option<usize>>> {
+    if !dataplane.cpus.is_empty() {
+        return Ok(dataplane.cpus.iter().copied().map(Some).collect());
+    }
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let mut cpus: Vec<Option<usize>> = (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|cpu| allowed.is_set(*cpu))
+        .map(Some)
+        .collect();
+    if let Some(workers) = dataplane.workers {
+        // More workers than CPUs: the rest runs wherever the system puts it.
+        cpus.resize(workers, None);
+    }
+    Ok(cpus)
+}
+
+impl Wire {
+    /// Starts the workers and listens to the opener; no port is open yet and nothing passes.
+    ///
+    /// # Errors
+    /// When a thread or a descriptor cannot be had.
+    pub fn start(
+        dataplane: &appliance::Dataplane,
+        opener: OpenerProcess,
+        hub: &Hub,
+    ) -> io::Result<Arc<Self>> {
+        let cpus = worker_cpus(dataplane)?;
+        let queues: Vec<_> = cpus
+            .iter()
+            .map(|_| Arc::new(EventQueue::new(EVENTS)))
+            .collect();
+        let closed = Generation::open(0, Arc::default(), cpus.len());
+        let slot = Arc::new(ArcSwap::from_pointee(closed));
+        let clock = Arc::new(SystemClock);
+        let settings = Settings {
+            cpus: cpus.clone(),
+            wait: wait(dataplane.wait),
+        };
+        let (pipeline_queues, teller) = (queues.clone(), hub.clone());
+        let workers = Arc::new(Workers::start(
+            &settings,
+            move |worker| {
+                let queue = &pipeline_queues[usize::from(worker)];
+                Pipeline::new(rand::random(), Arc::clone(queue))
+            },
+            Arc::clone(&slot),
+            clock.clone(),
+            Arc::new(move |event| tell(&teller, event)),
+        )?);
+        let publish = Publish {
+            slot,
+            history: History::default(),
+            workers: Arc::downgrade(&workers),
+        };
+        let profile = Profile {
+            mode: Mode::Wire,
+            ports: Vec::new(),
+        };
+        let counters = Arc::new(Counters::new(cpus.len()));
+        let engine = Engine::new(profile, counters, clock, Box::new(publish.clone()));
+        let policy = Arc::new(EnginePolicy::new(engine));
+        let (sender, heard) = std::sync::mpsc::channel();
+        let opener = opener.connect(move |event| {
+            // Nobody listens any more: the daemon ends.
+            let _ = sender.send(event);
+        })?;
+        let wire = Arc::new(Self {
+            workers,
+            opener,
+            policy,
+            ports: Mutex::default(),
+            cpus,
+            publish,
+            queues,
+            hub: hub.clone(),
+        });
+        let weak = Arc::downgrade(&wire);
+        std::thread::Builder::new()
+            .name("links".to_owned())
+            .spawn(move || {
+                while let (Ok(event), Some(wire)) = (heard.recv(), weak.upgrade()) {
+                    wire.link_changed(event);
+                }
+            })?;
+        Ok(wire)
+    }
+
+    /// The ruleset that this wire runs.
+    pub fn policy(&self) -> &Arc<EnginePolicy> {
+        &self.policy
+    }
+
+    /// Where packets' events wait, and what they mean.
+    pub(super) fn event_sources(&self) -> (Vec<Arc<EventQueue>>, History) {
+        (self.queues.clone(), self.publish.history.clone())
+    }
+
+    /// Opens all ports of the appliance file; frames pass when this returns.
+    ///
+    /// # Errors
+    /// The first port that does not open, with its name.
+    pub fn open_all(&self, ports: &[appliance::Port]) -> Result<(), (String, PlaneError)> {
+        let mut open = self.locked();
+        let mut ready = Vec::new();
+        for port in ports {
+            let id = free_number(&open);
+            let (entry, queues) = self
+                .open(id, spec(port))
+                .map_err(|error| (port.name.clone(), PlaneError::Device(error)))?;
+            open.insert(id, entry);
+            ready.push((id, queues));
+        }
+        self.publish_ports(&open);
+        for (id, queues) in ready {
+            let name = || {
+                open.get(&id)
+                    .map(|port| port.name.clone())
+                    .unwrap_or_default()
+            };
+            self.workers
+                .add_port(PortId(id), queues)
+                .map_err(|error| (name(), PlaneError::Device(error.to_string())))?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, id: u16, spec: PortRequest) -> Result<(OpenPort, Vec<Queue>), String> {
+        let request = Request {
+            port: id,
+            device: spec.device.clone(),
+            queues: self.workers.count(),
+            slots: Geometry::default().slots,
+            prepare: spec.prepare,
+        };
+        let opened = self
+            .opener
+            .open(&request)
+            .map_err(|error| error.to_string())?;
+        let name = port_name(&spec);
+        let entry = OpenPort {
+            spec,
+            name,
+            index: opened.index,
+            kind: opened.kind,
+            mac: opened.mac,
+        };
+        Ok((entry, opened.queues))
+    }
+
+    /// Publishes the rules in force over these ports.
+    fn publish_ports(&self, open: &BTreeMap<u16, OpenPort>) {
+        let number = |name: &str| {
+            open.iter()
+                .find(|(_, port)| port.name == name)
+                .map(|(id, _)| *id)
+        };
+        let mut table = PortTable::default();
+        let mut profile = Profile {
+            mode: Mode::Wire,
+            ports: Vec::new(),
+        };
+        for (id, port) in open {
+            let mut info = PortInfo::new(&port.name, port.index, &port.kind);
+            info.group = port.spec.group;
+            info.mac = port.mac;
+            info.peer = number(&port.spec.peer).map(PortId);
+            if let Some(bridge) = &port.spec.bridge {
+                info.bridge = name_words(bridge);
+            }
+            table.set(PortId(*id), Some(info));
+            profile.ports.push(PortProfile {
+                name: port.name.clone(),
+                index: port.index,
+                group: port.spec.group,
+                kind: ETHERNET,
+                peer: Some(port.spec.peer.clone()),
+                bridge: port.spec.bridge.clone(),
+            });
+        }
+        let table = Arc::new(table);
+        if !self.policy.set_ports(profile, Arc::clone(&table)) {
+            // No ruleset was ever committed: as in the kernel, everything passes.
+            let open = Generation::open(0, table, self.workers.count());
+            self.publish.clone().publish(Arc::new(open));
+        }
+    }
+
+    fn link_changed(&self, event: LinkEvent) {
+        let name = self.locked().get(&event.port).map(|port| port.name.clone());
+        let Some(name) = name else { return };
+        let state = match event.change {
+            LinkChange::State { up: true, .. } => "up",
+            LinkChange::State { up: false, .. } => "down",
+            LinkChange::Gone => "gone",
+            LinkChange::Back => "back",
+        };
+        tracing::info!(port = name, state, "link");
+        self.hub.say(Happening::Link {
+            name: name.clone(),
+            state: state.to_owned(),
+        });
+        if event.change == LinkChange::Back
+            && let Err(error) = self.reopen(event.port)
+        {
+            tracing::error!(port = name, %error, "the port's device is back but does not open");
+        }
+    }
+
+    /// Takes a port's new device in the place of the one that is gone.
+    fn reopen(&self, id: u16) -> Result<(), PlaneError> {
+        let failed = |error: &dyn std::fmt::Display| PlaneError::Device(error.to_string());
+        let mut open = self.locked();
+        let Some(port) = open.get(&id) else {
+            return Ok(());
+        };
+        let spec = port.spec.clone();
+        drop(
+            self.workers
+                .remove_port(PortId(id))
+                .map_err(|error| failed(&error))?,
+        );
+        self.opener.close(id).map_err(|error| failed(&error))?;
+        let (entry, queues) = self.open(id, spec).map_err(PlaneError::Device)?;
+        open.insert(id, entry);
+        self.publish_ports(&open);
+        self.workers
+            .add_port(PortId(id), queues)
+            .map_err(|error| failed(&error))
+    }
+
+    fn status(&self, id: u16, port: &OpenPort) -> PortStatus {
+        let queues = self.workers.queue_metrics();
+        PortStatus {
+            name: port.name.clone(),
+            device: port.spec.device.clone(),
+            driver: "af-packet".to_owned(),
+            index: port.index,
+            peer: Some(port.spec.peer.clone()),
+            group: port.spec.group,
+            queues: queues
+                .iter()
+                .filter(|queue| queue.port == PortId(id))
+                .map(|queue| {
+                    let (rx, tx) = (queue.rx(), queue.tx());
+                    QueueStatus {
+                        rx_frames: rx.frames,
+                        rx_bytes: rx.bytes,
+                        rx_ring_drops: rx.ring_drops,
+                        rx_errors: rx.errors,
+                        tx_frames: tx.frames,
+                        tx_bytes: tx.bytes,
+                        tx_retries: tx.retries,
+                        tx_refused: tx.refused,
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<u16, OpenPort>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plane for Wire {
+    fn mode(&self) -> &'static str {
+        "wire"
+    }
+
+    fn ports(&self) -> Vec<PortStatus> {
+        let open = self.locked();
+        open.iter()
+            .map(|(id, port)| self.status(*id, port))
+            .collect()
+    }
+
+    fn add_port(&self, port: &PortRequest) -> Result<PortStatus, PlaneError> {
+        let mut open = self.locked();
+        let name = port_name(port);
+        if open.values().any(|other| other.name == name) {
+            return Err(PlaneError::Exists(name));
+        }
+        if port.peer == name {
+            return Err(PlaneError::Device(
+                "a port cannot be its own peer".to_owned(),
+            ));
+        }
+        let id = free_number(&open);
+        let (entry, queues) = self.open(id, port.clone()).map_err(PlaneError::Device)?;
+        open.insert(id, entry);
+        self.publish_ports(&open);
+        if let Err(error) = self.workers.add_port(PortId(id), queues) {
+            open.remove(&id);
+            self.publish_ports(&open);
+            // The first error is the one to tell.
+            let _ = self.opener.close(id);
+            return Err(PlaneError::Device(error.to_string()));
+        }
+        open.get(&id)
+            .map(|port| self.status(id, port))
+            .ok_or(PlaneError::Unknown(name))
+    }
+
+    fn remove_port(&self, name: &str) -> Result<(), PlaneError> {
+        let mut open = self.locked();
+        let id = open
+            .iter()
+            .find(|(_, port)| port.name == name)
+            .map(|(id, _)| *id);
+        let id = id.ok_or_else(|| PlaneError::Unknown(name.to_owned()))?;
+        let failed = |error: &dyn std::fmt::Display| PlaneError::Device(error.to_string());
+        let queues = self
+            .workers
+            .remove_port(PortId(id))
+            .map_err(|error| failed(&error))?;
+        open.remove(&id);
+        self.publish_ports(&open);
+        drop(queues);
+        self.opener.close(id).map_err(|error| failed(&error))
+    }
+
+    fn workers(&self) -> Vec<WorkerStatus> {
+        let metrics = self.workers.metrics();
+        let status = |(metrics, cpu): (_, &Option<usize>)| {
+            let metrics: &Arc<sluice_dataplane::worker::WorkerMetrics> = metrics;
+            WorkerStatus {
+                worker: u32::from(metrics.worker),
+                cpu: cpu.map(|cpu| cpu as u32),
+                busy_ns: metrics.busy_ns(),
+                idle_ns: metrics.idle_ns(),
+                batches: metrics.batches().iter().sum(),
+                frames: metrics.frames(),
+                restarts: metrics.panics(),
+            }
+        };
+        metrics.iter().zip(&self.cpus).map(status).collect()
+    }
+
+    fn batch_sizes(&self) -> Vec<BatchSizes> {
+        let metrics = self.workers.metrics();
+        let sizes = metrics.iter();
+        sizes
+            .map(|one| BatchSizes {
+                batches: one.batches(),
+                frames: one.frames(),
+            })
+            .collect()
+    }
+
+    fn drops(&self) -> [u64; DropReason::COUNT] {
+        let metrics = self.workers.metrics();
+        std::array::from_fn(|number| {
+            metrics
+                .iter()
+                .map(|worker| worker.drops(DropReason::ALL[number]))
+                .sum()
+        })
+    }
+
+    fn dropped_frames(&self) -> Vec<DroppedFrame> {
+        let frames = self.workers.dropped_frames().unwrap_or_else(|error| {
+            tracing::error!(%error, "the dropped frames cannot be had");
+            Vec::new()
+        });
+        let wanted: HashSet<u32> = frames
+            .iter()
+            .map(|frame| frame.rule)
+            .filter(|rule| *rule != NO_RULE)
+            .collect();
+        let names = self.policy.rule_names(Some(&wanted));
+        let table = self.publish.slot.load().ports().clone();
+        let frame = |frame: sluice_dataplane::worker::DroppedFrame| DroppedFrame {
+            time_ns: frame.wall_ns,
+            reason: frame.reason.name().to_owned(),
+            port: port_label(&table, frame.in_port),
+            rule: (frame.rule != NO_RULE).then(|| {
+                let name = names.get(&frame.rule).cloned();
+                name.unwrap_or_else(|| "a rule that is gone".to_owned())
+            }),
+            generation: frame.generation,
+            length: frame.len,
+            summary: packet_text::summary(&frame.bytes),
+            bytes: Hex(frame.bytes),
+        };
+        frames.into_iter().map(frame).collect()
+    }
+
+    fn lost_events(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.dropped()).sum()
+    }
+}
+
+/// A port's name for a person, also when the port is gone meanwhile.
+pub(super) fn port_label(table: &PortTable, id: PortId) -> String {
+    match table.get(id) {
+        Some(info) => info.name.clone(),
+        None if id == PortId::NONE => String::new(),
+        None => format!("port {}", id.0),
+    }
+}
+
+fn port_name(spec: &PortRequest) -> String {
+    let device = spec.device.rsplit(':').next().unwrap_or(&spec.device);
+    spec.name.clone().unwrap_or_else(|| device.to_owned())
+}
+
+fn spec(port: &appliance::Port) -> PortRequest {
+    PortRequest {
+        device: match &port.netns {
+            Some(netns) => format!("{netns}:{}", port.device),
+            None => port.device.clone(),
+        },
+        name: Some(port.name.clone()),
+        group: port.group,
+        prepare: port.prepare,
+        peer: port.peer.clone(),
+        bridge: port.bridge.clone(),
+    }
+}
+
+/// The lowest number that no port has. Numbers are given again, so a removed port's counters
+/// and generations are gone before its number returns (the lock orders that).
+fn free_number(open: &BTreeMap<u16, OpenPort>) -> u16 {
+    (0..PortId::NONE.0)
+        .find(|id| !open.contains_key(id))
+        .unwrap_or(PortId::NONE.0)
+}
+
+fn wait(wait: appliance::Wait) -> sluice_dataplane::worker::Wait {
+    use sluice_dataplane::worker::Wait;
+    match wait {
+        appliance::Wait::Adaptive => Wait::Adaptive,
+        appliance::Wait::Poll => Wait::Poll,
+        appliance::Wait::Busy => Wait::Busy,
+    }
+}
+
+fn tell(hub: &Hub, event: WorkerEvent) {
+    match event {
+        WorkerEvent::Panicked {
+            worker,
+            message,
+            lost,
+        } => {
+            tracing::error!(
+                worker,
+                lost,
+                message,
+                "a worker failed and was started again"
+            );
+            let message = format!("{message} ({lost} frames lost)");
+            hub.say(Happening::WorkerRestart {
+                worker: u32::from(worker),
+                message,
+            });
+        }
+        WorkerEvent::NotPinned { worker, cpu } => {
+            tracing::warn!(worker, cpu, "the worker could not be bound to its CPU");
+        }
+    }
+}
+
+/// Whether the wire behind a weak reference still runs.
+pub(super) fn runs(wire: &Weak<Wire>) -> bool {
+    wire.strong_count() > 0
+}

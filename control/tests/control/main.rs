@@ -1,0 +1,9 @@
+//! The daemon and its command line from outside: in this process over a socket of its own, and as
+//! the executable.
+
+mod api;
+mod appliance;
+mod commands;
+mod metrics;
+mod process;
+mod server;
