@@ -292,7 +292,7 @@ fn a_generation_sees_one_state_while_others_are_committed() {
                             let mut rounds = Vec::new();
                             for round in 0..2u32 {
                                 let column = Column(std::array::from_fn(|lane| {
-                                    round << 20 | lane as u32 * 2
+                                    (round << 20) | (lane as u32 * 2)
                                 }));
                                 rounds.push(view.lookup(
                                     &[&column],
