@@ -35,7 +35,10 @@ fn main() {
             outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned())
         );
     }
-    println!("compiled: {:?}", engine.live().map(|live| live.program().to_bytes().len()));
+    println!(
+        "compiled: {:?}",
+        engine.live().map(|live| live.program().to_bytes().len())
+    );
     let started = Instant::now();
     let outcome = engine.run(Request::command("list ruleset"));
     println!(

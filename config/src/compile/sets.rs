@@ -8,18 +8,21 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::lane_set::LaneSet;
 use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
-use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
+use sluice_dataplane::program::{
+    self as vm, ChainId, ElementStatement, SetData, SetDesc, SetId, Slots, Tables,
+};
 use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
 
 use super::error::Cause;
 use super::expression::parts;
 use super::lower::Lowering;
-use super::named::{Runtime, data_words, secret, shape_of};
+use super::named::{Runtime, data_words, secret, shape_of, state_of};
 use super::registry::Registry;
-use super::statement::object_kind;
+use super::statement::{element_statements, object_kind};
 use super::value::{bounds, columns, words};
 use crate::model::ObjectKind;
 use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
+use crate::model::stmt::Stmt;
 use crate::store::{Elements, Id, ObjectBody};
 
 /// Anonymous sets of up to this many elements are compared one by one.
@@ -106,6 +109,13 @@ impl Sets {
         }
     }
 
+    /// The index of a set of this shape that was built before.
+    fn known(&self, key: &SetKey, desc: &SetDesc) -> Option<SetId> {
+        let number = self.registry.get(key)?;
+        let instance = self.instances.get(number as usize)?;
+        (instance.desc() == *desc).then_some(SetId(number))
+    }
+
     /// The index of a named set that the compilation has met.
     pub(super) fn named(&self, id: Id) -> Option<SetId> {
         self.registry.get(&SetKey::Named(id)).map(SetId)
@@ -180,34 +190,58 @@ fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
     Ok(Arc::new(set.ok_or_else(|| refused("empty"))?))
 }
 
+/// The statements that all elements of an anonymous set carry.
+fn carried(elements: &[Element]) -> Result<Vec<ElementStatement>, Cause> {
+    let Some(first) = elements.iter().find(|element| !element.stmts.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let statements = element_statements(&first.stmts)?;
+    let kinds = |stmts: &[Stmt]| stmts.iter().map(std::mem::discriminant).collect::<Vec<_>>();
+    // An element without a counter may count all the same: nobody lists it.
+    let only_count = statements
+        .iter()
+        .all(|one| *one == ElementStatement::Counter);
+    for element in elements {
+        let same = kinds(&element.stmts) == kinds(&first.stmts)
+            && element_statements(&element.stmts)? == statements;
+        if !same && !(element.stmts.is_empty() && only_count) {
+            return Err(Cause::unsupported("elements with different statements"));
+        }
+    }
+    Ok(statements)
+}
+
+/// An element of an anonymous set as the set engine takes it.
+fn row((element, state): (SmallElement, Box<[u64]>)) -> Row {
+    let catch_all = element.low.is_empty();
+    let key = if catch_all {
+        Key::CatchAll
+    } else {
+        Key::range(&element.low, &element.high)
+    };
+    let mut row = Row::new(key).with_data(&element.data);
+    row.state = state;
+    row
+}
+
 /// An anonymous set in the set engine.
 fn large(
     parts: &[KeyPart],
     desc: &SetDesc,
-    elements: Vec<SmallElement>,
+    rows: Vec<Row>,
+    statements: &[ElementStatement],
 ) -> Result<LaneView, Cause> {
-    let intervals = elements.iter().any(|element| element.low != element.high);
+    let is_range = |row: &Row| matches!(&row.key, Key::Range { low, high } if low != high);
     let spec = sets::SetSpec {
         data_words: data_words(&desc.data),
-        ..sets::SetSpec::new(shape_of(parts, intervals))
+        initial_state: sets::initial_state(statements),
+        ..sets::SetSpec::new(shape_of(parts, rows.iter().any(is_range)))
     };
-    let rows: Vec<Row> = elements
-        .into_iter()
-        .map(|element| {
-            let catch_all = element.low.is_empty();
-            let key = if catch_all {
-                Key::CatchAll
-            } else {
-                Key::range(&element.low, &element.high)
-            };
-            Row::new(key).with_data(&element.data)
-        })
-        .collect();
     let failed = |error: sets::SetError| refused(&error.to_string());
     let set = sets::Set::new(spec, secret()).map_err(failed)?;
     let mut change = set.begin(0).map_err(failed)?;
     change.load(&rows).map_err(|(_, error)| failed(error))?;
-    LaneView::new(change.commit().into(), desc.clone(), &[])
+    LaneView::new(change.commit().into(), desc.clone(), statements)
         .map_err(|error| refused(&error.to_string()))
 }
 
@@ -294,16 +328,7 @@ impl Lowering<'_, '_> {
 
     /// `key map { ... }` as a value.
     pub(super) fn map_value(&mut self, key: &Expr, map: &Expr) -> Result<vm::Slot, Cause> {
-        let data = match &map.kind {
-            ExprKind::Set(set) => set.data.clone(),
-            ExprKind::SetRef(name) => self
-                .shared
-                .table
-                .set(name)
-                .and_then(|set| set.spec.data.clone()),
-            _ => None,
-        };
-        let Some(DataType::Value(ty)) = data else {
+        let Some(DataType::Value(ty)) = self.data_type(map) else {
             return Err(Cause::unsupported(
                 "a value from something that is not a map of values",
             ));
@@ -323,48 +348,88 @@ impl Lowering<'_, '_> {
         Ok(into)
     }
 
-    /// Whether a map yields ranges.
-    pub(super) fn maps_to_intervals(&self, map: &Expr) -> bool {
-        let data = match &map.kind {
-            ExprKind::Set(set) => set.data.as_ref(),
+    /// `key map { ... }` where the map yields ranges: first and last value side by side, and the
+    /// width of each.
+    pub(super) fn interval_value(
+        &mut self,
+        key: &Expr,
+        map: &Expr,
+    ) -> Result<(vm::Slot, u16), Cause> {
+        let ty = match self.data_type(map) {
+            Some(DataType::Interval(ty)) => ty,
+            _ => return Err(Cause::unsupported("a map that does not yield ranges")),
+        };
+        let [part] = &ty.parts[..] else {
+            return Err(Cause::unsupported("a map to ranges of a concatenation"));
+        };
+        let (bits, width) = (part.bits, 32 * columns(part.bits) as u16);
+        if !matches!(width, 32 | 128) {
+            return Err(Cause::unsupported("a map to ranges of this type"));
+        }
+        let (set, keys) = self.map_key(key, map)?;
+        let into = self.work(2 * width)?;
+        self.emit(vm::Op::MapInto { set, keys, into });
+        Ok((into, bits))
+    }
+
+    fn data_type(&self, map: &Expr) -> Option<DataType> {
+        match &map.kind {
+            ExprKind::Set(set) => set.data.clone(),
             ExprKind::SetRef(name) => self
                 .shared
                 .table
                 .set(name)
-                .and_then(|set| set.spec.data.as_ref()),
+                .and_then(|set| set.spec.data.clone()),
             _ => None,
-        };
-        matches!(data, Some(DataType::Interval(_)))
+        }
     }
 
-    /// The index of an anonymous set of the rule, which is built.
+    /// Whether a map yields ranges.
+    pub(super) fn maps_to_intervals(&self, map: &Expr) -> bool {
+        matches!(self.data_type(map), Some(DataType::Interval(_)))
+    }
+
+    /// The index of an anonymous set of the rule.
     pub(super) fn anonymous_set(&mut self, set: &SetExpr) -> Result<SetId, Cause> {
         let part = self.next_part();
         let desc = desc_of(&set.key, set.data.as_ref())?;
+        let key = SetKey::Anonymous(self.rule, part);
+        // A rule's identity stands for its text, so its sets are the same as before; what packets
+        // counted in their elements stays. Chains and objects may have come anew.
+        let names_others = matches!(desc.data, SetData::Verdict | SetData::Object { .. });
+        if let Some(known) = self
+            .shared
+            .sets
+            .known(&key, &desc)
+            .filter(|_| !names_others)
+        {
+            self.shared.sets.touch(&key, self.shared.now);
+            return Ok(known);
+        }
+        let statements = carried(&set.elements)?;
         let mut elements = Vec::with_capacity(set.elements.len());
         let mut chains = Vec::new();
         for element in &set.elements {
-            if !element.stmts.is_empty() {
-                return Err(Cause::unsupported(
-                    "statements of elements of an anonymous set",
-                ));
-            }
             elements.push(self.small_element(element, set, &mut chains)?);
         }
-        // The catch-all is asked last.
-        elements.sort_by_key(|element| element.low.is_empty());
-        let fields: Vec<usize> = set
-            .key
-            .parts
-            .iter()
-            .map(|part| columns(part.bits))
-            .collect();
-        let key = SetKey::Anonymous(self.rule, part);
-        let built: Arc<dyn LaneSet> = if elements.len() <= SMALL {
+        let built: Arc<dyn LaneSet> = if elements.len() <= SMALL && statements.is_empty() {
+            // The catch-all is asked last.
+            elements.sort_by_key(|element| element.low.is_empty());
+            let fields: Vec<usize> = set
+                .key
+                .parts
+                .iter()
+                .map(|part| columns(part.bits))
+                .collect();
             let built = SmallSet::new(&fields, desc.data.clone(), elements);
             Arc::new(built.ok_or_else(|| refused("elements do not fit its type"))?)
         } else {
-            Arc::new(large(&set.key.parts, &desc, elements)?)
+            let states = set
+                .elements
+                .iter()
+                .map(|element| state_of(&statements, &element.stmts));
+            let rows = elements.into_iter().zip(states).map(row).collect();
+            Arc::new(large(&set.key.parts, &desc, rows, &statements)?)
         };
         let shared = &mut *self.shared;
         let id = shared.sets.number(key, &desc, shared.now, shared.tables)?;

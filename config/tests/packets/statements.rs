@@ -437,3 +437,16 @@ fn before_the_way_out_is_known_it_has_no_name_and_no_kind() {
     bench.run(&[frame("tcp22")]);
     assert_eq!(packets(&bench, "c"), [1, 1, 0, 0, 0]);
 }
+
+#[test]
+fn elements_of_an_anonymous_set_keep_their_state_over_edits() {
+    let mut bench = Bench::new(&chain(
+        "udp dport { 53 limit rate 1/hour burst 1 packets, 54 limit rate 1/hour burst 1 packets } counter",
+    ));
+    bench.run(&["udp53", "udp53"].map(frame));
+    bench
+        .apply("add rule inet t c tcp dport 22 counter")
+        .unwrap();
+    bench.run(&["udp53", "tcp22"].map(frame));
+    assert_eq!(packets(&bench, "c"), [1, 1]);
+}
