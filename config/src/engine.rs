@@ -386,6 +386,13 @@ impl Engine {
         }
         if let Some(refusal) = complaints(&parsed, &transaction) {
             transaction.slots.roll_back();
+            if transaction.check_errors.is_empty()
+                && parsed.diagnostics.is_empty()
+                && !request.check_only
+            {
+                let given = std::mem::take(&mut transaction.ruleset);
+                keep_handles(&mut self.ruleset, &given);
+            }
             return Err(refusal);
         }
         let warnings = transaction.warnings.iter().chain(&parsed.diagnostics);
@@ -572,6 +579,17 @@ fn lost_slots(transaction: &Transaction<'_>) -> Vec<CounterSlot> {
     }
     lost.retain(|slot| kept.insert(*slot));
     lost
+}
+
+/// Handles that a refused transaction gave are not given again, as in the kernel.
+fn keep_handles(ruleset: &mut Ruleset, given: &Ruleset) {
+    ruleset.last_table_handle = ruleset.last_table_handle.max(given.last_table_handle);
+    for known in &mut ruleset.tables {
+        let same = given.tables.iter().find(|table| table.id == known.id);
+        if let Some(same) = same.filter(|same| same.last_handle > known.last_handle) {
+            Arc::make_mut(known).last_handle = same.last_handle;
+        }
+    }
 }
 
 /// What nft would print, if there is any error.

@@ -86,6 +86,7 @@ fn options(line: &str) -> (ListOptions, &str) {
             "y" => options.numeric_priorities = true,
             "S" => options.services = true,
             "p" => options.numeric_protocols = true,
+            "e" => options.echo = true,
             "T" => options.numeric_times = true,
             _ => panic!("unknown option in a session: {flag}"),
         }
@@ -94,11 +95,11 @@ fn options(line: &str) -> (ListOptions, &str) {
     (options, rest)
 }
 
-/// What passes between recording and playing does not count: how long elements still live; and who
-/// uses a busy thing is said by us alone.
+/// What passes between recording and playing does not count: how long elements still live, which
+/// process made which generation; and who uses a busy thing is said by us alone.
 fn normalised(answer: &str) -> String {
     let mut out = String::new();
-    for line in answer.lines() {
+    for line in answer.lines().filter(|line| !line.starts_with("# new generation")) {
         let line = line
             .split_once("; it is used by ")
             .map_or(line, |(before, _)| before);

@@ -351,3 +351,15 @@ fn descriptions_are_those_of_nft() {
     assert_eq!(wrong, "");
     assert!(seen > 80, "only {seen} cases");
 }
+
+/// What `iptables-restore-translate` makes of a common set of filter, nat, mangle and raw rules.
+#[test]
+fn translated_iptables_rules_parse() {
+    let text = include_str!("syntax/iptables.nft");
+    assert_eq!(errors(text), "");
+    let rules = text
+        .lines()
+        .filter(|line| line.starts_with("add rule"))
+        .count();
+    assert!(rules > 15, "only {rules} rules");
+}

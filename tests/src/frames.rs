@@ -147,20 +147,23 @@ impl Frame {
 
     /// Fills in the IPv4 header checksum and the transport checksum. Other frames stay as they are.
     pub fn finish(&mut self) {
+        let ether_type = &self.bytes[self.network - 2..self.network];
+        if matches!(ether_type, [0x08, 0x00] | [0x86, 0xdd]) {
+            self.finish_network();
+            self.finish_transport();
+        }
+    }
+
+    /// Fills in the IPv4 header checksum. Other frames stay as they are.
+    pub fn finish_network(&mut self) {
         let network = self.network;
-        if !matches!(
-            self.bytes[network - 2..network],
-            [0x08, 0x00] | [0x86, 0xdd]
-        ) {
+        if self.bytes[network - 2..network] != [0x08, 0x00] {
             return;
         }
-        if self.bytes[network] >> 4 == 4 {
-            let end = network + usize::from(self.bytes[network] & 15) * 4;
-            self.bytes[network + 10..network + 12].fill(0);
-            let checksum = !sum(&self.bytes[network..end], 0);
-            self.bytes[network + 10..network + 12].copy_from_slice(&checksum.to_be_bytes());
-        }
-        self.finish_transport();
+        let end = network + usize::from(self.bytes[network] & 15) * 4;
+        self.bytes[network + 10..network + 12].fill(0);
+        let checksum = !sum(&self.bytes[network..end], 0);
+        self.bytes[network + 10..network + 12].copy_from_slice(&checksum.to_be_bytes());
     }
 
     fn finish_transport(&mut self) {

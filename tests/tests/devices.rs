@@ -142,10 +142,7 @@ fn reading_and_changing_are_rights_of_their_own() {
         .unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("may not change"),
-        "{said}"
-    );
+    assert!(said.contains("may not change"), "{said}");
     assert!(command.output().unwrap().status.success());
     assert!(
         daemon.log().contains("65534"),

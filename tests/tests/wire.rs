@@ -14,7 +14,10 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Everything that a raw socket sees but the hosts' own chatter: IPv6 to groups (neighbour
 /// discovery, reports of group membership) comes on its own account.
 fn crafted(frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    frames.into_iter().filter(|frame| frame[..2] != [0x33, 0x33]).collect()
+    frames
+        .into_iter()
+        .filter(|frame| frame[..2] != [0x33, 0x33])
+        .collect()
 }
 
 #[test]
@@ -232,8 +235,15 @@ fn order_within_a_flow_is_kept() {
         .map(|frame| u32::from_be_bytes(frame[42..46].try_into().unwrap()))
         .collect();
     // A busy machine may lose frames at a full ring; what arrives is in order.
-    let turned: Vec<_> = numbers.windows(2).filter(|pair| pair[0] >= pair[1]).collect();
-    assert!(numbers.len() > 500 && turned.is_empty(), "{} of 2000 arrived, {turned:?}", numbers.len());
+    let turned: Vec<_> = numbers
+        .windows(2)
+        .filter(|pair| pair[0] >= pair[1])
+        .collect();
+    assert!(
+        numbers.len() > 500 && turned.is_empty(),
+        "{} of 2000 arrived, {turned:?}",
+        numbers.len()
+    );
 }
 
 #[test]
@@ -315,19 +325,36 @@ fn replacing_the_ruleset_under_traffic_loses_nothing_and_mixes_nothing() {
         (sender.join().unwrap(), receiver.join().unwrap())
     });
     // Frames that the kernel dropped at a full ring never met a ruleset.
-    let status: serde_json::Value = serde_json::from_str(&wire.daemon.ok(&["status", "--json"])).unwrap();
-    let drops: serde_json::Value = serde_json::from_str(&wire.daemon.ok(&["drops", "--json"])).unwrap();
-    let refused = drops["reasons"].as_array().unwrap().iter().find(|reason| reason["reason"] == "policy_drop");
-    assert_eq!(refused.unwrap()["frames"], 0, "a packet met a mixture of two rulesets: {drops}");
+    let status: serde_json::Value =
+        serde_json::from_str(&wire.daemon.ok(&["status", "--json"])).unwrap();
+    let drops: serde_json::Value =
+        serde_json::from_str(&wire.daemon.ok(&["drops", "--json"])).unwrap();
+    let refused = drops["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|reason| reason["reason"] == "policy_drop");
+    assert_eq!(
+        refused.unwrap()["frames"],
+        0,
+        "a packet met a mixture of two rulesets: {drops}"
+    );
     let lost = sent - replaced;
-    assert!(lost <= ring_drops(&status), "{lost} of {sent} frames were lost: {status}");
+    assert!(
+        lost <= ring_drops(&status),
+        "{lost} of {sent} frames were lost: {status}"
+    );
 }
 
 /// What the kernel dropped at full rings, all ports together.
 fn ring_drops(status: &serde_json::Value) -> u64 {
     let ports = status["ports"].as_array().unwrap();
-    let queues = ports.iter().flat_map(|port| port["queues"].as_array().unwrap());
-    queues.map(|queue| queue["rx_ring_drops"].as_u64().unwrap()).sum()
+    let queues = ports
+        .iter()
+        .flat_map(|port| port["queues"].as_array().unwrap());
+    queues
+        .map(|queue| queue["rx_ring_drops"].as_u64().unwrap())
+        .sum()
 }
 
 #[test]

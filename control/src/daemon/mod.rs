@@ -1,6 +1,5 @@
 //! The daemon: what `sluice run` keeps running.
 
-mod listing;
 mod packets;
 pub mod persist;
 pub mod plane;

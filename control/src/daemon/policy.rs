@@ -70,6 +70,9 @@ pub trait Policy: Send + Sync {
     /// The compiled program.
     fn program(&self) -> Program;
 
+    /// Gives memory of expired set elements back; called about once a second.
+    fn sweep(&self);
+
     /// Hands every counted thing to `tally`.
     fn tally(&self, tally: &mut dyn Tally);
 }

@@ -10,6 +10,8 @@ use sluice_config::store::{Id, ObjectBody, Ruleset, StoredRule};
 use sluice_config::syntax::{Bundle, Input};
 use sluice_dataplane::program::CounterSlot;
 use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::sets;
+use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use super::policy::{Done, Policy, Refused, RulePlace, Tally};
@@ -18,11 +20,16 @@ use crate::api::wire::{
 };
 use crate::rights::Peer;
 
+/// Elements of each set that a sweep looks at.
+const SWEEP: usize = 100_000;
+
 /// What was committed last. Cloned out of the engine after each request: a few pointers.
 struct Snapshot {
     number: u64,
     ruleset: Ruleset,
     live: Option<Arc<Generation>>,
+    /// Sets that packets change: what is in them is not in the ruleset.
+    runtime: HashMap<Id, Arc<sets::Set>>,
     counted: OnceLock<Vec<Counted>>,
 }
 
@@ -108,10 +115,23 @@ impl EnginePolicy {
 
 impl Snapshot {
     fn of(engine: &Engine) -> Self {
+        let sets = engine
+            .ruleset()
+            .tables
+            .iter()
+            .flat_map(|table| table.sets.values());
+        let runtime = sets
+            .filter(|set| set.spec.dynamic || set.spec.timeout)
+            .filter_map(|set| {
+                let (runtime, _) = engine.compiled().runtime_set(set.id)?;
+                Some((set.id, Arc::clone(runtime)))
+            })
+            .collect();
         Self {
             number: engine.generation(),
             ruleset: engine.ruleset().clone(),
             live: engine.live().cloned(),
+            runtime,
             counted: OnceLock::new(),
         }
     }
@@ -204,21 +224,19 @@ impl Policy for EnginePolicy {
     }
 
     fn program(&self) -> Program {
-        let snapshot = self.snapshot.load();
-        match &snapshot.live {
-            None => Program {
-                generation: snapshot.number,
-                bytes: 0,
-                text: String::from("# nothing is compiled\n"),
-            },
-            Some(live) => {
-                let names = self.rule_names(None);
-                Program {
-                    generation: snapshot.number,
-                    bytes: live.program().to_bytes().len() as u64,
-                    text: super::listing::listing(live.program(), &names),
-                }
-            }
+        let engine = self.locked();
+        let program = engine.live().map(|live| live.program());
+        Program {
+            generation: engine.generation(),
+            bytes: program.map_or(0, |program| program.to_bytes().len() as u64),
+            text: engine.explain_program(),
+        }
+    }
+
+    fn sweep(&self) {
+        // A transaction under way is not waited for: the next second will do.
+        if let Ok(engine) = self.engine.try_lock() {
+            engine.compiled().sweep_sets(SystemClock.monotonic_ns(), SWEEP);
         }
     }
 
@@ -249,7 +267,8 @@ impl Policy for EnginePolicy {
         }
         for table in &snapshot.ruleset.tables {
             for set in table.sets.values() {
-                let elements = set.elements.len() as u64;
+                let runtime = snapshot.runtime.get(&set.id);
+                let elements = runtime.map_or(set.elements.len(), |set| set.view().len()) as u64;
                 tally.set(table.family.keyword(), &table.name, &set.name, elements);
             }
         }

@@ -32,8 +32,8 @@ use crate::metrics;
 use crate::opener::OpenerProcess;
 use crate::rights::{Rights, UnknownName};
 
-/// How often frames dropped since are said as an event.
-const DROPS_EVERY: Duration = Duration::from_secs(1);
+/// How often frames dropped since are said as an event, and expired set elements swept.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
 
 /// Threads for control connections: their work is short, what blocks runs beside them.
 const REACTORS: usize = 2;
@@ -195,7 +195,7 @@ pub async fn run_until(
             stopping.clone(),
         ));
     }
-    tokio::spawn(say_drops(shared.clone()));
+    tokio::spawn(every_second(shared.clone()));
     tasks.spawn(serve::serve(shared, opened.control, stopping));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %appliance.control.socket.display(), "ready");
@@ -239,11 +239,14 @@ fn notify(state: &[NotifyState]) {
     }
 }
 
-async fn say_drops(shared: Shared) {
+async fn every_second(shared: Shared) {
     let mut before = shared.plane.drops();
-    let mut ticks = tokio::time::interval(DROPS_EVERY);
+    let mut ticks = tokio::time::interval(CHORES_EVERY);
     loop {
         ticks.tick().await;
+        let swept = shared.clone();
+        // What it found is not told; when the daemon ends, it need not end.
+        let _ = tokio::task::spawn_blocking(move || swept.policy.sweep()).await;
         let now = shared.plane.drops();
         let reasons: std::collections::BTreeMap<String, u64> = DropReason::ALL
             .iter()

@@ -154,6 +154,7 @@ async fn promtool_finds_nothing_and_the_figures_are_right() {
         "only rules with a comment"
     );
     promtool(&text);
+    every_metric_is_documented(&text);
     server.stop().await;
 }
 
@@ -179,4 +180,21 @@ fn promtool(text: &str) {
         "{}",
         String::from_utf8_lossy(&said)
     );
+}
+
+fn every_metric_is_documented(text: &str) {
+    let document = include_str!("../../../docs/metrics.md");
+    let names = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next());
+    let mut count = 0;
+    for name in names {
+        count += 1;
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/metrics.md does not name {name}"
+        );
+    }
+    assert!(count >= 25, "only {count} metrics");
 }

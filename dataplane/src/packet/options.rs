@@ -21,22 +21,45 @@ pub fn tcp_header(frame: &[u8], headers: &Headers) -> Option<Found> {
     (len >= 20 && at + len <= frame.len()).then_some(Found { at, len })
 }
 
-/// The first TCP option of a kind.
-pub fn tcp_option(frame: &[u8], headers: &Headers, kind: u8) -> Option<Found> {
-    let header = tcp_header(frame, headers)?;
+/// What a search for a TCP option came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOptionSearch {
+    /// The header has no such option, or there is no header.
+    Missing,
+    /// It is there, but reaches over the header's end.
+    Cut,
+    /// It is there.
+    Found(Found),
+}
+
+/// Searches the first TCP option of a kind.
+pub fn search_tcp_option(frame: &[u8], headers: &Headers, kind: u8) -> TcpOptionSearch {
+    let Some(header) = tcp_header(frame, headers) else {
+        return TcpOptionSearch::Missing;
+    };
     let bytes = &frame[header.at..header.at + header.len];
     let mut at = 20;
     while at + 1 < bytes.len() {
         let len = tcp_option_len(bytes, at);
         if bytes[at] == kind {
-            return (at + len <= bytes.len()).then_some(Found {
+            let found = Found {
                 at: header.at + at,
                 len,
-            });
+            };
+            let whole = at + len <= bytes.len();
+            return if whole { TcpOptionSearch::Found(found) } else { TcpOptionSearch::Cut };
         }
         at += len;
     }
-    None
+    TcpOptionSearch::Missing
+}
+
+/// The first TCP option of a kind, whole.
+pub fn tcp_option(frame: &[u8], headers: &Headers, kind: u8) -> Option<Found> {
+    match search_tcp_option(frame, headers, kind) {
+        TcpOptionSearch::Found(found) => Some(found),
+        TcpOptionSearch::Missing | TcpOptionSearch::Cut => None,
+    }
 }
 
 /// Bytes of the option that begins at `at`; 1 for those without a length, and for a length of 0.

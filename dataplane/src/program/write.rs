@@ -11,7 +11,7 @@ use super::vm::Run;
 use crate::drop_reason::DropReason;
 use crate::packet::checksum::{crc32c, fold, replace, replace_partial, sum};
 use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
-use crate::packet::options::{tcp_header, tcp_option, tcp_option_len};
+use crate::packet::options::{TcpOptionSearch, search_tcp_option, tcp_header, tcp_option_len};
 
 /// Most bytes that one write touches: 128 bits that begin inside a byte, widened to whole words.
 const WIDEST: usize = 20;
@@ -95,8 +95,13 @@ impl Run<'_, '_> {
                 left |= 1 << lane;
                 continue;
             }
-            let Some(option) = tcp_option(bytes, &headers, number) else {
-                continue;
+            let option = match search_tcp_option(bytes, &headers, number) {
+                TcpOptionSearch::Found(option) => option,
+                TcpOptionSearch::Missing => continue,
+                TcpOptionSearch::Cut => {
+                    left |= 1 << lane;
+                    continue;
+                }
             };
             if offset + len > option.len {
                 left |= 1 << lane;

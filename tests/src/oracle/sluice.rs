@@ -9,7 +9,8 @@ use sluice_dataplane::packet::frame::{Burst, HEADROOM};
 use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::{
-    Context, Disposition, EventQueue, Fate, Pipeline, PortInfo, PortTable, Stages, SystemClock,
+    Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
+    SystemClock,
 };
 
 use super::kernel::{Outcome, counters};
@@ -25,13 +26,19 @@ const RIGHT: PortId = PortId(1);
 /// # Errors
 /// With the text of the refusal.
 pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
-    let mut engine =
-        Engine::new(profile(), Arc::new(Counters::new(1)), Arc::new(SystemClock), Box::new(NoWorkers));
+    let mut engine = Engine::new(
+        profile(),
+        Arc::new(Counters::new(1)),
+        Arc::new(SystemClock),
+        Box::new(NoWorkers),
+    );
     engine.set_ports(profile(), Arc::new(ports()));
-    engine.run(Request::file("ruleset", ruleset)).map_err(|refusal| refusal.rendered)?;
-    let Some(generation) = engine.live().cloned() else {
-        return Err("the ruleset is in force, but nothing was published".to_owned());
-    };
+    engine
+        .run(Request::file("ruleset", ruleset))
+        .map_err(|refusal| refusal.rendered)?;
+    // An empty ruleset changes nothing, so nothing is published.
+    let open = || Arc::new(Generation::open(1, Arc::new(ports()), 1));
+    let generation = engine.live().cloned().unwrap_or_else(open);
 
     let mut pipeline = Pipeline::new(1, Arc::new(EventQueue::new(16)));
     let mut outcome = Outcome::default();

@@ -177,7 +177,7 @@ fn user(text: &str, file: &str) -> Option<u128> {
 fn label(text: &str) -> Result<u128, String> {
     match number(text) {
         Some(bit) if bit < 128 => Ok(1u128 << bit),
-        Some(bit) => Err(format!("Value {bit} too large (127 max)")),
+        Some(bit) => Err(format!("{text}: bit {bit} out of range (128 max)")),
         None => services::label_bit(text)
             .map(|bit| 1u128 << bit)
             .ok_or_else(|| {

@@ -74,7 +74,7 @@ fn one(
                 .replace("prefix", kind_word(&typed.key)),
         );
     }
-    out.push((typed, element.key.span));
+    out.push((super::set::exact(typed), element.key.span));
     Ok(())
 }
 

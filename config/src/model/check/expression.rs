@@ -150,6 +150,9 @@ impl Checker<'_> {
             constant::parse(part.ty, text)
                 .map_err(|message| Box::new(Diagnostic::error(span, message)))?
         };
+        if part.ty == TypeId::Day && value > 6 {
+            return fail(span, format!("Value {value} exceeds valid range 0-6"));
+        }
         if part.ty != TypeId::Boolean {
             in_range(value, part.bits, span)?;
         }
@@ -211,7 +214,7 @@ impl Checker<'_> {
         let (Some(a), Some(b)) = (low.value(), high.value()) else {
             return fail(span, "Range expression bounds must be values");
         };
-        if a > b && low.ty != TypeId::Hour {
+        if a > b && !matches!(low.ty, TypeId::Hour | TypeId::Day) {
             return fail(span, "Range has zero or negative size");
         }
         Ok(Expr {
@@ -231,7 +234,7 @@ impl Checker<'_> {
             let message = if parts.len() < want.parts.len() {
                 format!("datatype mismatch, expected {}", describe(&want.parts))
             } else {
-                "unexpected concat component".to_owned()
+                "too many concatenation components".to_owned()
             };
             return fail(span, message);
         }
@@ -241,20 +244,22 @@ impl Checker<'_> {
                 Some(part) => Want::value(part.ty, part.bits, part.order),
                 None => Want::any(),
             };
-            let e = self.expr(part, &want)?;
+            let e = self.expr(part, &want).map_err(|mut error| {
+                // nft counts the dot to the part behind it.
+                if let (Some(span), true) = (&mut error.span, i > 1)
+                    && *span == part.span
+                {
+                    span.start = parts[i - 1].span.end + 1;
+                }
+                error
+            })?;
             if e.bits == 0 {
                 return fail(
                     part.span,
                     "cannot use variable length data types in concat expressions",
                 );
             }
-            typed.push(match e.kind {
-                ExprKind::Range { lo, hi } if lo == hi => Expr {
-                    kind: ExprKind::Value(lo),
-                    ..e
-                },
-                _ => e,
-            });
+            typed.push(e);
         }
         let bits = typed.iter().map(|e| e.bits).sum();
         Ok(expr(

@@ -8,6 +8,7 @@
 mod binary;
 mod constant;
 mod context;
+mod depend;
 mod element;
 mod expression;
 mod load;

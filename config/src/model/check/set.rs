@@ -79,7 +79,7 @@ impl Checker<'_> {
         let interval = typed.iter().any(|(e, _)| e.is_interval());
         let concat = want.parts.len() > 1;
         let (list, spans): (Vec<_>, Vec<_>) = typed.into_iter().unzip();
-        let list = if interval && !concat && list.len() > 1 {
+        let list = if interval && !concat && (list.len() > 1 || data.is_some()) {
             normalise(list, data.is_none()).map_err(|overlap| {
                 Box::new(
                     Diagnostic::error(spans[overlap.second], "conflicting intervals specified")
@@ -87,12 +87,14 @@ impl Checker<'_> {
                 )
             })?
         } else {
-            let mut list = distinct(list).map_err(|i| {
-                Box::new(Diagnostic::error(
-                    spans[i],
-                    "Could not process rule: File exists",
-                ))
-            })?;
+            let mut list = distinct(list)
+                .and_then(|list| if interval { apart(list) } else { Ok(list) })
+                .map_err(|i| {
+                    Box::new(Diagnostic::error(
+                        spans[i],
+                        "Could not process rule: File exists",
+                    ))
+                })?;
             sort(&mut list, interval);
             list
         };
@@ -147,9 +149,14 @@ impl Checker<'_> {
         if !matches!(key.kind, ExprKind::CatchAll) {
             expect(&key, want, span, None)?;
         }
+        if let ExprKind::Range { lo, hi } = key.kind
+            && lo > hi
+        {
+            return fail(span, "Range has zero or negative size");
+        }
         let mut typed = Element::plain(key);
         match (data, &element.data) {
-            (Some(data), Some(value)) => self.element_data(&mut typed, data, value)?,
+            (Some(data), Some(value)) => self.element_data(&mut typed, data, value, span)?,
             (Some(_), None) => return fail(span, "Mapping expression has no data"),
             (None, Some(value)) => {
                 let _ = value;
@@ -173,10 +180,20 @@ impl Checker<'_> {
         typed: &mut Element,
         data: &DataWant,
         value: &ast::Expr,
+        key: Span,
     ) -> Checked<()> {
         match data {
             DataWant::Verdict => {
-                let e = self.expr(value, &Want::of(TypeId::Verdict))?;
+                // A chain that is missing is found by the kernel, which knows only the element.
+                let e =
+                    self.expr(value, &Want::of(TypeId::Verdict))
+                        .map_err(|error| match &value.value().kind {
+                            Ast::Verdict(_) => Box::new(Diagnostic::error(
+                                key,
+                                "Could not process rule: No such file or directory",
+                            )),
+                            _ => error,
+                        })?;
                 if e.ty != TypeId::Verdict {
                     return fail(
                         value.span,
@@ -299,7 +316,7 @@ impl Checker<'_> {
 
 /// Without those that were there before; the index of one that says something else of the same key.
 fn distinct(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
-    let mut seen: HashMap<Vec<(u128, u128)>, (Option<Expr>, Option<String>)> = HashMap::new();
+    let mut seen = HashMap::new();
     let mut out = Vec::with_capacity(elements.len());
     for (i, element) in elements.into_iter().enumerate() {
         let data = (element.data.clone(), element.object.clone());
@@ -318,4 +335,41 @@ fn identity(key: &Expr) -> Vec<(u128, u128)> {
         ExprKind::Concat(parts) => parts.iter().filter_map(bounds).collect(),
         _ => bounds(key).into_iter().collect(),
     }
+}
+
+/// Concatenations with ranges, each range of one value a value. The index of one that begins or ends
+/// within another, which the kernel refuses.
+fn apart(elements: Vec<Element>) -> Result<Vec<Element>, usize> {
+    let bounds: Vec<_> = elements.iter().map(|e| identity(&e.key)).collect();
+    for (i, new) in bounds.iter().enumerate() {
+        let within = |old: &Vec<(u128, u128)>, at: fn(&(u128, u128)) -> u128| {
+            old.len() == new.len()
+                && old
+                    .iter()
+                    .zip(new)
+                    .all(|(o, n)| (o.0..=o.1).contains(&at(n)))
+        };
+        if !new.is_empty()
+            && bounds[..i]
+                .iter()
+                .any(|old| within(old, |n| n.0) || within(old, |n| n.1))
+        {
+            return Err(i);
+        }
+    }
+    Ok(elements.into_iter().map(exact).collect())
+}
+
+/// Ranges of one value in a concatenation as values.
+pub(crate) fn exact(mut element: Element) -> Element {
+    if let ExprKind::Concat(parts) = &mut element.key.kind {
+        for part in parts {
+            if let ExprKind::Range { lo, hi } = part.kind
+                && lo == hi
+            {
+                part.kind = ExprKind::Value(lo);
+            }
+        }
+    }
+    element
 }

@@ -28,9 +28,8 @@ impl Checker<'_> {
             }
             StmtKind::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
-                let terminal = !matches!(verdict, Verdict::Jump(_));
                 self.out.push(Stmt::Verdict(verdict));
-                return Ok(terminal);
+                return Ok(true);
             }
             StmtKind::VerdictMap(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Verdict, span)?;
@@ -123,7 +122,7 @@ impl Checker<'_> {
             Verdict::Jump(target)
         };
         self.out.push(Stmt::Verdict(verdict));
-        Ok(chain.goto)
+        Ok(true)
     }
 
     fn object_ref(&mut self, object: &ast::ObjectRef, span: Span) -> Checked<Stmt> {
@@ -166,7 +165,10 @@ impl Checker<'_> {
         if let Some(prefix) = &log.prefix
             && prefix.value.len() > LOG_PREFIX_MAX
         {
-            return fail(prefix.span, "log prefix is too long");
+            return fail(
+                keyword(span, "log"),
+                "Could not process rule: Numerical result out of range",
+            );
         }
         let flags = log.flags;
         let bits = u8::from(flags.tcp_sequence)
@@ -376,7 +378,7 @@ impl Checker<'_> {
         match ct.key {
             CtKey::Mark | CtKey::Label | CtKey::Zone | CtKey::Event => {}
             CtKey::Secmark => return fail(span, "ct secmark set is not supported"),
-            _ => return fail(span, "unsupported ct key"),
+            _ => return fail(span, "Could not process rule: Operation not supported"),
         }
         let value = self.argument(value, selector::ct(ct.key), span)?;
         Ok(Stmt::CtSet { ct, value })
@@ -414,6 +416,13 @@ impl Checker<'_> {
         }
         for stmt in &update.stmts {
             element.stmts.push(super::check_stateful(stmt, &self.cx)?);
+        }
+        let counts = element
+            .stmts
+            .iter()
+            .any(|s| matches!(s, Stmt::ConnLimit { .. }));
+        if counts && (info.timeout || element.timeout_ms.is_some()) {
+            return fail(span, "Could not process rule: Operation not supported");
         }
         if let Some(data) = &update.data {
             use super::super::expr::DataType;

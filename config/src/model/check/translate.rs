@@ -188,11 +188,11 @@ impl Checker<'_> {
             };
             return Ok(self.typed_as(&want, kind));
         }
-        let part = address_part(family);
-        let want = Want {
-            parts: vec![part],
-            max: None,
-        };
+        let mut parts = vec![address_part(family)];
+        if nat.concat {
+            parts.push(PORT);
+        }
+        let want = Want { parts, max: None };
         let e = self.expr(addr, &want)?;
         let parts = parts_of(&e);
         if !super::expression::same_types(&want.parts, &parts) {
@@ -216,8 +216,9 @@ impl Checker<'_> {
             parts: vec![PORT],
             max: None,
         };
+        let known = self.has_transport();
         let e = self.expr(port, &want)?;
-        if !self.has_transport() {
+        if !known {
             return Err(Box::new(
                 Diagnostic::error(port.span, NEEDS_TRANSPORT).with_related(span),
             ));
@@ -241,6 +242,9 @@ impl Checker<'_> {
     }
 
     pub(crate) fn tproxy(&mut self, tproxy: &ast::Tproxy, span: Span) -> Checked<Stmt> {
+        if !matches!(self.cx.family, Family::Ip | Family::Ip6 | Family::Inet) {
+            return fail(span, "tproxy is only supported for IPv4/IPv6/INET");
+        }
         if !self.has_transport() {
             return fail(
                 span,

@@ -63,9 +63,10 @@ impl<'a> Killer<'a> {
                 target: ObjectTarget::Map(e),
                 ..
             } => self.expr(e),
+            // What a port is looked up by does not count.
             Stmt::Nat(nat) => {
-                for e in [&nat.addr, &nat.port].into_iter().flatten() {
-                    self.expr(e);
+                if let Some(addr) = &nat.addr {
+                    self.expr(addr);
                 }
             }
             Stmt::Queue { to, .. } => self.expr(to),
@@ -74,7 +75,7 @@ impl<'a> Killer<'a> {
             Stmt::Reject(reject) => self.reject(*reject),
             _ => {}
         }
-        if !matches!(stmts[i], Stmt::Match(_)) {
+        if !matches!(stmts[i], Stmt::Match(_) | Stmt::VerdictMap { .. }) {
             // What was matched before another statement is no mere dependency.
             self.deps = [None; 3];
             self.icmp_type = None;
@@ -192,6 +193,15 @@ impl<'a> Killer<'a> {
         };
         match &m.left.kind {
             ExprKind::Meta(MetaKey::Iiftype) => self.deps[LINK] = Some(i),
+            // What the family says already.
+            ExprKind::Meta(MetaKey::Protocol)
+                if matches!(
+                    (self.family, value),
+                    (Family::Ip, 0x0800) | (Family::Ip6, 0x86dd)
+                ) =>
+            {
+                self.removed[i] = true;
+            }
             ExprKind::Meta(MetaKey::Nfproto | MetaKey::Protocol) => self.deps[NETWORK] = Some(i),
             ExprKind::Meta(MetaKey::L4proto) => {
                 self.kill_family(value);

@@ -90,15 +90,20 @@ fn prefix(out: &mut String, e: &Expr, value: u128, len: u16, options: &PrintOpti
     let _ = write!(out, "/{len}");
 }
 
-/// The bounds of a range are numbers where other values have names.
-fn range(out: &mut String, e: &Expr, lo: u128, hi: u128, options: &PrintOptions<'_>) {
-    let plain = PrintOptions {
+/// The options under which symbols are numbers.
+pub(super) fn numbers<'a>(options: &PrintOptions<'a>) -> PrintOptions<'a> {
+    PrintOptions {
         numeric_symbol: true,
         numeric_protocol: true,
         numeric_time: true,
         service: false,
         ..*options
-    };
+    }
+}
+
+/// The bounds of a range are numbers where other values have names.
+fn range(out: &mut String, e: &Expr, lo: u128, hi: u128, options: &PrintOptions<'_>) {
+    let plain = numbers(options);
     write_value(out, e.ty, e.bits, lo, &plain);
     out.push('-');
     write_value(out, e.ty, e.bits, hi, &plain);

@@ -179,6 +179,12 @@ fn relational(out: &mut String, m: &Match, options: &PrintOptions<'_>) {
     });
     match m.right.value() {
         Some(v) if bars => flags::list(out, m.right.ty, m.right.bits, v, " | ", options),
+        // The kernel orders words of the machine in network order, where nft finds no names.
+        _ if !matches!(m.op, RelOp::Eq | RelOp::Neq)
+            && matches!(m.right.ty, TypeId::IfType | TypeId::FibAddrType) =>
+        {
+            expr(out, &m.right, &expression::numbers(options));
+        }
         _ => expr(out, &m.right, options),
     }
 }
@@ -460,7 +466,7 @@ fn nat(out: &mut String, n: &Nat, family: Family, options: &PrintOptions<'_>) {
         NatKind::Redirect => "redirect",
     });
     if n.addr.is_some() || n.port.is_some() {
-        let shaped = n.prefix || n.addr.as_ref().is_some_and(map_shape);
+        let shaped = n.addr.as_ref().is_some_and(map_shape);
         if n.addr.is_some() && (family == Family::Inet || shaped) {
             family_word(out, n.family);
         }

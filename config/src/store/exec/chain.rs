@@ -1,5 +1,6 @@
 //! Chains: add, change of policy, delete, rename.
 
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, check_name, named, priority, refuse, shared};
 use crate::model::expr::{ChainRef, Expr, ExprKind, Verdict};
@@ -89,15 +90,9 @@ impl Transaction<'_> {
         };
         table.put_chain(new);
         self.changed = true;
-        self.note_new(
-            "chain",
-            format!(
-                "add chain {} {} {}",
-                chain.family.keyword(),
-                chain.table.value,
-                name.value
-            ),
-        );
+        if let Some(index) = self.ruleset.position(chain.family, &chain.table.value) {
+            self.announce(index, News::Chain(&name.value));
+        }
         Ok(())
     }
 
@@ -140,15 +135,12 @@ impl Transaction<'_> {
                 .rule(family, &table_name, &found.name, rule.clone());
         }
         self.changed = true;
-        self.note_deleted(
-            "chain",
-            format!(
+        self.note_deleted("chain", || format!(
                 "delete chain {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ),
-        );
+            ));
         let chunks = found.rules.chunks().to_vec();
         self.drop_unused_meters(index, &chunks);
         Ok(())

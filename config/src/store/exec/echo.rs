@@ -1,28 +1,130 @@
-//! `-e`: what was added, as a command that would add it, with the handle that it got.
+//! What has changed, as nft's `-e` and `monitor` print it: a command for everything that was added.
+//!
+//! The first [`MOST`] changes of a transaction are told; `-e` tells all.
 
 use std::fmt::Write as _;
 
 use super::Transaction;
+use crate::engine::{Change, ChangeAction};
+use crate::model::ObjectKind;
+use crate::store::{StoredElement, Words};
+
+/// How many changes of a transaction are told without `-e`.
+const MOST: usize = 1000;
+
+/// Something that was added to the table at a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News<'a> {
+    /// The table itself.
+    Table,
+    /// A chain.
+    Chain(&'a str),
+    /// A rule.
+    Rule {
+        /// Its chain.
+        chain: &'a str,
+        /// Its handle.
+        handle: u64,
+        /// `add` or `insert`.
+        keyword: &'static str,
+    },
+    /// A set or map.
+    Set(&'a str),
+    /// Elements of a set.
+    Elements(&'a str, &'a [(Option<Words>, StoredElement)]),
+    /// A stateful object.
+    Object(ObjectKind, &'a str),
+}
 
 impl Transaction<'_> {
-    /// A rule.
-    pub(super) fn echo_rule(&mut self, index: usize, chain: &str, handle: u64, keyword: &str) {
-        let table = &self.ruleset.tables[index];
-        let found = table
-            .chain(chain)
-            .and_then(|chain| chain.rules.iter().find(|rule| rule.handle == handle));
-        let Some(rule) = found else { return };
-        let printer = self.printer(false);
-        let text = printer.rule(rule, table.family);
-        let mut line = format!(
-            "{keyword} rule {} {} {chain} {text}",
-            table.family.keyword(),
-            table.name
-        );
-        if self.options.handles {
-            let _ = write!(line, " # handle {handle}");
+    /// Tells what was added.
+    pub(super) fn announce(&mut self, index: usize, news: News<'_>) {
+        if !self.options.echo && self.changes.len() >= MOST {
+            return;
         }
-        line.push('\n');
-        self.output.push_str(&line);
+        let object = match news {
+            News::Table => "table",
+            News::Chain(_) => "chain",
+            News::Rule { .. } => "rule",
+            News::Set(_) => "set",
+            News::Elements(..) => "element",
+            News::Object(kind, _) => kind.keyword(),
+        };
+        for text in self.news(index, news) {
+            if self.options.echo {
+                self.output.push_str(&text);
+                self.output.push('\n');
+            }
+            if self.changes.len() < MOST {
+                self.changes.push(Change { action: ChangeAction::New, object, text });
+            }
+        }
+    }
+
+    /// Tells what was taken away, as the command that does it.
+    pub(super) fn note_deleted(&mut self, object: &'static str, text: impl FnOnce() -> String) {
+        if self.changes.len() < MOST {
+            self.changes.push(Change { action: ChangeAction::Deleted, object, text: text() });
+        }
+    }
+
+    fn news(&self, index: usize, news: News<'_>) -> Vec<String> {
+        let table = &self.ruleset.tables[index];
+        let place = format!("{} {}", table.family.keyword(), table.name);
+        let printer = self.printer(false);
+        let handle = |mut text: String, handle: u64| {
+            if self.options.handles {
+                let _ = write!(text, " # handle {handle}");
+            }
+            text
+        };
+        match news {
+            News::Table => vec![handle(format!("add table {place}"), table.handle)],
+            News::Chain(name) => {
+                let Some(chain) = table.chain(name) else { return Vec::new() };
+                let mut text = format!("add chain {place} {name}");
+                if let Some(hook) = printer.hook(table, chain) {
+                    let _ = write!(text, " {{ {hook} }}");
+                }
+                vec![handle(text, chain.handle)]
+            }
+            News::Rule { chain, handle: number, keyword } => {
+                let found = table.chain(chain).and_then(|chain| {
+                    let last = chain.rules.len().checked_sub(1).and_then(|last| chain.rules.get(last));
+                    let fits = |rule: &&std::sync::Arc<crate::store::StoredRule>| rule.handle == number;
+                    match last {
+                        Some(last) if last.handle == number => Some(last),
+                        _ => chain.rules.iter().find(fits),
+                    }
+                });
+                let Some(rule) = found else { return Vec::new() };
+                let text = printer.rule(rule, table.family);
+                vec![handle(format!("{keyword} rule {place} {chain} {text}"), number)]
+            }
+            News::Set(name) => {
+                let Some(set) = table.set(name) else { return Vec::new() };
+                let noun = if set.is_map() { "map" } else { "set" };
+                let lines = printer.declaration(set);
+                vec![format!("add {noun} {place} {name} {{{} {}; }} ", self.mark(set.handle), lines.join("; "))]
+            }
+            News::Elements(name, elements) => {
+                let Some(set) = table.set(name) else { return Vec::new() };
+                let line = |(low, element): &(Option<Words>, StoredElement)| {
+                    let text = printer.element(set, low.as_ref(), element);
+                    format!("add element {place} {name} {{ {text} }}")
+                };
+                elements.iter().take(MOST).map(line).collect()
+            }
+            News::Object(kind, name) => {
+                let Some(object) = table.object(kind, name) else { return Vec::new() };
+                let lines = printer.object_lines(object);
+                let keyword = kind.keyword();
+                vec![format!("add {keyword} {place} {name} {{{} {} }} ", self.mark(object.handle), lines.join("; "))]
+            }
+        }
+    }
+
+    fn mark(&self, handle: u64) -> String {
+        if self.options.handles { format!(" # handle {handle}") } else { String::new() }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::rule::TableScope;
 use super::set::object_kind;
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};
@@ -71,6 +72,7 @@ impl Transaction<'_> {
         let node = Node::Set(known.name.clone());
         let mut next = known.elements.clone();
         let mut added = Vec::new();
+        let mut told = Vec::new();
         let mut written = Elements::default();
         let mut places = HashMap::new();
         for (element, at) in &checked {
@@ -121,6 +123,9 @@ impl Transaction<'_> {
                     return refuse(*at, Errno::TableFull);
                 }
             }
+            if told.len() < 1000 || self.options.echo {
+                told.push((low.clone(), stored.clone()));
+            }
             next.put(low, stored);
             added.push(element);
         }
@@ -144,6 +149,7 @@ impl Transaction<'_> {
             self.changed |= known.elements.version != next.version;
             known.elements = next;
         }
+        self.announce(index, News::Elements(&name.value, &told));
         Ok(())
     }
 

@@ -29,7 +29,7 @@ use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
 use super::{Name, Ruleset, Table};
-use crate::engine::{Change, ChangeAction, ListOptions, Profile};
+use crate::engine::{Change, ListOptions, Profile};
 use crate::model::Family;
 use crate::syntax::ast::{self, Command, ItemRef, Object, Op, Which};
 use crate::syntax::{Diagnostic, SourceMap, Span};
@@ -54,24 +54,6 @@ impl From<Diagnostic> for Fail {
 
 /// What a command yields.
 pub type Done<T = ()> = Result<T, Fail>;
-
-impl Transaction<'_> {
-    fn note_new(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change {
-            action: ChangeAction::New,
-            object,
-            text,
-        });
-    }
-
-    fn note_deleted(&mut self, object: &'static str, text: String) {
-        self.changes.push(Change {
-            action: ChangeAction::Deleted,
-            object,
-            text,
-        });
-    }
-}
 
 /// A refusal in the kernel's words.
 pub(super) fn refuse<T>(span: Span, errno: Errno) -> Done<T> {

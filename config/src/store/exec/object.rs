@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Transaction, chain, check_name, named, refuse, shared};
 use crate::model::ObjectKind;
@@ -64,25 +65,18 @@ impl Transaction<'_> {
             Some(old) => (old.id, continue_object(&old.body, made)),
             None => (Id::fresh(), made),
         };
-        self.note_new(
-            kind.keyword(),
-            format!(
-                "add {} {} {} {}",
-                kind.keyword(),
-                family.keyword(),
-                table_name,
-                name
-            ),
-        );
         let table = self.table_mut(object.family, &object.table)?;
         table.put_object(Object {
             id,
-            name,
+            name: name.clone(),
             handle,
             body: made,
             comment,
         });
         self.changed = true;
+        if let Some(index) = self.ruleset.position(family, &table_name) {
+            self.announce(index, News::Object(kind, &name));
+        }
         Ok(())
     }
 
@@ -189,16 +183,13 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.take_object(kind, &found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted(
-            kind.keyword(),
-            format!(
+        self.note_deleted(kind.keyword(), || format!(
                 "delete {} {} {} {}",
                 kind.keyword(),
                 family.keyword(),
                 table_name,
                 found.name
-            ),
-        );
+            ));
         self.removed.object(family, &table_name, found);
         self.changed = true;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
@@ -123,10 +124,8 @@ impl Transaction<'_> {
             }
         }
         self.changed = true;
-        if self.options.echo {
-            let keyword = if insert { "insert" } else { "add" };
-            self.echo_rule(index, &chain_name.value, handle, keyword);
-        }
+        let keyword = if insert { "insert" } else { "add" };
+        self.announce(index, News::Rule { chain: &chain_name.value, handle, keyword });
         Ok(())
     }
 
@@ -198,12 +197,17 @@ impl Transaction<'_> {
         let (family, table_name) = (table.family, table.name.clone());
         let mut used = Vec::new();
         references::of_rule(&body, &mut |node| used.push(node));
+        // The kernel gives handles before it looks at what the rule names, and never takes them back.
+        let handles = anonymous_handles(&body) + 1;
+        let last = table.last_handle + handles;
+        Arc::make_mut(&mut self.ruleset.tables[index]).last_handle = last;
+        let table = &self.ruleset.tables[index];
         for node in &used {
             check_target(table, node, source)?;
         }
         validate::check_family(&body, family, span)?;
         let demands = validate::demands(&body);
-        let meters = self.make_meters(index, &body, span)?;
+        let meters = self.make_meters(index, &body, last - handles + 1, span)?;
         let node = Node::Chain(chain_name.clone());
         let jumps = used
             .iter()
@@ -226,14 +230,11 @@ impl Transaction<'_> {
             meters.iter().for_each(|meter| drop(table.take_set(meter)));
             return Err(fail);
         }
-        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         if !demands.is_empty()
-            && let Some(known) = table.chain_mut(&chain_name)
+            && let Some(known) = Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
         {
             validate::remember(known, &demands);
         }
-        table.last_handle += anonymous_handles(&body) - meters.len() as u64;
-        let handle = table.give_handle();
         let continued = self
             .removed
             .take_rule(family, &table_name, &chain_name, &body);
@@ -244,7 +245,7 @@ impl Transaction<'_> {
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
-                handle,
+                handle: last,
                 slots,
                 body,
                 line,
@@ -282,6 +283,10 @@ impl Transaction<'_> {
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
         let mut stored = self.store_rule(index, chain, body, rule, span)?;
+        // The kernel puts the new rule in under the old one's handle.
+        let table = Arc::make_mut(&mut self.ruleset.tables[index]);
+        table.last_handle -= 1;
+        stored.handle = old.handle;
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
@@ -291,6 +296,7 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
+        self.announce(index, News::Rule { chain: &name.value, handle: old.handle, keyword: "add" });
         Ok(())
     }
 
@@ -312,16 +318,13 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.note_deleted(
-            "rule",
-            format!(
+        self.note_deleted("rule", || format!(
                 "delete rule {} {} {} handle {}",
                 chain.family.keyword(),
                 chain.table.value,
                 name.value,
                 old.handle
-            ),
-        );
+            ));
         Ok(())
     }
 

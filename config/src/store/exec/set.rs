@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::rule::TableScope;
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, check_name, named, refuse, shared};
 use crate::model::expr::{DataType, SetType};
@@ -60,12 +61,12 @@ impl Transaction<'_> {
                     spec: Arc::new(spec),
                     elements,
                 };
-                self.note_new(
-                    "set",
-                    format!("add set {} {} {}", family.keyword(), table_name, new.name),
-                );
+                let name = new.name.clone();
                 self.table_mut(set.family, &set.table)?.put_set(new);
                 self.changed = true;
+                if let Some(index) = self.ruleset.position(family, &table_name) {
+                    self.announce(index, News::Set(&name));
+                }
             }
         }
         match &body.elements {
@@ -179,15 +180,12 @@ impl Transaction<'_> {
         table.references.forget(&node);
         table.take_set(&found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted(
-            "set",
-            format!(
+        self.note_deleted("set", || format!(
                 "delete set {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ),
-        );
+            ));
         self.removed.set(family, &table_name, found);
         self.changed = true;
         Ok(())
@@ -213,8 +211,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// The sets of a rule's `meter` statements; nothing stays of them when one cannot be made.
-    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, span: Span) -> Done<Vec<Name>> {
+    /// The sets of a rule's `meter` statements, with handles from `first` on; nothing stays of them when one cannot be made.
+    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, first: u64, span: Span) -> Done<Vec<Name>> {
         let mut made = Vec::new();
         for stmt in &body.stmts {
             let Stmt::Meter(meter) = stmt else { continue };
@@ -246,7 +244,7 @@ impl Transaction<'_> {
                 stmts: Vec::new(),
                 comment: None,
             };
-            let handle = table.give_handle();
+            let handle = first + made.len() as u64;
             let (family, table_name) = (table.family, table.name.clone());
             let old = self.removed.take_set(family, &table_name, &name);
             let (id, elements) = match old.filter(|old| old.spec.fits(&spec)) {

@@ -56,9 +56,9 @@ struct Candidate<'a> {
 }
 
 /// The near thing of that sort in any table, and whether it has just that name.
-fn candidate<'a>(ruleset: &'a Ruleset, noun: Noun, name: &str) -> Option<Candidate<'a>> {
+fn candidate<'a>(tables: &'a [Arc<Table>], noun: Noun, name: &str) -> Option<Candidate<'a>> {
     let mut nearest = Nearest::default();
-    for table in &ruleset.tables {
+    for table in tables {
         if noun == Noun::Set && table.set(name).is_some_and(|set| set.spec.meter) {
             return None;
         }
@@ -141,7 +141,7 @@ pub(super) fn missing(
             format!("Could not process rule: {}", Errno::NoEntry.text()),
         )
     };
-    let Some(found) = candidate(ruleset, noun, name) else {
+    let Some(found) = candidate(&ruleset.tables, noun, name) else {
         return Fail::Kernel(plain());
     };
     if ruleset.table(family, &table_name.value).is_none()
@@ -168,28 +168,29 @@ pub(super) fn missing_table(ruleset: &Ruleset, name: &Name) -> Fail {
 
 /// In the check: the thing is not in its table.
 pub(super) fn unknown(ruleset: &Ruleset, noun: Noun, name: &str, span: Span) -> Diagnostic {
-    match candidate(ruleset, noun, name) {
+    match candidate(&ruleset.tables, noun, name) {
         Some(found) => in_table(span, &found),
         None => Diagnostic::error(span, Errno::NoEntry.text()),
     }
 }
 
-/// The same for listings.
-pub(crate) fn unknown_item(ruleset: &Ruleset, what: Listed, name: &str, span: Span) -> Diagnostic {
-    match what {
-        Listed::Table => table(ruleset, name, span),
-        Listed::Chain => unknown(ruleset, Noun::Chain, name, span),
-        Listed::Set => unknown(ruleset, Noun::Set, name, span),
-        Listed::Object(_) => unknown(ruleset, Noun::Object, name, span),
-        Listed::Flowtable => unknown(ruleset, Noun::Flowtable, name, span),
+/// The same for listings, which know only the table that they ask for.
+pub(crate) fn unknown_item(table: &Arc<Table>, what: Listed, name: &str, span: Span) -> Diagnostic {
+    let noun = match what {
+        Listed::Chain => Noun::Chain,
+        Listed::Set => Noun::Set,
+        Listed::Object(_) => Noun::Object,
+        Listed::Flowtable => Noun::Flowtable,
+    };
+    match candidate(std::slice::from_ref(table), noun, name) {
+        Some(found) => in_table(span, &found),
+        None => Diagnostic::error(span, Errno::NoEntry.text()),
     }
 }
 
 /// What a listing asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
-    /// A table.
-    Table,
     /// A chain.
     Chain,
     /// A set or map.

@@ -1,5 +1,6 @@
 //! Tables: add with everything in the block, delete, flush.
 
+use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Transaction, check_name, refuse, shared};
 use crate::model::Family;
@@ -54,10 +55,7 @@ impl Transaction<'_> {
                 .map(|comment| shared(&comment.value));
             self.ruleset.tables.push(Arc::new(new));
             self.changed = true;
-            self.note_new(
-                "table",
-                format!("add table {} {}", table.family.keyword(), name.value),
-            );
+            self.announce(self.ruleset.tables.len() - 1, News::Table);
         }
         if let Some(body) = body {
             self.fill_table(table.family, name, body);
@@ -178,10 +176,7 @@ impl Transaction<'_> {
                 .object(table.family, &table.name, object.clone());
         }
         self.changed = true;
-        self.note_deleted(
-            "table",
-            format!("delete table {} {}", table.family.keyword(), table.name),
-        );
+        self.note_deleted("table", || format!("delete table {} {}", table.family.keyword(), table.name));
     }
 
     pub(super) fn flush_ruleset(&mut self, family: Option<Family>) -> Done {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::counters::Counters;
 
-use super::exec::{Done, Fail, Listed, unknown_item};
+use super::errno::Errno;
+use super::exec::{Done, Fail, Listed, refuse, unknown_item};
 use super::live::{self, Live};
-use super::{Chain, Ruleset, Set, Table, slots};
+use super::{Chain, Ruleset, Set, StoredElement, Table, Words, slots};
 use crate::engine::{ListOptions, Profile};
+use crate::model::print::print_element;
 use crate::model::{Family, ObjectKind, PrintOptions};
 use crate::syntax::ast::{self, Command, ItemRef, Object, Scope, SetKeyword, TableRef, Which};
 use crate::syntax::{Diagnostic, Span};
@@ -85,7 +87,7 @@ impl<'a> Printer<'a> {
             }),
             Object::Set { keyword, set, .. } => self.set_command(*keyword, set),
             Object::Statefuls { kind, scope } => self.each_object(*kind, scope),
-            Object::Stateful { kind, object, .. } => self.object_command(*kind, object),
+            Object::Stateful { kind, object, .. } => self.object_command(*kind, object, command.span),
             Object::Flowtables(scope) => self.each_table(scope, |table, out| {
                 table
                     .flowtables
@@ -96,7 +98,7 @@ impl<'a> Printer<'a> {
                 let (table, name) = self.find_item(flowtable)?;
                 match table.flowtable(&name.value) {
                     Some(found) => Ok(self.in_table(table, |out| self.flowtable(found, out))),
-                    None => self.missing(Listed::Flowtable, name),
+                    None => self.missing(table, Listed::Flowtable, name),
                 }
             }
             Object::Hooks { family, device } => Ok(item::hooks(
@@ -148,14 +150,14 @@ impl<'a> Printer<'a> {
         };
         match (found, &table.which) {
             (Some(found), _) => Ok(found),
-            (None, Which::Name(name)) => self.missing(Listed::Table, name),
+            (None, Which::Name(name)) => Err(no_entry(name.span)),
             (None, Which::Handle(handle)) => Err(no_entry(handle.span)),
         }
     }
 
     fn find_item<'b>(&self, item: &'b ItemRef) -> Done<(&'a Arc<Table>, &'b ast::Name)> {
         let Some(table) = self.ruleset.table(item.family, &item.table.value) else {
-            return self.missing(Listed::Table, &item.table);
+            return Err(no_entry(item.table.span));
         };
         match &item.which {
             Which::Name(name) => Ok((table, name)),
@@ -163,8 +165,8 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn missing<T>(&self, what: Listed, name: &ast::Name) -> Done<T> {
-        Err(unknown_item(self.ruleset, what, &name.value, name.span).into())
+    fn missing<T>(&self, table: &Arc<Table>, what: Listed, name: &ast::Name) -> Done<T> {
+        Err(unknown_item(table, what, &name.value, name.span).into())
     }
 
     fn each_table(&self, scope: &Scope, f: impl Fn(&'a Table, &mut String)) -> Done<String> {
@@ -232,7 +234,7 @@ impl<'a> Printer<'a> {
         let (table, name) = self.find_item(chain)?;
         match table.chain(&name.value) {
             Some(found) => Ok(self.in_table(table, |out| self.chain(table, found, out))),
-            None => self.missing(Listed::Chain, name),
+            None => self.missing(table, Listed::Chain, name),
         }
     }
 
@@ -242,7 +244,7 @@ impl<'a> Printer<'a> {
                 let table = self.find_table(table)?;
                 match table.chain(&name.value) {
                     Some(found) => Ok(self.in_table(table, |out| self.chain(table, found, out))),
-                    None => self.missing(Listed::Chain, name),
+                    None => self.missing(table, Listed::Chain, name),
                 }
             }
             _ => self.each_table(scope, |table, out| {
@@ -285,6 +287,35 @@ impl<'a> Printer<'a> {
         out
     }
 
+    /// What makes a chain a base chain, in one line.
+    pub(super) fn hook(&self, table: &Table, chain: &Chain) -> Option<String> {
+        let mut text = String::new();
+        item::chain_head(table, chain, &self.print, &mut text);
+        chain.base.as_ref()?;
+        text.lines().last().map(|line| line.trim().to_owned())
+    }
+
+    /// The declaration of a set, line by line.
+    pub(super) fn declaration(&self, set: &Set) -> Vec<String> {
+        let terse = PrintOptions { terse: true, ..self.print };
+        let mut text = String::new();
+        element::set(set, &terse, self.now_ns, &mut text);
+        inner_lines(&text)
+    }
+
+    /// An object's properties, line by line.
+    pub(super) fn object_lines(&self, object: &super::Object) -> Vec<String> {
+        let mut text = String::new();
+        object::object(object, self.counters, &self.print, &mut text);
+        inner_lines(&text)
+    }
+
+    /// An element.
+    pub(super) fn element(&self, set: &Set, low: Option<&Words>, element: &StoredElement) -> String {
+        let element = element::model_element(set, low, element, self.now_ns);
+        print_element(&element, &self.print)
+    }
+
     fn chain_declaration(&self, table: &Table, chain: &Chain, out: &mut String) {
         item::chain_head(table, chain, &self.print, out);
         out.push_str("\t}\n");
@@ -296,7 +327,7 @@ impl<'a> Printer<'a> {
             Some(found) if is(found, keyword) => {
                 Ok(self.in_table(table, |out| self.set(found, out)))
             }
-            _ => self.missing(Listed::Set, name),
+            _ => self.missing(table, Listed::Set, name),
         }
     }
 
@@ -340,11 +371,13 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn object_command(&self, kind: ObjectKind, object: &ItemRef) -> Done<String> {
+    fn object_command(&self, kind: ObjectKind, object: &ItemRef, span: Span) -> Done<String> {
         let (table, name) = self.find_item(object)?;
         match table.object(kind, &name.value) {
             Some(found) => Ok(self.in_table(table, |out| self.object(found, out))),
-            None => self.missing(Listed::Object(kind), name),
+            // The kernel is asked to reset, and it does not say what is missing.
+            None if self.reset => refuse(span, Errno::NoEntry),
+            None => self.missing(table, Listed::Object(kind), name),
         }
     }
 
@@ -358,6 +391,13 @@ impl<'a> Printer<'a> {
     fn flowtable(&self, flowtable: &super::Flowtable, out: &mut String) {
         item::flowtable(flowtable, &self.print, out);
     }
+}
+
+/// The lines between the first and the last one.
+fn inner_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or(&[]);
+    inner.iter().map(|line| line.trim().to_owned()).collect()
 }
 
 fn no_entry(span: Span) -> Fail {
