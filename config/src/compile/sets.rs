@@ -204,7 +204,7 @@ fn carried(elements: &[Element]) -> Result<Vec<ElementStatement>, Cause> {
     for element in elements {
         let same = kinds(&element.stmts) == kinds(&first.stmts)
             && element_statements(&element.stmts)? == statements;
-        if !same && !(element.stmts.is_empty() && only_count) {
+        if !(same || element.stmts.is_empty() && only_count) {
             return Err(Cause::unsupported("elements with different statements"));
         }
     }
