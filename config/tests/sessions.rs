@@ -99,7 +99,10 @@ fn options(line: &str) -> (ListOptions, &str) {
 /// process made which generation; and who uses a busy thing is said by us alone.
 fn normalised(answer: &str) -> String {
     let mut out = String::new();
-    for line in answer.lines().filter(|line| !line.starts_with("# new generation")) {
+    for line in answer
+        .lines()
+        .filter(|line| !line.starts_with("# new generation"))
+    {
         let line = line
             .split_once("; it is used by ")
             .map_or(line, |(before, _)| before);

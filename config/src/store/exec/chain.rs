@@ -135,12 +135,14 @@ impl Transaction<'_> {
                 .rule(family, &table_name, &found.name, rule.clone());
         }
         self.changed = true;
-        self.note_deleted("chain", || format!(
+        self.note_deleted("chain", || {
+            format!(
                 "delete chain {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ));
+            )
+        });
         let chunks = found.rules.chunks().to_vec();
         self.drop_unused_meters(index, &chunks);
         Ok(())

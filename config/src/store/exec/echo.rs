@@ -56,7 +56,11 @@ impl Transaction<'_> {
                 self.output.push('\n');
             }
             if self.changes.len() < MOST {
-                self.changes.push(Change { action: ChangeAction::New, object, text });
+                self.changes.push(Change {
+                    action: ChangeAction::New,
+                    object,
+                    text,
+                });
             }
         }
     }
@@ -64,7 +68,11 @@ impl Transaction<'_> {
     /// Tells what was taken away, as the command that does it.
     pub(super) fn note_deleted(&mut self, object: &'static str, text: impl FnOnce() -> String) {
         if self.changes.len() < MOST {
-            self.changes.push(Change { action: ChangeAction::Deleted, object, text: text() });
+            self.changes.push(Change {
+                action: ChangeAction::Deleted,
+                object,
+                text: text(),
+            });
         }
     }
 
@@ -81,17 +89,28 @@ impl Transaction<'_> {
         match news {
             News::Table => vec![handle(format!("add table {place}"), table.handle)],
             News::Chain(name) => {
-                let Some(chain) = table.chain(name) else { return Vec::new() };
+                let Some(chain) = table.chain(name) else {
+                    return Vec::new();
+                };
                 let mut text = format!("add chain {place} {name}");
                 if let Some(hook) = printer.hook(table, chain) {
                     let _ = write!(text, " {{ {hook} }}");
                 }
                 vec![handle(text, chain.handle)]
             }
-            News::Rule { chain, handle: number, keyword } => {
+            News::Rule {
+                chain,
+                handle: number,
+                keyword,
+            } => {
                 let found = table.chain(chain).and_then(|chain| {
-                    let last = chain.rules.len().checked_sub(1).and_then(|last| chain.rules.get(last));
-                    let fits = |rule: &&std::sync::Arc<crate::store::StoredRule>| rule.handle == number;
+                    let last = chain
+                        .rules
+                        .len()
+                        .checked_sub(1)
+                        .and_then(|last| chain.rules.get(last));
+                    let fits =
+                        |rule: &&std::sync::Arc<crate::store::StoredRule>| rule.handle == number;
                     match last {
                         Some(last) if last.handle == number => Some(last),
                         _ => chain.rules.iter().find(fits),
@@ -99,16 +118,27 @@ impl Transaction<'_> {
                 });
                 let Some(rule) = found else { return Vec::new() };
                 let text = printer.rule(rule, table.family);
-                vec![handle(format!("{keyword} rule {place} {chain} {text}"), number)]
+                vec![handle(
+                    format!("{keyword} rule {place} {chain} {text}"),
+                    number,
+                )]
             }
             News::Set(name) => {
-                let Some(set) = table.set(name) else { return Vec::new() };
+                let Some(set) = table.set(name) else {
+                    return Vec::new();
+                };
                 let noun = if set.is_map() { "map" } else { "set" };
                 let lines = printer.declaration(set);
-                vec![format!("add {noun} {place} {name} {{{} {}; }} ", self.mark(set.handle), lines.join("; "))]
+                vec![format!(
+                    "add {noun} {place} {name} {{{} {}; }} ",
+                    self.mark(set.handle),
+                    lines.join("; ")
+                )]
             }
             News::Elements(name, elements) => {
-                let Some(set) = table.set(name) else { return Vec::new() };
+                let Some(set) = table.set(name) else {
+                    return Vec::new();
+                };
                 let line = |(low, element): &(Option<Words>, StoredElement)| {
                     let text = printer.element(set, low.as_ref(), element);
                     format!("add element {place} {name} {{ {text} }}")
@@ -116,15 +146,25 @@ impl Transaction<'_> {
                 elements.iter().take(MOST).map(line).collect()
             }
             News::Object(kind, name) => {
-                let Some(object) = table.object(kind, name) else { return Vec::new() };
+                let Some(object) = table.object(kind, name) else {
+                    return Vec::new();
+                };
                 let lines = printer.object_lines(object);
                 let keyword = kind.keyword();
-                vec![format!("add {keyword} {place} {name} {{{} {} }} ", self.mark(object.handle), lines.join("; "))]
+                vec![format!(
+                    "add {keyword} {place} {name} {{{} {} }} ",
+                    self.mark(object.handle),
+                    lines.join("; ")
+                )]
             }
         }
     }
 
     fn mark(&self, handle: u64) -> String {
-        if self.options.handles { format!(" # handle {handle}") } else { String::new() }
+        if self.options.handles {
+            format!(" # handle {handle}")
+        } else {
+            String::new()
+        }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::echo::News;
 use super::rule::TableScope;
 use super::set::object_kind;
-use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, named, refuse};
 use crate::model::expr::{DataType, ExprKind};

@@ -183,13 +183,15 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.take_object(kind, &found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted(kind.keyword(), || format!(
+        self.note_deleted(kind.keyword(), || {
+            format!(
                 "delete {} {} {} {}",
                 kind.keyword(),
                 family.keyword(),
                 table_name,
                 found.name
-            ));
+            )
+        });
         self.removed.object(family, &table_name, found);
         self.changed = true;
         Ok(())

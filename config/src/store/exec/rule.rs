@@ -125,7 +125,14 @@ impl Transaction<'_> {
         }
         self.changed = true;
         let keyword = if insert { "insert" } else { "add" };
-        self.announce(index, News::Rule { chain: &chain_name.value, handle, keyword });
+        self.announce(
+            index,
+            News::Rule {
+                chain: &chain_name.value,
+                handle,
+                keyword,
+            },
+        );
         Ok(())
     }
 
@@ -231,7 +238,8 @@ impl Transaction<'_> {
             return Err(fail);
         }
         if !demands.is_empty()
-            && let Some(known) = Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
+            && let Some(known) =
+                Arc::make_mut(&mut self.ruleset.tables[index]).chain_mut(&chain_name)
         {
             validate::remember(known, &demands);
         }
@@ -296,7 +304,14 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.announce(index, News::Rule { chain: &name.value, handle: old.handle, keyword: "add" });
+        self.announce(
+            index,
+            News::Rule {
+                chain: &name.value,
+                handle: old.handle,
+                keyword: "add",
+            },
+        );
         Ok(())
     }
 
@@ -318,13 +333,15 @@ impl Transaction<'_> {
         }
         self.release(index, &name.value, &old);
         self.changed = true;
-        self.note_deleted("rule", || format!(
+        self.note_deleted("rule", || {
+            format!(
                 "delete rule {} {} {} handle {}",
                 chain.family.keyword(),
                 chain.table.value,
                 name.value,
                 old.handle
-            ));
+            )
+        });
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::rule::TableScope;
 use super::echo::News;
+use super::rule::TableScope;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Fail, Transaction, check_name, named, refuse, shared};
 use crate::model::expr::{DataType, SetType};
@@ -180,12 +180,14 @@ impl Transaction<'_> {
         table.references.forget(&node);
         table.take_set(&found.name);
         let (family, table_name) = (table.family, table.name.clone());
-        self.note_deleted("set", || format!(
+        self.note_deleted("set", || {
+            format!(
                 "delete set {} {} {}",
                 family.keyword(),
                 table_name,
                 found.name
-            ));
+            )
+        });
         self.removed.set(family, &table_name, found);
         self.changed = true;
         Ok(())
@@ -212,7 +214,13 @@ impl Transaction<'_> {
     }
 
     /// The sets of a rule's `meter` statements, with handles from `first` on; nothing stays of them when one cannot be made.
-    pub(super) fn make_meters(&mut self, index: usize, body: &Rule, first: u64, span: Span) -> Done<Vec<Name>> {
+    pub(super) fn make_meters(
+        &mut self,
+        index: usize,
+        body: &Rule,
+        first: u64,
+        span: Span,
+    ) -> Done<Vec<Name>> {
         let mut made = Vec::new();
         for stmt in &body.stmts {
             let Stmt::Meter(meter) = stmt else { continue };

@@ -176,7 +176,9 @@ impl Transaction<'_> {
                 .object(table.family, &table.name, object.clone());
         }
         self.changed = true;
-        self.note_deleted("table", || format!("delete table {} {}", table.family.keyword(), table.name));
+        self.note_deleted("table", || {
+            format!("delete table {} {}", table.family.keyword(), table.name)
+        });
     }
 
     pub(super) fn flush_ruleset(&mut self, family: Option<Family>) -> Done {

@@ -87,7 +87,9 @@ impl<'a> Printer<'a> {
             }),
             Object::Set { keyword, set, .. } => self.set_command(*keyword, set),
             Object::Statefuls { kind, scope } => self.each_object(*kind, scope),
-            Object::Stateful { kind, object, .. } => self.object_command(*kind, object, command.span),
+            Object::Stateful { kind, object, .. } => {
+                self.object_command(*kind, object, command.span)
+            }
             Object::Flowtables(scope) => self.each_table(scope, |table, out| {
                 table
                     .flowtables
@@ -297,7 +299,10 @@ impl<'a> Printer<'a> {
 
     /// The declaration of a set, line by line.
     pub(super) fn declaration(&self, set: &Set) -> Vec<String> {
-        let terse = PrintOptions { terse: true, ..self.print };
+        let terse = PrintOptions {
+            terse: true,
+            ..self.print
+        };
         let mut text = String::new();
         element::set(set, &terse, self.now_ns, &mut text);
         inner_lines(&text)
@@ -311,7 +316,12 @@ impl<'a> Printer<'a> {
     }
 
     /// An element.
-    pub(super) fn element(&self, set: &Set, low: Option<&Words>, element: &StoredElement) -> String {
+    pub(super) fn element(
+        &self,
+        set: &Set,
+        low: Option<&Words>,
+        element: &StoredElement,
+    ) -> String {
         let element = element::model_element(set, low, element, self.now_ns);
         print_element(&element, &self.print)
     }
