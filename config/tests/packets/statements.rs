@@ -484,7 +484,7 @@ fn a_refused_transaction_leaves_no_trace() {
     let mut bench = Bench::new(
         "table ip t {
           set s { type ipv4_addr; flags dynamic; size 10; }
-          chain c { type filter hook forward priority 0; ip saddr @s counter; udp dport 1 add @s { ip saddr } }
+          chain c { type filter hook forward priority 0; ip saddr @s counter; udp dport 1 add @s { ip saddr }; }
         }",
     );
     bench.run(&[udp([10, 5, 0, 1], 1)]);
