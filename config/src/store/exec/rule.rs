@@ -82,11 +82,15 @@ impl Transaction<'_> {
             scope: &scope,
         };
         checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
-            // What the checker knows that the kernel refuses belongs to the second pass, and the kernel
-            // refuses the whole command.
+            // What the checker knows that the kernel refuses belongs to the second pass. The kernel
+            // refuses the whole command, unless it points at an element or a statement.
             [one] if one.message.starts_with("Could not process rule: ") => {
                 Fail::Kernel(Diagnostic {
-                    span: Some(span),
+                    span: if one.span == Some(rule.span) {
+                        Some(span)
+                    } else {
+                        one.span
+                    },
                     ..one.clone()
                 })
             }
