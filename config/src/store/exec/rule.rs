@@ -263,6 +263,8 @@ impl Transaction<'_> {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
+        let table = self.ruleset.tables[index].id;
+        self.places.push(super::RulePlace { table, handle: last, span: source.span });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
@@ -308,6 +310,9 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.last_handle -= 1;
         stored.handle = old.handle;
+        if let Some(place) = self.places.last_mut() {
+            place.handle = old.handle;
+        }
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
