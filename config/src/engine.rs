@@ -370,7 +370,10 @@ impl Engine {
         }
         for (asked, what) in [
             (request.options.json, "JSON output (-j) is not supported"),
-            (request.options.optimize, "optimising a ruleset (-o) is not supported"),
+            (
+                request.options.optimize,
+                "optimising a ruleset (-o) is not supported",
+            ),
         ] {
             if asked {
                 return Err(refused(what.to_owned()));
@@ -434,7 +437,12 @@ impl Engine {
         }
         let changes = std::mem::take(&mut transaction.changes);
         let gone = lost_slots(&transaction);
-        let Transaction { ruleset, mut slots, places, .. } = transaction;
+        let Transaction {
+            ruleset,
+            mut slots,
+            places,
+            ..
+        } = transaction;
         let live = match self.compile(&ruleset) {
             Ok((generation, unreached)) => {
                 warnings.extend(
@@ -495,9 +503,17 @@ impl Engine {
         let now_ns = self.clock.monotonic_ns();
         let timed = |set: &Arc<Set>| set.spec.timeout && !set.elements.is_empty();
         for table in &mut self.ruleset.tables {
-            let names: Vec<_> = table.sets.values().filter(|set| timed(set)).map(|set| set.name.clone()).collect();
+            let names: Vec<_> = table
+                .sets
+                .values()
+                .filter(|set| timed(set))
+                .map(|set| set.name.clone())
+                .collect();
             for name in names {
-                let mut elements = table.set(&name).map(|set| set.elements.clone()).unwrap_or_default();
+                let mut elements = table
+                    .set(&name)
+                    .map(|set| set.elements.clone())
+                    .unwrap_or_default();
                 let before = elements.version;
                 elements.expire(now_ns);
                 if elements.version != before
@@ -599,18 +615,36 @@ impl Live for Running<'_> {
 
 fn refused(message: String) -> Refusal {
     let rendered = format!("Error: {message}\n");
-    let diagnostic = Diagnostic { file: String::new(), line: 0, column: 0, end_column: 0, message };
-    Refusal { rendered, diagnostics: vec![diagnostic], ..Refusal::default() }
+    let diagnostic = Diagnostic {
+        file: String::new(),
+        line: 0,
+        column: 0,
+        end_column: 0,
+        message,
+    };
+    Refusal {
+        rendered,
+        diagnostics: vec![diagnostic],
+        ..Refusal::default()
+    }
 }
 
 /// A ruleset that is right but cannot be executed here. Points at the rule if it is one of the request.
-fn uncompiled(error: &CompileError, places: &[RulePlace], ruleset: &Ruleset, sources: &SourceMap) -> Refusal {
+fn uncompiled(
+    error: &CompileError,
+    places: &[RulePlace],
+    ruleset: &Ruleset,
+    sources: &SourceMap,
+) -> Refusal {
     let table = ruleset.table(error.place.family, &error.place.table);
     let span = table.and_then(|table| {
-        let found = |place: &&RulePlace| place.table == table.id && place.handle == error.place.handle;
+        let found =
+            |place: &&RulePlace| place.table == table.id && place.handle == error.place.handle;
         places.iter().find(found).map(|place| place.span)
     });
-    let Some(span) = span else { return refused(error.to_string()) };
+    let Some(span) = span else {
+        return refused(error.to_string());
+    };
     let complaint = syntax::Diagnostic::error(span, error.cause.to_string());
     Refusal {
         rendered: complaint.render(sources),

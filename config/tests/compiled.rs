@@ -122,7 +122,6 @@ fn every_rule_of_the_corpus_becomes_a_program() {
             let Err(refusal) = outcome else { return false };
             // What the kernel refuses too, or what needs the tracker.
             refusal.contains("Could not process rule")
-                || refusal.contains("Statement after terminal statement")
                 || refusal.contains("needs connection tracking")
                 || REFUSED
                     .iter()

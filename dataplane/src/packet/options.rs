@@ -47,7 +47,11 @@ pub fn search_tcp_option(frame: &[u8], headers: &Headers, kind: u8) -> TcpOption
                 len,
             };
             let whole = at + len <= bytes.len();
-            return if whole { TcpOptionSearch::Found(found) } else { TcpOptionSearch::Cut };
+            return if whole {
+                TcpOptionSearch::Found(found)
+            } else {
+                TcpOptionSearch::Cut
+            };
         }
         at += len;
     }

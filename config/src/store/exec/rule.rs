@@ -264,7 +264,11 @@ impl Transaction<'_> {
             None => (Id::fresh(), self.slots.rule(&body)),
         };
         let table = self.ruleset.tables[index].id;
-        self.places.push(super::RulePlace { table, handle: last, span: source.span });
+        self.places.push(super::RulePlace {
+            table,
+            handle: last,
+            span: source.span,
+        });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
