@@ -16,7 +16,7 @@ use sluice_dataplane::worker::generation::{Generation, PortTable};
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
 use crate::model::rule::PortNames;
 use crate::model::{Family, Hook};
-use crate::store::exec::{RulePlace, Surroundings, Transaction};
+use crate::store::exec::{RulePlace, Surroundings, Transaction, updates};
 use crate::store::live::{Live, LiveSet};
 use crate::store::{Id, ObjectBody, Ruleset, Set, SlotAllocator};
 use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
@@ -384,7 +384,8 @@ impl Engine {
             defines: request.defines.clone(),
         };
         let mut files = request.files.clone();
-        let parsed = syntax::parse(&request.input, &options, &mut files);
+        let mut parsed = syntax::parse(&request.input, &options, &mut files);
+        updates::complete(&mut parsed.commands);
         let live = Running(&self.cache);
         let surroundings = Surroundings {
             live: &live,

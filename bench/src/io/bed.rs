@@ -69,12 +69,15 @@ impl Bed {
     fn thread(&self, device: &str) -> anyhow::Result<()> {
         self.middle.sh(&format!("ethtool -K {device} gro on"))?;
         let path = format!("/sys/class/net/{device}/threaded");
-        self.middle.run(|| with_own_sysfs(|| std::fs::write(&path, "1")))??;
+        self.middle
+            .run(|| with_own_sysfs(|| std::fs::write(&path, "1")))??;
         let prefix = format!("napi/{device}-");
         for entry in std::fs::read_dir("/proc")? {
             let entry = entry?.path();
             let comm = std::fs::read_to_string(entry.join("comm")).unwrap_or_default();
-            let number = entry.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let number = entry
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
             if let (true, Some(number)) = (comm.starts_with(&prefix), number) {
                 // Those of other namespaces have the same name; the ones of this bench only.
                 let thread = rustix::process::Pid::from_raw(number);

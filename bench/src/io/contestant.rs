@@ -188,7 +188,13 @@ fn start_testpmd<'bed>(bed: &Bed) -> anyhow::Result<Contestant<'bed>> {
         .arg(format!("--file-prefix=sluice-bench-{}", std::process::id()))
         .arg("--vdev=net_af_packet0,iface=a,qdisc_bypass=1")
         .arg("--vdev=net_af_packet1,iface=b,qdisc_bypass=1")
-        .args(["--", "--forward-mode=io", "--nb-cores=1", "--total-num-mbufs=16384", "--interactive"])
+        .args([
+            "--",
+            "--forward-mode=io",
+            "--nb-cores=1",
+            "--total-num-mbufs=16384",
+            "--interactive",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

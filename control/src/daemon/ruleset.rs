@@ -236,7 +236,9 @@ impl Policy for EnginePolicy {
     fn sweep(&self) {
         // A transaction under way is not waited for: the next second will do.
         if let Ok(engine) = self.engine.try_lock() {
-            engine.compiled().sweep_sets(SystemClock.monotonic_ns(), SWEEP);
+            engine
+                .compiled()
+                .sweep_sets(SystemClock.monotonic_ns(), SWEEP);
         }
     }
 

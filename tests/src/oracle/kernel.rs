@@ -28,6 +28,8 @@ pub struct Outcome {
     pub left: Vec<Vec<u8>>,
     /// Packets and bytes of each counter, in the order of the listing.
     pub counters: Vec<(u64, u64)>,
+    /// The ruleset as it is listed afterwards.
+    pub listing: String,
 }
 
 impl KernelBridge {
@@ -129,6 +131,7 @@ impl KernelBridge {
             right,
             left,
             counters: counters(&listing),
+            listing,
         })
     }
 }

@@ -15,6 +15,7 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+pub mod updates;
 mod validate;
 
 pub(crate) use chain::rename_verdict;

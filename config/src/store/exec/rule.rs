@@ -124,6 +124,7 @@ impl Transaction<'_> {
         let body = self.check_rule(chain, rule, span)?;
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
+        self.size_updated_sets(index, &body);
         let stored = self.store_rule(index, chain, body, rule, span)?;
         let Some(chain_name) = chain.which.name() else {
             return Ok(());
