@@ -14,6 +14,7 @@ use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
+use crate::model::rule::PortNames;
 use crate::model::{Family, Hook};
 use crate::store::exec::{RulePlace, Surroundings, Transaction, updates};
 use crate::store::live::{Live, LiveSet};
@@ -56,6 +57,13 @@ pub struct Profile {
     pub mode: Mode,
     /// The ports; may change at run time by [`Engine::set_profile`].
     pub ports: Vec<PortProfile>,
+}
+
+impl PortNames for Profile {
+    fn port_name(&self, index: u32) -> Option<String> {
+        let port = self.ports.iter().find(|port| port.index == index);
+        port.map(|port| port.name.clone())
+    }
 }
 
 impl Profile {

@@ -303,6 +303,7 @@ impl<'a> Transaction<'a> {
             self.now_ns,
             reset,
         )
+        .with_ports(self.profile)
     }
 
     /// The table of an item, for change.
