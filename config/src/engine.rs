@@ -14,8 +14,9 @@ use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
+use crate::model::rule::PortNames;
 use crate::model::{Family, Hook};
-use crate::store::exec::{RulePlace, Surroundings, Transaction};
+use crate::store::exec::{RulePlace, Surroundings, Transaction, updates};
 use crate::store::live::{Live, LiveSet};
 use crate::store::{Id, ObjectBody, Ruleset, Set, SlotAllocator};
 use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
@@ -56,6 +57,13 @@ pub struct Profile {
     pub mode: Mode,
     /// The ports; may change at run time by [`Engine::set_profile`].
     pub ports: Vec<PortProfile>,
+}
+
+impl PortNames for Profile {
+    fn port_name(&self, index: u32) -> Option<String> {
+        let port = self.ports.iter().find(|port| port.index == index);
+        port.map(|port| port.name.clone())
+    }
 }
 
 impl Profile {
@@ -378,7 +386,8 @@ impl Engine {
             defines: request.defines.clone(),
         };
         let mut files = request.files.clone();
-        let parsed = syntax::parse(&request.input, &options, &mut files);
+        let mut parsed = syntax::parse(&request.input, &options, &mut files);
+        updates::complete(&mut parsed.commands);
         let live = Running(&self.cache);
         let surroundings = Surroundings {
             live: &live,

@@ -141,13 +141,10 @@ fn of_family(family: &str) -> Vec<&'static Field> {
 
 /// For each field of a family samples of many comparisons, for the matrix.
 pub fn directed(rng: &mut SmallRng, family: &str) -> Vec<Vec<Sample>> {
-    of_family(family)
-        .into_iter()
-        .map(|field| {
-            (0..24)
-                .filter_map(|_| compared(rng, field))
-                .collect::<Vec<_>>()
-        })
+    let fields = of_family(family);
+    let rounds = fields.into_iter().flat_map(|field| [field; 4]);
+    rounds
+        .map(|field| (0..24).filter_map(|_| compared(rng, field)).collect())
         .collect()
 }
 

@@ -341,7 +341,9 @@ impl Checker<'_> {
         let flags = ty.0.info().base == Base::Bitmask && e.value().is_some();
         let number = ty.0 == TypeId::Integer && parts.len() == 1;
         let fits = super::expression::same_types(&want.parts, &parts);
-        if !(generated || flags || number || fits) {
+        // nft asks for the type of a field alone; a number computed from one may be any number.
+        let computed = matches!(e.kind, ExprKind::Binop { .. }) && e.ty == TypeId::Integer;
+        if !(generated || flags || number || computed || fits) {
             return Err(Box::new(
                 Diagnostic::error(
                     value.span,

@@ -30,6 +30,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: Some(table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: set.family,

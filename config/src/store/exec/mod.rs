@@ -15,6 +15,7 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+pub mod updates;
 mod validate;
 
 pub(crate) use chain::rename_verdict;
@@ -302,6 +303,7 @@ impl<'a> Transaction<'a> {
             self.now_ns,
             reset,
         )
+        .with_ports(self.profile)
     }
 
     /// The table of an item, for change.

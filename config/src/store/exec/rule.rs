@@ -6,6 +6,7 @@ use super::echo::News;
 use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
+use crate::engine::Profile;
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
@@ -20,6 +21,8 @@ pub(super) struct TableScope<'a> {
     pub(super) table: Option<&'a Table>,
     /// Everything, for suggestions.
     pub(super) ruleset: &'a Ruleset,
+    /// The ports that names of interfaces mean.
+    pub(super) profile: &'a Profile,
 }
 
 /// Sets must be known to the check; whether chains, objects and flowtables are there is the kernel's
@@ -39,6 +42,11 @@ impl Scope for TableScope<'_> {
 
     fn flowtable(&self, _name: &str) -> bool {
         true
+    }
+
+    fn port_index(&self, name: &str) -> Option<u32> {
+        let port = self.profile.ports.iter().find(|port| port.name == name);
+        port.map(|port| port.index)
     }
 
     fn similar_sets(&self, name: &str) -> Option<String> {
@@ -61,6 +69,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: table.map(|table| &**table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: chain.family,
@@ -130,6 +139,7 @@ impl Transaction<'_> {
         if sets_fail {
             return Ok(());
         }
+        self.size_updated_sets(index, &body);
         let stored = self.store_rule(index, chain, body, rule, span)?;
         let Some(chain_name) = chain.which.name() else {
             return Ok(());
