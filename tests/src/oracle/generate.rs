@@ -114,7 +114,10 @@ impl Case {
     /// with them (docs/compatibility.md).
     fn leave_out(&mut self) {
         let ruleset = self.ruleset();
-        if ["saddr set", "daddr set"].iter().any(|word| ruleset.contains(word)) {
+        if ["saddr set", "daddr set"]
+            .iter()
+            .any(|word| ruleset.contains(word))
+        {
             self.frames.retain(has_checksum);
         }
     }

@@ -101,7 +101,10 @@ pub const STATEMENTS: &[Construct] = &[
     // A raw write to the IPv4 header leaves its checksum wrong: the kernel drops that later.
     ("set raw network", IP6, |rng| {
         (
-            format!("meta protocol ip6 @nh,56,8 set {}", rng.random_range(1..255)),
+            format!(
+                "meta protocol ip6 @nh,56,8 set {}",
+                rng.random_range(1..255)
+            ),
             vec![udp6(), tcp6()],
         )
     }),
@@ -170,7 +173,7 @@ pub const STATEMENTS: &[Construct] = &[
     ("set by map", IP4, |rng| {
         (
             format!(
-                "ip ttl set ip protocol map {{ udp : {}, tcp : 9 }}",
+                "udp dport set udp dport map {{ 2000 : {}, 4 : 9 }}",
                 rng.random::<u8>()
             ),
             vec![udp4(), tcp4(), echo4()],
@@ -178,7 +181,10 @@ pub const STATEMENTS: &[Construct] = &[
     }),
     ("set mark from field", IP4, |rng| {
         (
-            format!("meta mark set ip ttl & 0x41 meta mark {}", [0x40, 0x41].choose(rng).unwrap_or(&0)),
+            format!(
+                "meta mark set ip ttl & 0x41 meta mark {}",
+                [0x40, 0x41].choose(rng).unwrap_or(&0)
+            ),
             vec![udp4(), tcp4()],
         )
     }),
