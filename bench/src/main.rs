@@ -1,13 +1,19 @@
 //! Measures: in-memory suites and network-namespace suites, with the peers beside us.
 
+mod allocations;
 mod alternate;
 mod io;
+mod pipeline;
 mod report;
+mod rules;
 mod sets;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static MEMORY: allocations::Counting = allocations::Counting;
 
 #[derive(Debug, Parser)]
 #[command(name = "bench", about = "Measures sluice and its peers")]
@@ -23,6 +29,10 @@ struct Arguments {
 enum Suite {
     /// Through network namespaces, next to the kernel's bridge and other forwarders.
     Io(io::Options),
+    /// CPU time of a packet through the worker loop, in memory.
+    Pipeline(pipeline::Options),
+    /// Loading a large ruleset and adding one rule to it, next to the kernel.
+    Rules(rules::Options),
     /// Set structures in memory: look-ups, memory, loading, changes.
     Sets(sets::Options),
 }
@@ -31,6 +41,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.suite {
         Suite::Io(options) => io::run(options),
+        Suite::Pipeline(options) => pipeline::run(options),
+        Suite::Rules(options) => rules::run(options),
         Suite::Sets(options) => sets::run(options),
     };
     report::finish(outcome, arguments.json)

@@ -145,6 +145,12 @@ impl MemoryRx {
             counters: RxCounters::default(),
         }
     }
+
+    /// The same half with at most `frames` frames in a burst.
+    pub fn with_batch(mut self, frames: usize) -> Self {
+        self.slots.truncate(frames);
+        self
+    }
 }
 
 impl RxQueue for MemoryRx {

@@ -635,3 +635,19 @@ impl Hash {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_address_touches_at_most_two_lines_of_a_large_table() {
+        let mut table = Hash::new(Hasher::new(3), 1, 0);
+        let key = |at: u32| [at.wrapping_mul(0x9e37_79b1)];
+        for at in 0..1_000_000 {
+            table.insert(&key(at), &key(at), &[]).unwrap();
+        }
+        let most = (0..1_000_000).step_by(7).map(|at| table.lines_touched(&key(at))).max();
+        assert!(most <= Some(2), "{most:?} lines");
+    }
+}

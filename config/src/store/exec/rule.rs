@@ -6,6 +6,7 @@ use super::echo::News;
 use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
+use crate::engine::Profile;
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
@@ -20,6 +21,8 @@ pub(super) struct TableScope<'a> {
     pub(super) table: Option<&'a Table>,
     /// Everything, for suggestions.
     pub(super) ruleset: &'a Ruleset,
+    /// The ports that names of interfaces mean.
+    pub(super) profile: &'a Profile,
 }
 
 /// Sets must be known to the check; whether chains, objects and flowtables are there is the kernel's
@@ -39,6 +42,11 @@ impl Scope for TableScope<'_> {
 
     fn flowtable(&self, _name: &str) -> bool {
         true
+    }
+
+    fn port_index(&self, name: &str) -> Option<u32> {
+        let port = self.profile.ports.iter().find(|port| port.name == name);
+        port.map(|port| port.index)
     }
 
     fn similar_sets(&self, name: &str) -> Option<String> {
@@ -61,6 +69,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: table.map(|table| &**table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: chain.family,
@@ -73,11 +82,15 @@ impl Transaction<'_> {
             scope: &scope,
         };
         checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
-            // What the checker knows that the kernel refuses belongs to the second pass, and the kernel
-            // refuses the whole command.
+            // What the checker knows that the kernel refuses belongs to the second pass. The kernel
+            // refuses the whole command, unless it points at an element or a statement.
             [one] if one.message.starts_with("Could not process rule: ") => {
                 Fail::Kernel(Diagnostic {
-                    span: Some(span),
+                    span: if one.span == Some(rule.span) {
+                        Some(span)
+                    } else {
+                        one.span
+                    },
                     ..one.clone()
                 })
             }
@@ -111,6 +124,7 @@ impl Transaction<'_> {
         let body = self.check_rule(chain, rule, span)?;
         let index = self.place_of(chain, Noun::Rule)?;
         let at = self.target(index, chain, position, insert)?;
+        self.size_updated_sets(index, &body);
         let stored = self.store_rule(index, chain, body, rule, span)?;
         let Some(chain_name) = chain.which.name() else {
             return Ok(());
@@ -250,6 +264,12 @@ impl Transaction<'_> {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
+        let table = self.ruleset.tables[index].id;
+        self.places.push(super::RulePlace {
+            table,
+            handle: last,
+            span: source.span,
+        });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
@@ -295,6 +315,9 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.last_handle -= 1;
         stored.handle = old.handle;
+        if let Some(place) = self.places.last_mut() {
+            place.handle = old.handle;
+        }
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }

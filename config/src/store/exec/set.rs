@@ -80,6 +80,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: table.map(|table| &**table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: set.family,

@@ -15,6 +15,7 @@ use super::live::{self, Live};
 use super::{Chain, Ruleset, Set, StoredElement, Table, Words, slots};
 use crate::engine::{ListOptions, Profile};
 use crate::model::print::print_element;
+use crate::model::rule::PortNames;
 use crate::model::{Family, ObjectKind, PrintOptions};
 use crate::syntax::ast::{self, Command, ItemRef, Object, Scope, SetKeyword, TableRef, Which};
 use crate::syntax::{Diagnostic, Span};
@@ -62,6 +63,13 @@ impl<'a> Printer<'a> {
             now_ns,
             reset,
         }
+    }
+
+    /// The same with interfaces by name instead of by number.
+    #[must_use]
+    pub fn with_ports(mut self, ports: &'a dyn PortNames) -> Self {
+        self.print.ports = Some(ports);
+        self
     }
 
     /// The answer to a `list` or `reset` command.
