@@ -173,7 +173,7 @@ pub const STATEMENTS: &[Construct] = &[
     ("set by map", IP4, |rng| {
         (
             format!(
-                "ip ttl set ip protocol map {{ udp : {}, tcp : 9 }}",
+                "udp dport set udp dport map {{ 2000 : {}, 4 : 9 }}",
                 rng.random::<u8>()
             ),
             vec![udp4(), tcp4(), echo4()],

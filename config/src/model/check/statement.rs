@@ -402,9 +402,11 @@ impl Checker<'_> {
             }
             _ => return fail(span, "only fields of the packet can be set"),
         }
-        let target = super::raw::resolve(target.clone(), target, &self.proto).0;
+        // The value is read as what is written: a raw place takes a number, also where it is
+        // then listed as the field that lies there.
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
+        let (target, value) = super::raw::resolve(target, value, &self.proto);
         Ok(Stmt::Mangle { target, value })
     }
 
