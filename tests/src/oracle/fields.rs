@@ -275,7 +275,7 @@ fn compare(
         // has forgotten to shift (docs/compatibility.md).
         7 if matches!(field.form, Form::Number | Form::Hex)
             && field.bits <= 32
-            && field.bits % 8 == 0 =>
+            && field.bits.is_multiple_of(8) =>
         {
             let mask = (rng.random::<u128>() & limit).max(1);
             let value = a & mask;
