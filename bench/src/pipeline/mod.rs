@@ -51,13 +51,16 @@ enum Suite {
     Workers,
 }
 
+/// Measures one suite into the report.
+type Measure = fn(&Options, &mut Report) -> anyhow::Result<()>;
+
 /// Runs the suites.
 ///
 /// # Errors
 /// When a packet costs an allocation, or the machine does not let us run.
 pub fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let suites: [(Suite, fn(&Options, &mut Report) -> anyhow::Result<()>); 5] = [
+    let suites: [(Suite, Measure); 5] = [
         (Suite::Sizes, sizes),
         (Suite::Flows, flows),
         (Suite::Rules, rules),
