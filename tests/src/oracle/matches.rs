@@ -55,7 +55,7 @@ pub const MATCHES: &[Construct] = &[
         let mark: u32 = rng.random();
         (
             format!(
-                "meta mark set {mark} meta mark & 0xff00 != 0 meta mark set meta mark | 0x1 meta mark & 0x1 == 1"
+                "meta mark set {mark} meta mark & 0x300 != 0 meta mark set meta mark | 0x1 meta mark & 0x1 == 1"
             ),
             vec![udp4()],
         )

@@ -341,7 +341,9 @@ impl Checker<'_> {
         let flags = ty.0.info().base == Base::Bitmask && e.value().is_some();
         let number = ty.0 == TypeId::Integer && parts.len() == 1;
         let fits = super::expression::same_types(&want.parts, &parts);
-        if !(generated || flags || number || fits) {
+        // nft asks for the type of a field alone; a number computed from one may be any number.
+        let computed = matches!(e.kind, ExprKind::Binop { .. }) && e.ty == TypeId::Integer;
+        if !(generated || flags || number || computed || fits) {
             return Err(Box::new(
                 Diagnostic::error(
                     value.span,
@@ -400,9 +402,11 @@ impl Checker<'_> {
             }
             _ => return fail(span, "only fields of the packet can be set"),
         }
-        let target = super::raw::resolve(target.clone(), target, &self.proto).0;
+        // The value is read as what is written: a raw place takes a number, also where it is
+        // then listed as the field that lies there.
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
+        let (target, value) = super::raw::resolve(target, value, &self.proto);
         Ok(Stmt::Mangle { target, value })
     }
 

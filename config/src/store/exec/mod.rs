@@ -15,11 +15,12 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+pub mod updates;
 mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
-pub(crate) use suggest::{Listed, unknown_item};
+pub(crate) use suggest::{Listed, table as missing_table, unknown_item};
 pub use validate::Demand;
 
 use super::errno::Errno;
@@ -302,6 +303,7 @@ impl<'a> Transaction<'a> {
             self.now_ns,
             reset,
         )
+        .with_ports(self.profile)
     }
 
     /// The table of an item, for change.
