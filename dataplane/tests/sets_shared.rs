@@ -281,12 +281,11 @@ fn a_generation_sees_one_state_while_others_are_committed() {
         Shape::Interval { words: 1 },
     ] {
         let set = Set::new(SetSpec::new(shape), 9).unwrap();
-        let stop = AtomicBool::new(false);
+        let (stop, seen) = (AtomicBool::new(false), AtomicU64::new(0));
         std::thread::scope(|scope| {
             let readers: Vec<_> = (0..2)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut seen = 0;
                         while !stop.load(Ordering::Relaxed) {
                             let view = set.view();
                             let mut rounds = Vec::new();
@@ -304,28 +303,32 @@ fn a_generation_sees_one_state_while_others_are_committed() {
                             }
                             let whole = [[0, 0], [!0, 0], [0, !0]];
                             assert!(whole.iter().any(|whole| rounds == whole), "{rounds:x?}");
-                            seen += 1;
+                            seen.fetch_add(1, Ordering::Relaxed);
                         }
-                        seen
                     })
                 })
                 .collect();
-            for n in 0..300u32 {
+            // Until the readers had their turn, however busy the machine is.
+            for n in 0.. {
+                if n > 300
+                    && (seen.load(Ordering::Relaxed) > 100
+                        || readers.iter().any(|r| r.is_finished()))
+                {
+                    break;
+                }
                 let mut change = set.begin(0).unwrap();
                 change.flush();
                 for lane in 0..64u32 {
                     change
-                        .add(&Element::exact(&[(n % 2) << 20 | (lane * 2)]))
+                        .add(&Element::exact(&[(n % 2u32) << 20 | (lane * 2)]))
                         .unwrap();
                 }
                 change.commit();
             }
             stop.store(true, Ordering::Relaxed);
-            let seen: u64 = readers
+            readers
                 .into_iter()
-                .map(|reader| reader.join().unwrap())
-                .sum();
-            assert!(seen > 0);
+                .for_each(|reader| reader.join().unwrap());
         });
     }
 }

@@ -1,15 +1,17 @@
 //! A change: elements added and taken out that become visible together, or not at all.
 
+mod apply;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::dynamic::Edit;
 use super::element::{Element, Key};
 use super::error::SetError;
-use super::set::{Outcome, Root, Set, Store, Version, Writer};
+use super::set::{Outcome, Root, Set, Store, Version};
 use super::structure::Rows;
 use super::view::OwnView;
+use apply::{do_step, flush_root, put_in_root, remove_from_root, replay};
 
 /// A bulk load of at least this many elements builds the structure anew instead of adding them one by
 /// one, if they are also a good part of what the set will have.
@@ -514,151 +516,5 @@ fn words_of(key: &Key) -> Box<[u32]> {
     match key {
         Key::Range { low, .. } => low.as_slice().into(),
         Key::CatchAll => Box::default(),
-    }
-}
-
-fn put_in_root(
-    set: &Set,
-    writer: &mut Writer,
-    root: &mut Root,
-    element: &Element,
-    now_ns: u64,
-    taken: &mut Vec<u32>,
-    freed: &mut Vec<u32>,
-) -> Result<(), SetError> {
-    let (tail, _) = set.tail_of(element, now_ns)?;
-    let slot = set.layout.slot(&tail);
-    let result = match &element.key {
-        Key::CatchAll => {
-            freed.extend(root.catch_all.as_deref().map(|old| set.layout.slot(old)));
-            root.catch_all = Some(tail.into());
-            Ok(())
-        }
-        Key::Range { low, high } => match root.body.find(low, high).map(|old| set.layout.slot(old))
-        {
-            Some(old) => {
-                root.body.replace(low, high, &tail);
-                freed.push(old);
-                Ok(())
-            }
-            None => {
-                let room = if set.is_full(root.body.len()) {
-                    set.make_room(root, writer, now_ns, freed)
-                } else {
-                    Ok(())
-                };
-                room.and_then(|()| set.insert_over(root, (low, high), &tail, now_ns, freed))
-            }
-        },
-    };
-    match result {
-        Ok(()) => taken.push(slot),
-        Err(_) => set.slots.give_back(&[slot]),
-    }
-    result
-}
-
-fn remove_from_root(set: &Set, root: &mut Root, key: &Key, freed: &mut Vec<u32>) {
-    match key {
-        Key::CatchAll => freed.extend(root.catch_all.take().map(|tail| set.layout.slot(&tail))),
-        Key::Range { low, high } => {
-            freed.extend(root.body.find(low, high).map(|tail| set.layout.slot(tail)));
-            root.body.remove(low, high);
-        }
-    }
-}
-
-fn flush_root(set: &Set, root: &mut Root, freed: &mut Vec<u32>) {
-    if set.layout.slot.is_some() {
-        root.body
-            .for_each(&mut |row| freed.push(set.layout.slot(row.tail)));
-        freed.extend(root.catch_all.as_deref().map(|tail| set.layout.slot(tail)));
-    }
-    *root = Root {
-        body: root.body.emptied(),
-        catch_all: None,
-    };
-}
-
-/// The steps done on another root than the one on which they were checked. What does not fit any more
-/// (a packet added the same element, or one that overlaps) gives way to what packets did.
-fn replay(
-    set: &Set,
-    writer: &mut Writer,
-    now: &Root,
-    steps: &[Step],
-    now_ns: u64,
-) -> (Root, Vec<u32>) {
-    let mut root = now.clone();
-    let (mut taken, mut freed) = (Vec::new(), Vec::new());
-    for step in steps {
-        match step {
-            Step::Flush => flush_root(set, &mut root, &mut freed),
-            Step::Remove(key) => remove_from_root(set, &mut root, key, &mut freed),
-            Step::Put(element, over) => {
-                let there = match &element.key {
-                    Key::CatchAll => root.catch_all.as_deref(),
-                    Key::Range { low, high } => root.body.find(low, high),
-                };
-                if *over || there.is_none_or(|tail| set.layout.expired(tail, now_ns)) {
-                    let _ = put_in_root(
-                        set, writer, &mut root, element, now_ns, &mut taken, &mut freed,
-                    );
-                }
-            }
-        }
-    }
-    (root, freed)
-}
-
-/// One step on a table that packets write.
-fn do_step(set: &Set, step: Step, now_ns: u64) {
-    let Store::Table { table, catch_all } = &set.store else {
-        return;
-    };
-    match step {
-        Step::Flush => {
-            table.flush();
-            catch_all.store(None);
-        }
-        Step::Remove(Key::CatchAll) => {
-            if let Some(old) = catch_all.swap(None) {
-                set.slots.give_back(&[set.layout.slot(&old)]);
-            }
-        }
-        Step::Remove(Key::Range { low, .. }) => {
-            let _ = table.edit(&low, now_ns, true, |found| match found {
-                Some(_) => Edit::Remove,
-                None => Edit::Keep,
-            });
-        }
-        Step::Put(element, over) => {
-            // Checked when it was added to the change.
-            let Ok((tail, expires_ns)) = set.tail_of(&element, now_ns) else {
-                return;
-            };
-            let slot = set.layout.slot(&tail);
-            match &element.key {
-                Key::CatchAll => {
-                    if let Some(old) = catch_all.swap(Some(Arc::new(tail))) {
-                        set.slots.give_back(&[set.layout.slot(&old)]);
-                    }
-                }
-                Key::Range { low, .. } => {
-                    let promised = !set.spec.forceadd;
-                    let mut kept = true;
-                    let result = table.edit(low, now_ns, promised, |found| match found {
-                        Some((_, until)) if until > now_ns && !over => Edit::Keep,
-                        _ => {
-                            kept = false;
-                            Edit::Put { tail, expires_ns }
-                        }
-                    });
-                    if kept || result.is_err() {
-                        set.slots.give_back(&[slot]);
-                    }
-                }
-            }
-        }
     }
 }

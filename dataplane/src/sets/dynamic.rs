@@ -12,13 +12,15 @@
 //! `arc-swap` pointer a page (no unsafe): 9 ns less for each lane.
 #![allow(unsafe_code)]
 
+mod upkeep;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_epoch::{self as epoch, Atomic, Guard, Owned, Shared};
 
 use super::error::SetError;
-use super::hashing::{Hasher, split_mix};
+use super::hashing::Hasher;
 use super::hits::{Column, LANES, Lanes, Sink};
 use super::line::{Line, prefetch};
 use super::page::{self, BUCKET, Entry, Geometry};
@@ -558,189 +560,6 @@ impl Dynamic {
             let slots = Arc::clone(&self.slots);
             guard.defer(move || slots.give_back(&freed));
         }
-    }
-
-    /// Takes the expired entries of the page at `slot` out; returns how many.
-    fn sweep_page(&self, slot: usize, now_ns: u64, guard: &Guard) -> usize {
-        let directory = self.directory(guard);
-        let page = directory.page(slot, guard);
-        let mut gone = Vec::new();
-        let mut freed = Vec::new();
-        for (bucket, line) in page.buckets.iter().enumerate() {
-            for at in (0..page::count(line)).rev() {
-                let index = page::start(line) + at;
-                if page.expires(index) <= now_ns {
-                    gone.push((bucket, at));
-                    freed.push(self.layout.slot(page.tail(self.geometry, index)));
-                }
-            }
-        }
-        if !gone.is_empty() {
-            self.without(directory, slot, &gone, guard);
-            self.free_later(&freed, guard);
-        }
-        gone.len()
-    }
-
-    /// Looks at about `budget` elements and gives back the memory of those that have expired. Returns
-    /// how many they were.
-    pub(super) fn sweep(&self, now_ns: u64, budget: usize) -> usize {
-        if self.layout.timed.is_none() {
-            return 0;
-        }
-        let mut seen = 0;
-        let mut gone = 0;
-        while seen < budget {
-            // The lock is held for one page at a time, so that packets that add wait that long at most.
-            let mut writer = self.lock();
-            let guard = epoch::pin();
-            let directory = self.directory(&guard);
-            let slot = writer.cursor % directory.pages.len();
-            let page = directory.page(slot, &guard);
-            seen += page::entries(&page.buckets) + 1;
-            let next = directory.block(slot, page.depth).end;
-            gone += self.sweep_page(slot, now_ns, &guard);
-            self.merge(slot, &guard);
-            writer.cursor = next;
-            if next >= directory.pages.len() {
-                writer.cursor = 0;
-                self.halve(&guard);
-                break;
-            }
-        }
-        gone
-    }
-
-    /// Merges a page with its buddy if both together are small.
-    fn merge(&self, slot: usize, guard: &Guard) {
-        let directory = self.directory(guard);
-        let page = directory.page(slot, guard);
-        if page.depth == 0 {
-            return;
-        }
-        let block = directory.block(slot, page.depth);
-        let other = directory.block(block.start ^ block.len(), page.depth).start;
-        let buddy = directory.page(other, guard);
-        let total = page::entries(&page.buckets) + page::entries(&buddy.buckets);
-        if buddy.depth != page.depth || total > BUCKETS * 4 {
-            return;
-        }
-        let [mut entries, more] = [self.entries(page), self.entries(buddy)];
-        entries.extend(more);
-        let mut pages = Vec::new();
-        Page::of(
-            self.geometry,
-            page.depth - 1,
-            &entries,
-            self.layout.timed.is_some(),
-            &mut pages,
-        );
-        let Ok([merged]) = <[Page; 1]>::try_from(pages) else {
-            return;
-        };
-        let left = directory.pages[slot].load(Ordering::Relaxed, guard);
-        let right = directory.pages[other].load(Ordering::Relaxed, guard);
-        let new = Owned::new(merged).into_shared(guard);
-        for entry in &directory.pages[directory.block(slot, page.depth - 1)] {
-            entry.store(new, Ordering::Release);
-        }
-        for old in [left, right] {
-            // SAFETY: the block of depth - 1 holds every entry that led to either page, all overwritten
-            // above under the writer's lock.
-            unsafe { guard.defer_destroy(old) };
-        }
-    }
-
-    /// Halves the directory as long as no page needs its whole depth.
-    fn halve(&self, guard: &Guard) {
-        loop {
-            let directory = self.directory(guard);
-            let deep = (0..directory.pages.len())
-                .any(|slot| directory.page(slot, guard).depth == directory.depth);
-            if directory.depth == 0 || deep {
-                return;
-            }
-            let pages = directory
-                .pages
-                .iter()
-                .step_by(2)
-                .map(|entry| Atomic::from(entry.load(Ordering::Relaxed, guard)))
-                .collect();
-            self.replace_directory(
-                Directory {
-                    depth: directory.depth - 1,
-                    pages,
-                },
-                guard,
-            );
-        }
-    }
-
-    /// Room in a full table: expired elements go first, then, with `forceadd`, a random one.
-    fn make_room(&self, writer: &mut Writer, now_ns: u64, guard: &Guard) -> Result<(), SetError> {
-        if self.layout.timed.is_some() {
-            for _ in 0..LAST_RESORT_PAGES {
-                let directory = self.directory(guard);
-                let slot = writer.cursor % directory.pages.len();
-                writer.cursor = directory.block(slot, directory.page(slot, guard).depth).end;
-                if self.sweep_page(slot, now_ns, guard) > 0 && !self.is_full() {
-                    return Ok(());
-                }
-            }
-        }
-        if !self.forceadd || self.len() == 0 {
-            return Err(SetError::Full);
-        }
-        writer.chance ^= now_ns;
-        let directory = self.directory(guard);
-        let mut slot = split_mix(&mut writer.chance) as usize % directory.pages.len();
-        while page::entries(&directory.page(slot, guard).buckets) == 0 {
-            slot = (slot + 1) % directory.pages.len();
-        }
-        let page = directory.page(slot, guard);
-        let mut victim = split_mix(&mut writer.chance) as usize % page::entries(&page.buckets);
-        for (bucket, line) in page.buckets.iter().enumerate() {
-            if victim < page::count(line) {
-                let freed = self
-                    .layout
-                    .slot(page.tail(self.geometry, page::start(line) + victim));
-                self.without(directory, slot, &[(bucket, victim)], guard);
-                self.free_later(&[freed], guard);
-                return Ok(());
-            }
-            victim -= page::count(line);
-        }
-        Err(SetError::Full)
-    }
-
-    /// Takes everything out at once.
-    pub(super) fn flush(&self) {
-        let _writer = self.lock();
-        let guard = epoch::pin();
-        let old = self.directory(&guard);
-        let mut freed = Vec::new();
-        let mut slot = 0;
-        let empty = Directory {
-            depth: 0,
-            pages: Box::new([Atomic::new(Page::empty(0))]),
-        };
-        let pages = distinct(old, &guard);
-        while slot < old.pages.len() {
-            let page = old.page(slot, &guard);
-            freed.extend(
-                (0..page::entries(&page.buckets))
-                    .map(|at| self.layout.slot(page.tail(self.geometry, at))),
-            );
-            slot = old.block(slot, page.depth).end;
-        }
-        self.replace_directory(empty, &guard);
-        self.len.store(0, Ordering::Relaxed);
-        for page in pages {
-            // SAFETY: the only directory that led to these pages has been replaced, each page is listed
-            // once, and only the writer, whose lock is held, frees pages.
-            unsafe { guard.defer_destroy(page) };
-        }
-        self.free_later(&freed, &guard);
     }
 
     /// All elements: key, tail, expiry. Elements that come or go meanwhile may or may not be among

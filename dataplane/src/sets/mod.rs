@@ -8,11 +8,11 @@
 //!
 //! | shape | file | look-up at 1M | bytes per element |
 //! |---|---|---|---|
-//! | exact keys | [`hash`] | 2 cache lines (+1 a row for keys wider than a word or maps) | about 11 + row |
-//! | exact keys that packets write | [`dynamic`] | one line more | about 11 + row |
+//! | exact keys | [`hash`] | 2 cache lines (+1 a row for keys wider than a word or maps) | 10 to 17 + row |
+//! | exact keys that packets write | [`dynamic`] | one line more | 10 to 20 + row |
 //! | dense numbers | [`bitmap`] | 1 line | 1 bit |
-//! | prefixes, longest match | [`prefix`] | index + about 4 lines | about 10 (IPv4), 40 (IPv6) |
-//! | disjoint intervals | [`interval`] | index + about 4 lines | about 10 (IPv4), 40 (IPv6) |
+//! | prefixes, longest match | [`prefix`] | index + about 4 lines | 10 to 17 (IPv4), 40 to 65 (IPv6) |
+//! | disjoint intervals | [`interval`] | index + about 4 lines | 10 to 17 (IPv4), 40 to 65 (IPv6) |
 //! | one interval per field | [`boxes`] | a path through a tree of depth log16(n) | 2 keys + row |
 //! | sets one after the other | [`list`] | that of its members | a pointer |
 //!
