@@ -647,7 +647,10 @@ mod tests {
         for at in 0..1_000_000 {
             table.insert(&key(at), &key(at), &[]).unwrap();
         }
-        let most = (0..1_000_000).step_by(7).map(|at| table.lines_touched(&key(at))).max();
+        let most = (0..1_000_000)
+            .step_by(7)
+            .map(|at| table.lines_touched(&key(at)))
+            .max();
         assert!(most <= Some(2), "{most:?} lines");
     }
 }

@@ -10,7 +10,7 @@ use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::{
     Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
-    SystemClock,
+    SystemClock, name_words,
 };
 
 use super::kernel::{Outcome, counters};
@@ -109,6 +109,7 @@ fn ports() -> PortTable {
     for (id, name, index, peer) in [(LEFT, "left", 2, RIGHT), (RIGHT, "right", 3, LEFT)] {
         let info = PortInfo {
             peer: Some(peer),
+            bridge: name_words("br0"),
             ..PortInfo::new(name, index, "memory")
         };
         table.set(id, Some(info));

@@ -173,7 +173,10 @@ impl Transaction<'_> {
     }
 
     /// nft's own look at ranges, before the kernel's.
-    #[expect(clippy::too_many_arguments, reason = "one call, between two passes over one command")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, between two passes over one command"
+    )]
     fn check_overlap(
         &self,
         known: &Set,
