@@ -8,9 +8,10 @@ use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
 use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::program::name_words;
 use sluice_dataplane::worker::{
     Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
-    SystemClock, name_words,
+    SystemClock,
 };
 
 use super::kernel::{Outcome, counters};
