@@ -7,7 +7,7 @@ use crate::report::Figure;
 ///
 /// # Errors
 /// With the first error of a contestant.
-pub fn alternate<C>(
+pub(crate) fn alternate<C>(
     contestants: &mut [C],
     rounds: usize,
     mut run: impl FnMut(&mut C) -> anyhow::Result<f64>,
@@ -25,7 +25,7 @@ pub fn alternate<C>(
 }
 
 /// The ratio of two contestants, pair by pair.
-pub fn ratio(samples: &[f64], base: &[f64]) -> Figure {
+pub(crate) fn ratio(samples: &[f64], base: &[f64]) -> Figure {
     let ratios: Vec<f64> = samples
         .iter()
         .zip(base)

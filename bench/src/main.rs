@@ -1,5 +1,7 @@
 //! Measures: in-memory suites and network-namespace suites, with the peers beside us.
 
+#![allow(unreachable_pub, reason = "modules of a binary: `pub` says what a suite offers the others")]
+
 mod allocations;
 mod alternate;
 mod io;
@@ -7,6 +9,7 @@ mod pipeline;
 mod report;
 mod rules;
 mod sets;
+
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// One measured figure: median and range of several runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// The middle of the runs.
     pub median: f64,
     /// The least.
@@ -19,7 +19,7 @@ pub struct Figure {
 
 impl Figure {
     /// The figure of these samples; NaN without any.
-    pub fn of(samples: &[f64]) -> Self {
+    pub(crate) fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
@@ -40,7 +40,7 @@ impl Figure {
 
 /// A row: what was measured, and its figures in the order of the columns.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// What was measured.
     pub name: String,
     /// One figure per column; `None` where there is none.
@@ -52,7 +52,7 @@ pub struct Row {
 
 /// A table with its title.
 #[derive(Clone, Debug, Serialize)]
-pub struct Table {
+pub(crate) struct Table {
     /// What it is about.
     pub title: String,
     /// Names of the columns, with their units.
@@ -63,7 +63,7 @@ pub struct Table {
 
 impl Table {
     /// An empty table.
-    pub fn new(title: &str, columns: &[&str]) -> Self {
+    pub(crate) fn new(title: &str, columns: &[&str]) -> Self {
         Self {
             title: title.to_owned(),
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
@@ -72,7 +72,7 @@ impl Table {
     }
 
     /// Appends a row.
-    pub fn push(&mut self, name: impl Into<String>, figures: Vec<Option<Figure>>) {
+    pub(crate) fn push(&mut self, name: impl Into<String>, figures: Vec<Option<Figure>>) {
         self.rows.push(Row {
             name: name.into(),
             figures,
@@ -83,7 +83,7 @@ impl Table {
 
 /// What a suite found: tables, and the goals that it holds itself to.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// The tables.
     pub tables: Vec<Table>,
     /// Goals, each with the figure reached.
@@ -92,7 +92,7 @@ pub struct Report {
 
 /// A goal and what was reached.
 #[derive(Clone, Debug, Serialize)]
-pub struct Goal {
+pub(crate) struct Goal {
     /// What is asked.
     pub goal: String,
     /// What was reached.
@@ -103,7 +103,7 @@ pub struct Goal {
 
 impl Goal {
     /// A goal with its outcome.
-    pub fn new(goal: &str, reached: String, met: bool) -> Self {
+    pub(crate) fn new(goal: &str, reached: String, met: bool) -> Self {
         Self {
             goal: goal.to_owned(),
             reached,
@@ -113,7 +113,7 @@ impl Goal {
 }
 
 /// Prints the report. A goal that is missed is told, not an error: the figures are the result.
-pub fn finish(outcome: anyhow::Result<Report>, json: bool) -> ExitCode {
+pub(crate) fn finish(outcome: anyhow::Result<Report>, json: bool) -> ExitCode {
     match outcome {
         Ok(report) if json => match serde_json::to_string_pretty(&report) {
             Ok(text) => {

@@ -46,11 +46,11 @@ fn main() {
                 for warning in reply.warnings {
                     println!("{warning}");
                 }
-                print!("{}rc=0\n", reply.output);
+                println!("{}rc=0", reply.output);
             }
             Err(refusal) => {
                 failed = true;
-                print!("{}rc=1\n", refusal.rendered);
+                println!("{}{}rc=1", refusal.output, refusal.rendered);
             }
         }
     }

@@ -14,10 +14,11 @@ use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
+use crate::model::rule::PortNames;
 use crate::model::{Family, Hook};
-use crate::store::exec::{Surroundings, Transaction};
+use crate::store::exec::{RulePlace, Surroundings, Transaction, updates};
 use crate::store::live::{Live, LiveSet};
-use crate::store::{Id, ObjectBody, Ruleset, SlotAllocator};
+use crate::store::{Id, ObjectBody, Ruleset, Set, SlotAllocator};
 use crate::syntax::{self, Input, MAX_ERRORS, Parsed};
 use crate::syntax::{Bundle, Severity, SourceMap, render_all};
 
@@ -56,6 +57,13 @@ pub struct Profile {
     pub mode: Mode,
     /// The ports; may change at run time by [`Engine::set_profile`].
     pub ports: Vec<PortProfile>,
+}
+
+impl PortNames for Profile {
+    fn port_name(&self, index: u32) -> Option<String> {
+        let port = self.ports.iter().find(|port| port.index == index);
+        port.map(|port| port.name.clone())
+    }
 }
 
 impl Profile {
@@ -211,6 +219,8 @@ pub struct Refusal {
     pub rendered: String,
     /// The same as data.
     pub diagnostics: Vec<Diagnostic>,
+    /// What commands before the refused one had listed, for standard output.
+    pub output: String,
     /// The expected generation has passed (409).
     pub conflict: bool,
     /// The request would change something and may not (403).
@@ -360,12 +370,24 @@ impl Engine {
                 ..Refusal::default()
             });
         }
+        for (asked, what) in [
+            (request.options.json, "JSON output (-j) is not supported"),
+            (
+                request.options.optimize,
+                "optimising a ruleset (-o) is not supported",
+            ),
+        ] {
+            if asked {
+                return Err(refused(what.to_owned()));
+            }
+        }
         let options = syntax::Options {
             include_paths: request.include_paths.clone(),
             defines: request.defines.clone(),
         };
         let mut files = request.files.clone();
-        let parsed = syntax::parse(&request.input, &options, &mut files);
+        let mut parsed = syntax::parse(&request.input, &options, &mut files);
+        updates::complete(&mut parsed.commands);
         let live = Running(&self.cache);
         let surroundings = Surroundings {
             live: &live,
@@ -419,7 +441,10 @@ impl Engine {
         let changes = std::mem::take(&mut transaction.changes);
         let gone = lost_slots(&transaction);
         let Transaction {
-            ruleset, mut slots, ..
+            ruleset,
+            mut slots,
+            places,
+            ..
         } = transaction;
         let live = match self.compile(&ruleset) {
             Ok((generation, unreached)) => {
@@ -434,7 +459,7 @@ impl Engine {
             Err(_) if self.profile.mode == Mode::Workbench => None,
             Err(error) => {
                 slots.roll_back();
-                return Err(uncompiled(&error));
+                return Err(uncompiled(&error, &places, &ruleset, &parsed.sources));
             }
         };
         if request.check_only {
@@ -454,6 +479,54 @@ impl Engine {
             changed: true,
             changes,
         })
+    }
+
+    /// A session has ended: the tables that it owned go.
+    ///
+    /// # Errors
+    /// When what is left cannot be compiled; the tables stay.
+    pub fn close_session(&mut self, session: u64) -> Result<bool, Refusal> {
+        let mut ruleset = self.ruleset.clone();
+        ruleset.tables.retain(|table| table.owner != Some(session));
+        if ruleset.tables.len() == self.ruleset.tables.len() {
+            return Ok(false);
+        }
+        let live = match self.compile(&ruleset) {
+            Ok((generation, _)) => Some(generation),
+            Err(_) if self.profile.mode == Mode::Workbench => None,
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        self.commit(ruleset, Vec::new(), live);
+        Ok(true)
+    }
+
+    /// Gives the memory of expired elements back, about `budget` elements of each set at a time. To
+    /// be called now and then.
+    pub fn sweep(&mut self, budget: usize) -> usize {
+        let now_ns = self.clock.monotonic_ns();
+        let timed = |set: &Arc<Set>| set.spec.timeout && !set.elements.is_empty();
+        for table in &mut self.ruleset.tables {
+            let names: Vec<_> = table
+                .sets
+                .values()
+                .filter(|set| timed(set))
+                .map(|set| set.name.clone())
+                .collect();
+            for name in names {
+                let mut elements = table
+                    .set(&name)
+                    .map(|set| set.elements.clone())
+                    .unwrap_or_default();
+                let before = elements.version;
+                elements.expire(now_ns);
+                if elements.version != before
+                    && let Some(set) = Arc::make_mut(table).set_mut(&name)
+                {
+                    set.elements = elements;
+                }
+            }
+        }
+        self.cache.sweep_sets(now_ns, budget)
     }
 
     /// Says what the dataplane has beyond the rule VM, as bits of
@@ -543,24 +616,42 @@ impl Live for Running<'_> {
     }
 }
 
-/// A ruleset that is right but cannot be executed here.
-fn uncompiled(error: &CompileError) -> Refusal {
-    let message = error.to_string();
-    let line = error.place.line;
+fn refused(message: String) -> Refusal {
+    let rendered = format!("Error: {message}\n");
     let diagnostic = Diagnostic {
         file: String::new(),
-        line,
+        line: 0,
         column: 0,
         end_column: 0,
-        message: message.clone(),
-    };
-    let rendered = match line {
-        0 => format!("Error: {message}\n"),
-        line => format!("line {line}: Error: {message}\n"),
+        message,
     };
     Refusal {
         rendered,
         diagnostics: vec![diagnostic],
+        ..Refusal::default()
+    }
+}
+
+/// A ruleset that is right but cannot be executed here. Points at the rule if it is one of the request.
+fn uncompiled(
+    error: &CompileError,
+    places: &[RulePlace],
+    ruleset: &Ruleset,
+    sources: &SourceMap,
+) -> Refusal {
+    let table = ruleset.table(error.place.family, &error.place.table);
+    let span = table.and_then(|table| {
+        let found =
+            |place: &&RulePlace| place.table == table.id && place.handle == error.place.handle;
+        places.iter().find(found).map(|place| place.span)
+    });
+    let Some(span) = span else {
+        return refused(error.to_string());
+    };
+    let complaint = syntax::Diagnostic::error(span, error.cause.to_string());
+    Refusal {
+        rendered: complaint.render(sources),
+        diagnostics: vec![diagnostic(&complaint, sources)],
         ..Refusal::default()
     }
 }
@@ -600,11 +691,14 @@ fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal>
         .any(|complaint| complaint.severity == Severity::Error);
     let mut errors: Vec<_> = parsed.diagnostics.clone();
     errors.extend(transaction.check_errors.iter().cloned());
+    let mut output = String::new();
     if errors.is_empty() || (!parse_failed && transaction.check_errors.is_empty()) {
         if transaction.kernel_errors.is_empty() {
             return None;
         }
         errors = transaction.kernel_errors.clone();
+        // nft lists while it makes its batch: that is out before the kernel refuses.
+        output.clone_from(&transaction.output);
     }
     let rendered = render_all(&errors, &parsed.sources);
     let diagnostics = errors
@@ -614,8 +708,8 @@ fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal>
     Some(Refusal {
         rendered,
         diagnostics,
-        conflict: false,
-        forbidden: false,
+        output,
+        ..Refusal::default()
     })
 }
 

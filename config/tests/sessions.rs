@@ -143,7 +143,7 @@ fn ours(steps: &[Step]) -> Vec<String> {
         };
         match engine.run(request) {
             Ok(reply) => format!("{}= 0\n", reply.output),
-            Err(refusal) => format!("{}= 1\n", refusal.rendered),
+            Err(refusal) => format!("{}{}= 1\n", refusal.output, refusal.rendered),
         }
     };
     steps.iter().map(answer).collect()

@@ -329,3 +329,79 @@ fn what_packets_added_is_listed_kept_and_can_be_deleted() {
     bench.apply("flush set ip t s").expect("a flush");
     assert!(!set(&mut bench).contains("elements"), "{}", set(&mut bench));
 }
+
+fn refused(text: &str) -> String {
+    match Bench::load(text) {
+        Ok(_) => panic!("{text} was taken"),
+        Err(refusal) => refusal,
+    }
+}
+
+#[test]
+fn what_a_wire_cannot_evaluate_is_refused_at_its_place() {
+    let nat = refused(
+        "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade",
+    );
+    assert!(nat.contains("translation"), "{nat}");
+    let tracked = refused(
+        "add table ip t; add chain ip t c { type filter hook forward priority 0; }; add rule ip t c ct state new accept",
+    );
+    assert!(
+        tracked.contains("ct state") && tracked.contains("\n") && tracked.contains("^^"),
+        "{tracked}"
+    );
+    // A workbench takes and lists both.
+    let mut engine = Engine::workbench();
+    done(
+        &mut engine,
+        "add table ip t; add chain ip t c { type nat hook postrouting priority 100; }; add rule ip t c masquerade",
+    );
+    assert!(done(&mut engine, "list ruleset").contains("masquerade"));
+}
+
+#[test]
+fn a_refused_ruleset_leaves_the_old_one_in_force() {
+    let mut bench = Bench::new(
+        "add table ip t; add chain ip t c { type filter hook forward priority 0; policy drop; }",
+    );
+    let frames: Vec<Frame> = zoo().into_iter().map(|(_, frame)| frame).take(2).collect();
+    let before = bench.run(&frames).dropped;
+    assert!(
+        bench
+            .apply("add chain ip t d; add rule ip t c ct state new accept")
+            .is_err()
+    );
+    assert_eq!(bench.run(&frames).dropped, before);
+    assert!(
+        !bench
+            .apply("list ruleset")
+            .expect("a listing")
+            .contains("chain d")
+    );
+}
+
+#[test]
+fn tables_of_a_session_go_with_it() {
+    let mut engine = Engine::workbench();
+    let mine = |text: &str| {
+        let mut request = Request::command(text);
+        request.origin.session = 7;
+        request
+    };
+    assert!(
+        engine
+            .run(mine(
+                "add table ip mine { flags owner; }; add table ip others"
+            ))
+            .is_ok()
+    );
+    let foreign = run(&mut engine, "add chain ip mine c");
+    assert!(foreign.is_err_and(|refusal| refusal.rendered.contains("Operation not permitted")));
+    assert!(engine.run(mine("add chain ip mine c")).is_ok());
+    assert_eq!(
+        done(&mut engine, "flush ruleset; list tables"),
+        "table ip mine\n"
+    );
+    assert!(engine.close_session(7).is_ok_and(|changed| changed));
+    assert_eq!(done(&mut engine, "list tables"), "");
+}

@@ -2,16 +2,100 @@
 //! byte, and every counter.
 //!
 //! `SLUICE_ORACLE_SEED` sets the first seed (default: a new one each time, printed),
-//! `SLUICE_ORACLE_CASES` how many rulesets.
+//! `SLUICE_ORACLE_CASES` how many rulesets, `SLUICE_ORACLE_MATRIX` prints the matrix.
 
 use std::collections::BTreeMap;
 
 use sluice_tests::oracle::compare::{Verdict, compare, shrink};
+use sluice_tests::oracle::construct::{Sample, named, names, seeded};
+use sluice_tests::oracle::fields;
 use sluice_tests::oracle::generate::Case;
+use sluice_tests::oracle::golden;
 use sluice_tests::oracle::kernel::KernelBridge;
+
+const FAMILIES: [&str; 5] = ["ip", "ip6", "inet", "bridge", "netdev"];
+
+/// Constructs whose rule counts each packet of its family: there is nothing that they miss.
+const ALWAYS: &[&str] = &[
+    "meta iiftype",
+    "meta iifname",
+    "symhash",
+    "log",
+    "nftrace",
+    "dup",
+    "set pkttype",
+    "set ether daddr",
+    "set ether daddr group",
+    "set raw link",
+];
+
+/// The same in the families of one IP version, whose header each packet has.
+const ALWAYS_OF_IP: &[&str] = &[
+    "add with a counter",
+    "add with a timeout",
+    "set dscp",
+    "set ip ecn",
+    "set ip id",
+    "set ip saddr",
+    "set ttl",
+    "set ip6 dscp",
+    "set ip6 flowlabel",
+    "set ip6 hoplimit",
+    "set ip6 saddr",
+    "set raw network",
+];
+
+/// How often a construct is asked until it has hit and missed.
+const TRIES: usize = 16;
+
+/// Whether both cells of a construct are filled.
+fn answered((family, construct): &(&str, String), cell: Option<&(u64, u64)>) -> bool {
+    let always = ALWAYS.contains(&construct.as_str())
+        || family.starts_with("ip") && ALWAYS_OF_IP.contains(&construct.as_str());
+    cell.is_some_and(|cell| cell.0 > 0 && (cell.1 > 0 || always))
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Differences, each shrunk and stored as a golden case.
+struct Report {
+    kernel: KernelBridge,
+    differences: Vec<String>,
+}
+
+impl Report {
+    fn new() -> Self {
+        Self {
+            kernel: KernelBridge::new().unwrap(),
+            differences: Vec::new(),
+        }
+    }
+
+    fn verdict(&mut self, case: &Case) -> Verdict {
+        let verdict = compare(&self.kernel, case).unwrap();
+        if let Verdict::Different(words) = &verdict {
+            let least = shrink(&self.kernel, case).unwrap();
+            let words = match compare(&self.kernel, &least).unwrap() {
+                Verdict::Different(words) => words,
+                _ => format!("(not seen again) {words}"),
+            };
+            let folder = golden::store(&self.kernel, &least, &words).unwrap();
+            self.differences.push(format!(
+                "seed {}, stored in {}\n{}{words}\n",
+                case.seed,
+                folder.display(),
+                least.ruleset(),
+            ));
+        }
+        verdict
+    }
+
+    fn assert_none(&self) {
+        let all = self.differences.join("\n----\n");
+        assert!(self.differences.is_empty(), "{all}");
+    }
 }
 
 #[test]
@@ -25,67 +109,101 @@ fn the_kernel_and_sluice_agree_on_random_rulesets() {
     let first = number("SLUICE_ORACLE_SEED").unwrap_or(now.as_secs() * 1000 % 1_000_000_000);
     let count = number("SLUICE_ORACLE_CASES").unwrap_or(300);
     println!("oracle: {count} rulesets from seed {first}");
-    let kernel = KernelBridge::new().unwrap();
-    let (mut same, mut refused) = (0, 0);
-    // Construct to counters that moved and counters that did not.
-    let mut matrix: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let mut differences = Vec::new();
+    let mut report = Report::new();
+    let (mut same, mut refused, mut frames) = (0, 0, 0);
     for seed in first..first + count {
         let case = Case::random(seed);
-        match compare(&kernel, &case).unwrap() {
+        match report.verdict(&case) {
             Verdict::Refused(_) => refused += 1,
-            Verdict::Same(outcome) => {
+            Verdict::Same(_) => {
                 same += 1;
-                let rules = case
-                    .tables
-                    .iter()
-                    .flat_map(|table| &table.chains)
-                    .flat_map(|chain| &chain.rules);
-                for (rule, counter) in rules.zip(&outcome.counters) {
-                    for construct in &rule.constructs {
-                        let cell = matrix.entry(construct.clone()).or_default();
-                        *(if counter.0 > 0 {
-                            &mut cell.0
-                        } else {
-                            &mut cell.1
-                        }) += 1;
-                    }
-                }
+                frames += case.frames.len();
             }
-            Verdict::Different(words) => {
-                let least = shrink(&kernel, &case).unwrap();
-                let words = match compare(&kernel, &least).unwrap() {
-                    Verdict::Different(words) => words,
-                    _ => format!("(not seen again) {words}"),
-                };
-                let frames: Vec<String> = least
-                    .bytes()
-                    .iter()
-                    .map(|frame| format!("{frame:02x?}"))
-                    .collect();
-                differences.push(format!(
-                    "seed {seed}\n{}{}\n{words}\n",
-                    least.ruleset(),
-                    frames.join("\n")
-                ));
-                if differences.len() >= 10 {
-                    break;
-                }
-            }
+            Verdict::Different(_) if report.differences.len() >= 10 => break,
+            Verdict::Different(_) => {}
         }
     }
     println!(
-        "{same} the same, {refused} refused by nft, {} different",
-        differences.len()
+        "{same} the same ({frames} frames), {refused} refused by nft, {} different",
+        report.differences.len()
     );
-    if std::env::var_os("SLUICE_ORACLE_MATRIX").is_some() {
-        for (construct, (hit, miss)) in &matrix {
-            println!("{construct:60} hit {hit:5} miss {miss:5}");
-        }
-    }
-    assert!(differences.is_empty(), "{}", differences.join("\n----\n"));
+    report.assert_none();
     assert!(
         same * 2 > count,
         "most rulesets are refused by nft: {refused} of {count}"
     );
+}
+
+#[test]
+fn each_construct_hits_and_misses_in_each_family() {
+    if !sluice_tests::needs(&["nft"]) {
+        return;
+    }
+    let mut report = Report::new();
+    // Family and construct: rules that counted some packet, and rules that left some uncounted.
+    let mut matrix: BTreeMap<(&str, String), (u64, u64)> = BTreeMap::new();
+    let mut refusals: BTreeMap<(&str, String), String> = BTreeMap::new();
+    let mut different = std::collections::BTreeSet::new();
+    for family in FAMILIES {
+        let mut rng = seeded(1);
+        let mut groups: Vec<Vec<Sample>> = fields::directed(&mut rng, family);
+        for name in names(family) {
+            groups.extend((0..TRIES).filter_map(|_| Some(vec![named(&mut rng, name)?])));
+        }
+        for (at, samples) in groups.into_iter().enumerate() {
+            let row = |sample: &Sample| (family, sample.construct.clone());
+            let open: Vec<Sample> = samples
+                .into_iter()
+                .filter(|sample| !answered(&row(sample), matrix.get(&row(sample))))
+                .filter(|sample| !different.contains(&row(sample)))
+                .take(24)
+                .collect();
+            if open.is_empty() {
+                continue;
+            }
+            for sample in &open {
+                matrix.entry(row(sample)).or_default();
+            }
+            let case = Case::directed(at as u64, family, &open);
+            let outcome = match report.verdict(&case) {
+                Verdict::Same(outcome) => outcome,
+                Verdict::Refused(words) => {
+                    refusals.insert(row(&open[0]), words);
+                    continue;
+                }
+                Verdict::Different(_) => {
+                    // Once is enough.
+                    different.extend(open.iter().map(row));
+                    continue;
+                }
+            };
+            let counters = Case::rule_counters(&outcome.listing);
+            for (at, sample) in open.iter().enumerate() {
+                let cell = matrix.entry(row(sample)).or_default();
+                cell.0 += u64::from(counters[&(at + 1)] > 0);
+                cell.1 += u64::from(counters[&(at + 1)] < counters[&0]);
+            }
+            if report.differences.len() >= 30 {
+                break;
+            }
+        }
+    }
+    if std::env::var_os("SLUICE_ORACLE_MATRIX").is_some() {
+        for ((family, construct), (hit, miss)) in &matrix {
+            println!("{family:7} {construct:50} hit {hit:5} miss {miss:5}");
+        }
+    }
+    println!("matrix: {} rows", matrix.len());
+    report.assert_none();
+    let empty: Vec<String> = matrix
+        .iter()
+        .filter(|(row, cell)| !answered(row, Some(*cell)))
+        .map(|(row, cell)| {
+            format!(
+                "{row:?} {cell:?} {}",
+                refusals.get(row).map_or("", |words| words)
+            )
+        })
+        .collect();
+    assert!(empty.is_empty(), "empty cells:\n{}", empty.join("\n"));
 }

@@ -24,7 +24,7 @@ use crate::report::{Figure, Goal, Report, Table};
 
 /// What to measure.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Runs of each contestant; they take turns.
     #[arg(long, default_value_t = 11)]
     runs: usize,
@@ -60,7 +60,7 @@ enum Suite {
 ///
 /// # Errors
 /// When the machine does not let us: root or user namespaces and two CPUs are needed.
-pub fn run(options: &Options) -> anyhow::Result<Report> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let wanted = |suite| options.only.is_empty() || options.only.contains(&suite);
     if wanted(Suite::Own) {

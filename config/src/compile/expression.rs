@@ -28,6 +28,17 @@ impl Lowering<'_, '_> {
         }
     }
 
+    /// A value of this width. What is shifted to the left of a narrower field stays in it.
+    pub(super) fn number(&mut self, expr: &Expr, bits: u16) -> Result<Slot, Cause> {
+        let from = match &expr.kind {
+            ExprKind::Binop { op, left, right } if *op == BinOp::ShiftLeft && expr.bits < bits => {
+                self.binop(*op, left, right, bits)?
+            }
+            _ => self.operand(expr)?,
+        };
+        self.widened(from, bits)
+    }
+
     /// A constant in a work slot.
     pub(super) fn immediate(&mut self, value: u128, bits: u16) -> Result<Slot, Cause> {
         let into = self.work(bits)?;

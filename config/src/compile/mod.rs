@@ -22,6 +22,7 @@ mod generation;
 mod implied;
 mod key;
 mod listing;
+mod look_up;
 mod lower;
 mod mangle;
 mod named;

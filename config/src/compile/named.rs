@@ -135,6 +135,15 @@ impl Shared<'_> {
     /// Elements of the set carry these statements, because a rule adds them so.
     pub(super) fn carry(&mut self, set: &Set, stmts: &[Stmt]) -> Result<(), Cause> {
         let statements = element_statements(stmts)?;
+        let connections =
+            |one: &ElementStatement| matches!(one, ElementStatement::ConnLimit { .. });
+        if statements.iter().any(connections) {
+            let what = format!("ct count in elements of {}", set.name);
+            return Err(Cause::Engine {
+                what,
+                engine: "connection tracking",
+            });
+        }
         let known = self
             .sets
             .runtimes
@@ -335,7 +344,7 @@ impl Edit<'_, '_, '_> {
 }
 
 /// The state words with which an element begins that was written with its counts; none without.
-fn state_of(statements: &[ElementStatement], stmts: &[Stmt]) -> Box<[u64]> {
+pub(super) fn state_of(statements: &[ElementStatement], stmts: &[Stmt]) -> Box<[u64]> {
     let counts = |stmt: &Stmt| matches!(stmt, Stmt::Counter { .. } | Stmt::Quota(_));
     if stmts.len() != statements.len() || !stmts.iter().any(counts) {
         return Box::default();

@@ -61,8 +61,6 @@ pub struct CompileCache {
     target: Option<Target>,
     /// Number of the newest compilation.
     now: u64,
-    /// The compilation whose program was published last.
-    committed: u64,
 }
 
 impl Default for CompileCache {
@@ -76,7 +74,6 @@ impl Default for CompileCache {
             logs: Logs::new(),
             target: None,
             now: 0,
-            committed: 0,
         }
     }
 }
@@ -87,30 +84,33 @@ impl CompileCache {
         Self::default()
     }
 
-    /// The newest compilation's program was published; what only older ones used may go.
+    /// The newest compilation's program was published: changes of sets that packets write are made,
+    /// and what it does not use goes.
     pub fn committed(&mut self) {
         self.sets.commit();
-        self.committed = self.now;
+        let now = self.now;
+        self.chunks.retain(|_, chunk| chunk.seen >= now);
+        self.chains.sweep(now);
+        self.cells.sweep(now);
+        self.sets.sweep(now);
     }
 
-    /// Begins a compilation: forgets what the published program does not use.
-    fn begin(&mut self, target: Target) -> Result<(), Cause> {
+    /// Begins a compilation.
+    fn begin(&mut self, target: Target) {
+        // What a transaction that failed would have changed.
+        self.sets.pending.clear();
         if self.target != Some(target) || self.idle() > IDLE {
-            let (now, committed) = (self.now, self.committed);
+            // Everything is numbered afresh, but what packets added to sets stays.
+            let now = self.now;
+            let runtimes = std::mem::take(&mut self.sets.runtimes);
             *self = Self {
                 target: Some(target),
                 now,
-                committed,
                 ..Self::default()
             };
+            self.sets.runtimes = runtimes;
         }
-        let committed = self.committed;
-        self.chunks.retain(|_, chunk| chunk.seen >= committed);
-        self.chains.sweep(committed);
-        self.cells.sweep(committed);
-        self.sets.sweep(committed)?;
         self.now += 1;
-        Ok(())
     }
 
     /// The runtime set of a named set, and what its elements carry.
@@ -166,7 +166,7 @@ pub fn compile(
         place: Place::of_ruleset(),
         cause,
     };
-    cache.begin(*target).map_err(nowhere)?;
+    cache.begin(*target);
     let now = cache.now;
     let mut tables = std::mem::take(&mut cache.tables);
     let mut job = Job {

@@ -7,23 +7,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sluice_dataplane::program::lane_set::LaneSet;
-use sluice_dataplane::program::small_set::{SmallElement, SmallSet};
-use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Slots, Tables};
-use sluice_dataplane::sets::{self, Change, Element as Row, Key, LaneView};
+use sluice_dataplane::program::small_set::SmallSet;
+use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Tables};
+use sluice_dataplane::sets::Change;
 
 use super::error::Cause;
-use super::expression::parts;
-use super::lower::Lowering;
-use super::named::{Runtime, data_words, secret, shape_of};
+use super::named::Runtime;
 use super::registry::Registry;
 use super::statement::object_kind;
-use super::value::{bounds, columns, words};
-use crate::model::ObjectKind;
-use crate::model::expr::{DataType, Element, Expr, ExprKind, KeyPart, SetExpr, SetType, Verdict};
-use crate::store::{Elements, Id, ObjectBody};
-
-/// Anonymous sets of up to this many elements are compared one by one.
-const SMALL: usize = 8;
+use super::value::columns;
+use crate::model::expr::{DataType, SetType};
+use crate::store::{Elements, Id};
 
 /// Whose set it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +33,8 @@ pub(super) enum SetKey {
 pub(super) struct Sets {
     registry: Registry<SetKey, Shape>,
     instances: Vec<Arc<dyn LaneSet>>,
+    /// Whether each was built, or only keeps an index.
+    built: Vec<bool>,
     /// Named sets with their contents.
     pub(super) runtimes: HashMap<Id, Runtime>,
     /// Changes of sets that packets write, to be made when the program is published.
@@ -83,27 +79,32 @@ impl Sets {
         tables: &mut Tables,
     ) -> Result<SetId, Cause> {
         let fresh = || Ok::<_, Cause>(tables.set(desc.clone())?.0);
-        Ok(SetId(self.registry.number(
-            key,
-            &Shape::from(desc),
-            now,
-            fresh,
-        )?))
+        let shape = Shape::from(desc);
+        let number = self.registry.number(key, &shape, now, fresh)?;
+        if number as usize == self.instances.len() {
+            let none = || Cause::unsupported("a set of this shape");
+            self.instances.push(empty(desc).ok_or_else(none)?);
+            self.built.push(false);
+        }
+        Ok(SetId(number))
     }
 
     /// Puts the runtime set behind an index.
     pub(super) fn put(&mut self, id: SetId, instance: Arc<dyn LaneSet>, chains: Vec<ChainId>) {
-        let at = id.0 as usize;
-        if at == self.instances.len() {
-            self.instances.push(instance);
-        } else {
-            self.instances[at] = instance;
-        }
+        self.instances[id.0 as usize] = instance;
+        self.built[id.0 as usize] = true;
         if chains.is_empty() {
             self.targets.remove(&id);
         } else {
             self.targets.insert(id, chains);
         }
+    }
+
+    /// The index of a set of this shape that was built before.
+    pub(super) fn known(&self, key: &SetKey, desc: &SetDesc) -> Option<SetId> {
+        let number = self.registry.get(key)?;
+        let instance = self.instances.get(number as usize)?;
+        (instance.desc() == *desc).then_some(SetId(number))
     }
 
     /// The index of a named set that the compilation has met.
@@ -120,7 +121,7 @@ impl Sets {
                 && known.map.ptr_eq(&elements.map)
                 && known.catch_all.is_some() == elements.catch_all.is_some()
         };
-        (id.0 as usize) < self.instances.len()
+        self.built[id.0 as usize]
             && self
                 .runtimes
                 .get(&owner)
@@ -148,18 +149,17 @@ impl Sets {
     }
 
     /// Frees indices of sets that were last met before `since`, and their memory.
-    pub(super) fn sweep(&mut self, since: u64) -> Result<(), Cause> {
-        // Changes of a transaction that failed are not made.
-        self.pending.clear();
+    pub(super) fn sweep(&mut self, since: u64) {
         for number in self.registry.sweep(since) {
-            let id = SetId(number);
             let desc = self.instances[number as usize].desc();
-            self.put(id, empty(&desc)?, Vec::new());
+            if let Some(empty) = empty(&desc) {
+                self.put(SetId(number), empty, Vec::new());
+                self.built[number as usize] = false;
+            }
         }
         let registry = &self.registry;
         self.runtimes
             .retain(|owner, _| registry.get(&SetKey::Named(*owner)).is_some());
-        Ok(())
     }
 
     /// Runtime sets, by index.
@@ -174,48 +174,10 @@ impl Sets {
 }
 
 /// A set of a shape without elements: what stands behind an index that nobody has.
-fn empty(desc: &SetDesc) -> Result<Arc<dyn LaneSet>, Cause> {
+fn empty(desc: &SetDesc) -> Option<Arc<dyn LaneSet>> {
     let fields = [usize::from(desc.key_columns)];
-    let set = SmallSet::new(&fields, desc.data.clone(), Vec::new());
-    Ok(Arc::new(set.ok_or_else(|| refused("empty"))?))
-}
-
-/// An anonymous set in the set engine.
-fn large(
-    parts: &[KeyPart],
-    desc: &SetDesc,
-    elements: Vec<SmallElement>,
-) -> Result<LaneView, Cause> {
-    let intervals = elements.iter().any(|element| element.low != element.high);
-    let spec = sets::SetSpec {
-        data_words: data_words(&desc.data),
-        ..sets::SetSpec::new(shape_of(parts, intervals))
-    };
-    let rows: Vec<Row> = elements
-        .into_iter()
-        .map(|element| {
-            let catch_all = element.low.is_empty();
-            let key = if catch_all {
-                Key::CatchAll
-            } else {
-                Key::range(&element.low, &element.high)
-            };
-            Row::new(key).with_data(&element.data)
-        })
-        .collect();
-    let failed = |error: sets::SetError| refused(&error.to_string());
-    let set = sets::Set::new(spec, secret()).map_err(failed)?;
-    let mut change = set.begin(0).map_err(failed)?;
-    change.load(&rows).map_err(|(_, error)| failed(error))?;
-    LaneView::new(change.commit().into(), desc.clone(), &[])
-        .map_err(|error| refused(&error.to_string()))
-}
-
-fn refused(reason: &str) -> Cause {
-    Cause::Set {
-        name: "anonymous set".to_owned(),
-        reason: reason.to_owned(),
-    }
+    let set = SmallSet::new(&fields, desc.data.clone(), Vec::new())?;
+    Some(Arc::new(set))
 }
 
 /// The shape of a set.
@@ -242,226 +204,4 @@ pub(super) fn desc_of(key: &SetType, data: Option<&DataType>) -> Result<SetDesc,
         key_columns: narrow(width(key))?,
         data,
     })
-}
-
-impl Lowering<'_, '_> {
-    /// The parts of a named set's key.
-    pub(super) fn set_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing {
-            what: "set",
-            name: name.to_owned(),
-        };
-        Ok(self
-            .shared
-            .table
-            .set(name)
-            .ok_or_else(missing)?
-            .spec
-            .key
-            .parts
-            .clone())
-    }
-
-    /// The parts of a named map's data.
-    pub(super) fn data_parts(&self, name: &str) -> Result<Vec<KeyPart>, Cause> {
-        let missing = || Cause::Missing {
-            what: "map",
-            name: name.to_owned(),
-        };
-        match &self.shared.table.set(name).ok_or_else(missing)?.spec.data {
-            Some(DataType::Value(ty)) => Ok(ty.parts.clone()),
-            _ => Err(Cause::unsupported("a dynamic element of this kind of map")),
-        }
-    }
-
-    /// Index and key of a look-up in a map, anonymous or named.
-    pub(super) fn map_key(&mut self, key: &Expr, map: &Expr) -> Result<(SetId, Slots), Cause> {
-        match &map.kind {
-            ExprKind::Set(set) => {
-                let keys = self.key_fields(key, &set.key.parts)?;
-                Ok((self.anonymous_set(set)?, keys))
-            }
-            ExprKind::SetRef(name) => {
-                let types = self.set_parts(name)?;
-                let keys = self.key_fields(key, &types)?;
-                Ok((self.named_set(name)?, keys))
-            }
-            _ => Err(Cause::unsupported(
-                "a look-up in something that is not a map",
-            )),
-        }
-    }
-
-    /// `key map { ... }` as a value.
-    pub(super) fn map_value(&mut self, key: &Expr, map: &Expr) -> Result<vm::Slot, Cause> {
-        let data = match &map.kind {
-            ExprKind::Set(set) => set.data.clone(),
-            ExprKind::SetRef(name) => self
-                .shared
-                .table
-                .set(name)
-                .and_then(|set| set.spec.data.clone()),
-            _ => None,
-        };
-        let Some(DataType::Value(ty)) = data else {
-            return Err(Cause::unsupported(
-                "a value from something that is not a map of values",
-            ));
-        };
-        let (set, keys) = self.map_key(key, map)?;
-        let bits = match &ty.parts[..] {
-            [part] => part.bits,
-            parts => {
-                32 * parts
-                    .iter()
-                    .map(|part| columns(part.bits) as u16)
-                    .sum::<u16>()
-            }
-        };
-        let into = self.work(bits)?;
-        self.emit(vm::Op::MapInto { set, keys, into });
-        Ok(into)
-    }
-
-    /// Whether a map yields ranges.
-    pub(super) fn maps_to_intervals(&self, map: &Expr) -> bool {
-        let data = match &map.kind {
-            ExprKind::Set(set) => set.data.as_ref(),
-            ExprKind::SetRef(name) => self
-                .shared
-                .table
-                .set(name)
-                .and_then(|set| set.spec.data.as_ref()),
-            _ => None,
-        };
-        matches!(data, Some(DataType::Interval(_)))
-    }
-
-    /// The index of an anonymous set of the rule, which is built.
-    pub(super) fn anonymous_set(&mut self, set: &SetExpr) -> Result<SetId, Cause> {
-        let part = self.next_part();
-        let desc = desc_of(&set.key, set.data.as_ref())?;
-        let mut elements = Vec::with_capacity(set.elements.len());
-        let mut chains = Vec::new();
-        for element in &set.elements {
-            if !element.stmts.is_empty() {
-                return Err(Cause::unsupported(
-                    "statements of elements of an anonymous set",
-                ));
-            }
-            elements.push(self.small_element(element, set, &mut chains)?);
-        }
-        // The catch-all is asked last.
-        elements.sort_by_key(|element| element.low.is_empty());
-        let fields: Vec<usize> = set
-            .key
-            .parts
-            .iter()
-            .map(|part| columns(part.bits))
-            .collect();
-        let key = SetKey::Anonymous(self.rule, part);
-        let built: Arc<dyn LaneSet> = if elements.len() <= SMALL {
-            let built = SmallSet::new(&fields, desc.data.clone(), elements);
-            Arc::new(built.ok_or_else(|| refused("elements do not fit its type"))?)
-        } else {
-            Arc::new(large(&set.key.parts, &desc, elements)?)
-        };
-        let shared = &mut *self.shared;
-        let id = shared.sets.number(key, &desc, shared.now, shared.tables)?;
-        shared.sets.put(id, built, chains);
-        Ok(id)
-    }
-
-    fn small_element(
-        &mut self,
-        element: &Element,
-        set: &SetExpr,
-        chains: &mut Vec<ChainId>,
-    ) -> Result<SmallElement, Cause> {
-        let (low, high) = key_bounds(&element.key, &set.key.parts)?;
-        let data = match (&set.data, &element.data, &element.object) {
-            (None, ..) => Vec::new(),
-            (Some(DataType::Value(ty)), Some(data), _) => value_words(data, &ty.parts)?,
-            (Some(DataType::Interval(ty)), Some(data), _) => {
-                let (mut low, high) = key_bounds(data, &ty.parts)?;
-                low.extend(high);
-                low
-            }
-            (Some(DataType::Verdict), Some(data), _) => {
-                let ExprKind::Verdict(verdict) = &data.kind else {
-                    return Err(refused("an element without a verdict"));
-                };
-                vec![self.verdict_word(verdict, chains)?]
-            }
-            (Some(DataType::Object(kind)), _, Some(name)) => vec![self.object_word(*kind, name)?],
-            _ => return Err(refused("an element without data")),
-        };
-        Ok(SmallElement { low, high, data })
-    }
-
-    pub(super) fn verdict_word(
-        &mut self,
-        verdict: &Verdict,
-        chains: &mut Vec<ChainId>,
-    ) -> Result<u32, Cause> {
-        let verdict = self.verdict_of(verdict)?;
-        if let vm::Verdict::Jump { chain } | vm::Verdict::Goto { chain } = verdict {
-            chains.push(chain);
-        }
-        Ok(verdict.to_word())
-    }
-
-    /// What an object map has for an object: the slot of a counter, the index of a cell, or the
-    /// object's own number.
-    pub(super) fn object_word(&mut self, kind: ObjectKind, name: &str) -> Result<u32, Cause> {
-        let missing = || Cause::Missing {
-            what: "object",
-            name: name.to_owned(),
-        };
-        let object = self.shared.table.object(kind, name).ok_or_else(missing)?;
-        Ok(match &object.body {
-            ObjectBody::Counter { slot, .. } => slot.0,
-            ObjectBody::Quota { cell, .. } => {
-                self.cell(cell.key, &cell.cell, vm::CellKind::Quota)?.0
-            }
-            ObjectBody::Limit { cell, .. } => {
-                self.cell(cell.key, &cell.cell, vm::CellKind::Limit)?.0
-            }
-            _ => object.id.0 as u32,
-        })
-    }
-}
-
-/// First and last key of an element, field by field; empty for the catch-all.
-fn key_bounds(key: &Expr, types: &[KeyPart]) -> Result<(Vec<u32>, Vec<u32>), Cause> {
-    let (mut low, mut high) = (Vec::new(), Vec::new());
-    if matches!(key.kind, ExprKind::CatchAll) {
-        return Ok((low, high));
-    }
-    let parts = parts(key);
-    if parts.len() != types.len() {
-        return Err(refused("an element with another number of fields"));
-    }
-    for (part, ty) in parts.iter().zip(types) {
-        let (first, last) = bounds(part)?;
-        low.extend(words(first, ty.bits));
-        high.extend(words(last, ty.bits));
-    }
-    Ok((low, high))
-}
-
-/// The words of a map's value.
-fn value_words(data: &Expr, types: &[KeyPart]) -> Result<Vec<u32>, Cause> {
-    let parts = parts(data);
-    if parts.len() != types.len() {
-        return Err(refused("data with another number of fields"));
-    }
-    let mut all = Vec::new();
-    for (part, ty) in parts.iter().zip(types) {
-        let value = part
-            .value()
-            .ok_or_else(|| refused("data that is not a constant"))?;
-        all.extend(words(value, ty.bits));
-    }
-    Ok(all)
 }

@@ -292,7 +292,10 @@ impl Lowering<'_, '_> {
             MetaKey::Broute => MetaSetKey::Broute,
             _ => return Err(Cause::unsupported(format!("meta {} set", key.keyword()))),
         };
-        let from = self.operand(value)?;
+        let from = match to {
+            MetaSetKey::Mark | MetaSetKey::Priority => self.number(value, 32)?,
+            _ => self.operand(value)?,
+        };
         self.emit(Op::MetaSet { key: to, from });
         Ok(())
     }
@@ -305,8 +308,7 @@ impl Lowering<'_, '_> {
             return Err(Cause::unsupported(format!("ct {} set", ct.key.keyword())));
         }
         let (key, bits) = ct_key(ct.key)?;
-        let from = self.operand(value)?;
-        let from = self.widened(from, bits)?;
+        let from = self.number(value, bits)?;
         self.emit(Op::CtSet {
             key,
             direction: direction(ct),

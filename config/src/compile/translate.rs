@@ -82,8 +82,27 @@ impl Lowering<'_, '_> {
                 let high = self.immediate(high, expr.bits)?;
                 Ok((Some(low), Some(high)))
             }
-            ExprKind::Map { map, .. } if self.maps_to_intervals(map) => {
-                Err(Cause::unsupported("a map to intervals in a translation"))
+            ExprKind::Map { key, map } if self.maps_to_intervals(map) => {
+                let (both, bits) = self.interval_value(key, map)?;
+                let high = self.work(bits)?;
+                self.emit(Op::Copy {
+                    into: high,
+                    from: both,
+                });
+                let shifted = self.work(self.bits(both))?;
+                let by = if bits > 32 { 128 } else { 32 };
+                self.emit(Op::Shift {
+                    into: shifted,
+                    from: both,
+                    left: false,
+                    bits: by,
+                });
+                let low = self.work(bits)?;
+                self.emit(Op::Copy {
+                    into: low,
+                    from: shifted,
+                });
+                Ok((Some(low), Some(high)))
             }
             _ => {
                 let slot = self.operand(expr)?;

@@ -61,7 +61,12 @@ pub fn parse_date_ns(text: &str) -> Option<u64> {
         None => (text.trim(), None),
     };
     let mut parts = date.split('-');
-    let year: i64 = parts.next()?.parse().ok()?;
+    // What fits into 64 bits of nanoseconds.
+    let year = parts
+        .next()?
+        .parse::<i64>()
+        .ok()
+        .filter(|y| (1970..=2553).contains(y))?;
     let month: i64 = parts
         .next()?
         .parse()

@@ -154,7 +154,41 @@ fn in_expr(expr: &ast::Expr, name: &str) -> Option<Span> {
     }
 }
 
-/// Where a written element says a name.
+/// Where a written element says a name; what its data names is said at its key.
 pub fn in_element(element: &ast::Element, name: &str) -> Option<Span> {
-    in_expr(&element.key, name).or_else(|| in_expr(element.data.as_deref()?, name))
+    let in_data = |data: &ast::Expr| in_expr(data, name).map(|_| element.key.span);
+    in_expr(&element.key, name).or_else(|| in_data(element.data.as_deref()?))
+}
+
+/// Places of the anonymous sets of a written rule, in order.
+pub fn of_sets(rule: &ast::Rule) -> Vec<Span> {
+    let mut all = Vec::new();
+    rule.stmts
+        .iter()
+        .for_each(|stmt| sets_of_stmt(stmt, &mut all));
+    all
+}
+
+fn sets_of_stmt(stmt: &ast::Stmt, all: &mut Vec<Span>) {
+    use ast::StmtKind as K;
+    match &stmt.kind {
+        K::Match(expr) | K::MetaSet(_, expr) | K::CtSet(_, expr) => sets_of_expr(expr, all),
+        K::VerdictMap(map) => sets_of_expr(&map.map, all),
+        K::Chain(chain) => chain
+            .rules
+            .iter()
+            .flat_map(|rule| &rule.stmts)
+            .for_each(|stmt| sets_of_stmt(stmt, all)),
+        _ => {}
+    }
+}
+
+fn sets_of_expr(expr: &ast::Expr, all: &mut Vec<Span>) {
+    match &expr.kind {
+        ast::ExprKind::Set(_) => all.push(expr.span),
+        ast::ExprKind::Map(map) => sets_of_expr(&map.map, all),
+        ast::ExprKind::Relational(_, sides) => sets_of_expr(&sides.1, all),
+        ast::ExprKind::Variable(variable) => sets_of_expr(&variable.value, all),
+        _ => {}
+    }
 }

@@ -247,7 +247,8 @@ fn of_stmt(stmt: &Stmt, f: &mut dyn FnMut(Node)) {
     }
 }
 
-fn of_expr(expr: &Expr, f: &mut dyn FnMut(Node)) {
+/// Calls `f` for everything that an expression uses.
+pub fn of_expr(expr: &Expr, f: &mut dyn FnMut(Node)) {
     match &expr.kind {
         ExprKind::Concat(parts) => parts.iter().for_each(|part| of_expr(part, f)),
         ExprKind::Verdict(verdict) => of_verdict(verdict, f),

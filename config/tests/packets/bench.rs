@@ -107,11 +107,6 @@ impl Bench {
         self.now_ns += ms * 1_000_000;
     }
 
-    /// The generation in force.
-    pub(crate) fn generation(&self) -> &Arc<Generation> {
-        &self.generation
-    }
-
     /// Runs frames as one batch that came in by the port "inside".
     pub(crate) fn run(&self, frames: &[Frame]) -> Outcome {
         self.run_with(frames, |_| {})

@@ -437,3 +437,66 @@ fn before_the_way_out_is_known_it_has_no_name_and_no_kind() {
     bench.run(&[frame("tcp22")]);
     assert_eq!(packets(&bench, "c"), [1, 1, 0, 0, 0]);
 }
+
+#[test]
+fn elements_of_an_anonymous_set_keep_their_state_over_edits() {
+    let mut bench = Bench::new(&chain(
+        "udp dport { 53 limit rate 1/hour burst 1 packets, 54 limit rate 1/hour burst 1 packets } counter",
+    ));
+    bench.run(&["udp53", "udp53"].map(frame));
+    bench
+        .apply("add rule inet t c tcp dport 22 counter")
+        .unwrap();
+    bench.run(&["udp53", "tcp22"].map(frame));
+    assert_eq!(packets(&bench, "c"), [1, 1]);
+}
+
+#[test]
+fn a_refused_packet_is_answered_and_a_copy_goes_elsewhere() {
+    use sluice_dataplane::port::PortId;
+    let bench = Bench::new(&chain(
+        "udp dport 53 counter reject with icmp type host-unreachable\n tcp dport 22 reject with tcp reset",
+    ));
+    let outcome = bench.run(&["udp53", "tcp22", "tcp80"].map(frame));
+    assert_eq!(outcome.dropped, [true, true, false]);
+    let answers: Vec<_> = outcome
+        .emitted
+        .iter()
+        .map(|(port, frame)| (*port, frame[23]))
+        .collect();
+    assert_eq!(answers, [(PortId(0), 1), (PortId(0), 6)]);
+    assert_eq!(outcome.emitted[0].1[34..36], [3, 1]);
+    assert_eq!(outcome.emitted[1].1[47] & 4, 4, "a reset");
+
+    let bench = Bench::new(
+        "table netdev n { chain i { type filter hook ingress device inside priority 0;
+            tcp dport 22 dup to inside
+            tcp dport 80 fwd to inside
+        }; }",
+    );
+    let outcome = bench.run(&["tcp22", "tcp80"].map(frame));
+    let ports: Vec<_> = outcome.emitted.iter().map(|(port, _)| *port).collect();
+    assert_eq!(ports, [PortId(0)]);
+}
+
+#[test]
+fn a_refused_transaction_leaves_no_trace() {
+    let mut bench = Bench::new(
+        "table ip t {
+          set s { type ipv4_addr; flags dynamic; size 10; }
+          chain c { type filter hook forward priority 0; ip saddr @s counter; udp dport 1 add @s { ip saddr }; }
+        }",
+    );
+    bench.run(&[udp([10, 5, 0, 1], 1)]);
+    let refused = bench.apply(
+        "add set ip t other { type ipv4_addr; flags dynamic; size 5; }; add element ip t s { 10.6.0.1 }; add rule ip t c ct state new",
+    );
+    assert!(refused.is_err());
+    bench.run(&[udp([10, 5, 0, 1], 9), udp([10, 6, 0, 1], 9)]);
+    assert_eq!(packets(&bench, "c"), [1]);
+    bench
+        .apply("add element ip t s { 10.6.0.1 }; add set ip t more { type inet_service; }")
+        .unwrap();
+    bench.run(&[udp([10, 5, 0, 1], 9), udp([10, 6, 0, 1], 9)]);
+    assert_eq!(packets(&bench, "c"), [3]);
+}

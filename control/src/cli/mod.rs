@@ -9,6 +9,7 @@ mod events;
 mod explain;
 mod manual;
 mod nft;
+mod nft_monitor;
 pub mod nft_options;
 mod ports;
 mod run;
@@ -97,6 +98,15 @@ impl Failed {
             return false;
         };
         error.kind() == io::ErrorKind::BrokenPipe
+    }
+
+    /// The text of a failure, where it is one.
+    fn unless_closed_pipe(self) -> Result<(), String> {
+        if self.is_closed_pipe() {
+            Ok(())
+        } else {
+            Err(format!("{self}\n"))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::nft_monitor::Monitor;
 use super::nft_options::{self, NFT_VERSION, NftCall, NftOptions};
 use crate::api::wire::{NftAnswer, NftCommand, NftPrint};
 use crate::client::{Client, ClientError, bundle};
@@ -49,6 +50,10 @@ fn act(socket: &Path, words: &[String]) -> Result<(), String> {
         NftCall::Version => write_out(&format!("{}\n", version())),
         NftCall::LongVersion => write_out(&format!("{}\n  json:\t\tyes\n", version())),
         NftCall::Run(options) => {
+            if let Some(monitor) = Monitor::parse(&options.command) {
+                let done = monitor?.run(&Client::new(socket));
+                return done.or_else(|failed| failed.unless_closed_pipe());
+            }
             let command = command(&options)?;
             let answer = send(socket, &command)?;
             for warning in &answer.warnings {

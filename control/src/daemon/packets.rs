@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_dataplane::program::Verdict;
 use sluice_dataplane::worker::event::{Event, EventKind, EventQueue};
 
 use super::publish::{History, Past};
@@ -90,12 +91,12 @@ fn words(event: &Event, past: Option<&Past>, policy: &EnginePolicy) -> Happening
                 length: event.frame_len,
             }
         }
-        EventKind::TraceRule(verdict) => trace(event, policy, &format!("verdict {verdict:?}")),
-        EventKind::TracePolicy(verdict) => trace(event, policy, &format!("policy {verdict:?}")),
+        EventKind::TraceRule(verdict) => trace(event, policy, "verdict", verdict),
+        EventKind::TracePolicy(verdict) => trace(event, policy, "policy", verdict),
     }
 }
 
-fn trace(event: &Event, policy: &EnginePolicy, outcome: &str) -> Happening {
+fn trace(event: &Event, policy: &EnginePolicy, whose: &str, verdict: Verdict) -> Happening {
     let wanted = [event.rule.0].into();
     let names = policy.rule_names(Some(&wanted));
     let place = names
@@ -103,7 +104,15 @@ fn trace(event: &Event, policy: &EnginePolicy, outcome: &str) -> Happening {
         .map_or("a rule that is gone", String::as_str);
     let captured = usize::from(event.captured).min(event.frame.len());
     let summary = packet_text::summary(&event.frame[..captured]);
-    let text = format!("{:?} {place} {outcome}: {summary}", event.hook);
+    let verdict = match verdict {
+        Verdict::Accept => "accept",
+        Verdict::Drop => "drop",
+        Verdict::Continue => "continue",
+        Verdict::Return => "return",
+        Verdict::Jump { .. } => "jump",
+        Verdict::Goto { .. } => "goto",
+    };
+    let text = format!("{place} ({whose} {verdict}) {summary}");
     Happening::Trace {
         packet: event.packet,
         text,

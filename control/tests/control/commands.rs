@@ -400,3 +400,65 @@ fn events_reach_the_terminal() {
         "{event}"
     );
 }
+
+#[test]
+fn the_guides_examples_are_right() {
+    let guide = include_str!("../../../docs/wire.md");
+    let mut blocks: Vec<String> = vec![String::new()];
+    for line in guide.lines() {
+        match (line.strip_prefix("    "), line.is_empty()) {
+            (Some(code), _) => *blocks.last_mut().unwrap() += &format!("{code}\n"),
+            (None, true) => blocks.last_mut().unwrap().push('\n'),
+            (None, false) => blocks.push(String::new()),
+        }
+    }
+    let mut seen = [0, 0];
+    let folder = tempfile::tempdir().unwrap();
+    for block in blocks.iter().map(|block| block.trim_start()) {
+        if block.starts_with("table ") {
+            seen[0] += 1;
+            let file = folder.path().join("rules.nft");
+            std::fs::write(&file, block).unwrap();
+            let told = run(&["check", file.to_str().unwrap()]);
+            assert_eq!(told, (0, String::new(), String::new()), "{block}");
+        } else if block.starts_with('[') {
+            seen[1] += 1;
+            if let Err(errors) = sluice_control::appliance::Appliance::read("wire.md", block) {
+                panic!("{errors}");
+            }
+        }
+    }
+    assert_eq!(seen, [1, 3]);
+}
+
+#[test]
+fn nft_monitor_prints_changes() {
+    let daemon = Daemon::start("");
+    let mut child = Command::new(SLUICE)
+        .args(["nft", "monitor", "new", "tables"])
+        .env("SLUICE_SOCKET", daemon.path("control.sock"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let changing = std::sync::atomic::AtomicBool::new(true);
+    let first = std::thread::scope(|scope| {
+        // The follower may not be there yet: change until it has heard of one.
+        scope.spawn(|| {
+            for number in 0..500 {
+                if !changing.load(std::sync::atomic::Ordering::SeqCst) {
+                    break;
+                }
+                let text = format!("add table inet t{number}; add chain inet t{number} c");
+                assert_eq!(told(&daemon.sluice(&["nft", &text])).0, 0);
+            }
+        });
+        let first = lines.next();
+        changing.store(false, std::sync::atomic::Ordering::SeqCst);
+        first
+    });
+    let first = first.unwrap().unwrap();
+    assert!(first.starts_with("add table inet t"), "{first}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1149,8 +1149,8 @@ fn engines_that_are_missing_are_named_and_refused() {
         make(0).unwrap_err().to_string(),
         "the ruleset needs connection tracking, which this dataplane does not have"
     );
-    assert!(make(op::engines::TRACK).is_ok());
-    bench.engines = op::engines::TRACK;
+    assert!(make(engines::TRACK).is_ok());
+    bench.engines = engines::TRACK;
     assert!(
         bench
             .run(&[frames::tcp(1, 2)])

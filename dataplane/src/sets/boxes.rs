@@ -10,6 +10,7 @@
 //! nodes, later additions leave them two thirds full. A change copies the nodes from the root down:
 //! `log16(n)` of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 
 use super::error::SetError;
 use super::hits::{Column, LANES, Lanes, Sink};
-use super::line::{Line, prefetch};
+use super::line::{self, Line, prefetch};
 use super::spec::MAX_WORDS;
 use super::structure::{Row, Rows, Structure};
 
@@ -29,6 +30,13 @@ const SPARSE: usize = 4;
 
 /// Nodes under way at once in a batched look-up; more are followed one by one.
 const FRONT: usize = 256;
+
+/// The class of the tree that small classes share.
+const MIXED: u64 = u64::MAX;
+
+/// A class gets a tree of its own from so many elements on, and if they are a tenth of what the shared
+/// tree has.
+const OWN_TREE: usize = 128;
 
 /// Bulk loads of more elements are split between cores.
 const PARALLEL: usize = 4096;
@@ -71,8 +79,10 @@ struct Fields {
 pub(super) struct Boxes {
     fields: Fields,
     nested: bool,
-    /// Size class and its tree.
+    /// Size class and its tree, big ones first. Classes of few elements share the tree [`MIXED`].
     trees: Vec<(u64, Arc<Node>)>,
+    /// Elements of the shared tree.
+    mixed: usize,
     len: usize,
 }
 
@@ -101,20 +111,6 @@ impl Bounds {
                 self.high[field.clone()].copy_from_slice(&other.high[field]);
             }
         }
-    }
-
-    fn meets(&self, other: &Self, fields: &Fields) -> bool {
-        fields.ranges().all(|field| {
-            self.low[field.clone()] <= other.high[field.clone()]
-                && other.low[field.clone()] <= self.high[field]
-        })
-    }
-
-    fn holds(&self, other: &Self, fields: &Fields) -> bool {
-        fields.ranges().all(|field| {
-            self.low[field.clone()] <= other.low[field.clone()]
-                && other.high[field.clone()] <= self.high[field]
-        })
     }
 
     fn volume(&self, fields: &Fields) -> f64 {
@@ -257,39 +253,29 @@ impl Node {
         self.count -= 1;
     }
 
+    /// One bit for each child whose box has something in common with another one.
+    #[inline]
+    fn meeting(&self, low: &[u32], high: &[u32], fields: &Fields) -> u32 {
+        let mut all = (1u32 << self.count) - 1;
+        let mut at = 0;
+        for &words in &fields.words {
+            let next = at + usize::from(words);
+            let pairs = &self.lines[2 * at..2 * next];
+            all &= not_above(pairs, &high[at..next]) & not_below(pairs, &low[at..next]);
+            at = next;
+        }
+        all
+    }
+
     /// One bit for each child whose box holds the key.
     #[inline]
     fn holding(&self, key: &[u32], fields: &Fields) -> u32 {
-        let mut all = [true; FAN];
-        let mut at = 0;
-        for &words in &fields.words {
-            let words = usize::from(words);
-            if words == 1 {
-                let (low, high) = (&self.lines[2 * at].0, &self.lines[2 * at + 1].0);
-                for child in 0..FAN {
-                    all[child] &= (low[child] <= key[at]) & (key[at] <= high[child]);
-                }
-            } else {
-                let (mut above, mut below) = ([true; FAN], [true; FAN]);
-                for word in (at..at + words).rev() {
-                    let (low, high) = (&self.lines[2 * word].0, &self.lines[2 * word + 1].0);
-                    for child in 0..FAN {
-                        above[child] =
-                            (low[child] < key[word]) | ((low[child] == key[word]) & above[child]);
-                        below[child] =
-                            (high[child] > key[word]) | ((high[child] == key[word]) & below[child]);
-                    }
-                }
-                for child in 0..FAN {
-                    all[child] &= above[child] & below[child];
-                }
-            }
-            at += words;
-        }
-        let mask = all.iter().enumerate().fold(0u32, |mask, (child, &holds)| {
-            mask | u32::from(holds) << child
-        });
-        mask & ((1 << self.count) - 1)
+        self.meeting(key, key, fields)
+    }
+
+    /// One bit for each child whose box holds another one.
+    fn around_box(&self, bounds: &Bounds, fields: &Fields) -> u32 {
+        self.holding(&bounds.low, fields) & self.holding(&bounds.high, fields)
     }
 
     /// Calls `each` for all elements that meet a box; false stops.
@@ -299,13 +285,10 @@ impl Node {
         fields: &Fields,
         each: &mut dyn FnMut(&Bounds, &[u32]) -> bool,
     ) -> bool {
-        (0..self.count).all(|at| {
-            let own = self.bounds(at);
-            !own.meets(bounds, fields)
-                || match &self.children {
-                    Children::Leaf(_) => each(&own, self.tail(at, fields)),
-                    Children::Inner(nodes) => nodes[at].each_meeting(bounds, fields, each),
-                }
+        let meeting = self.meeting(&bounds.low, &bounds.high, fields);
+        Lanes(u64::from(meeting)).all(|at| match &self.children {
+            Children::Leaf(_) => each(&self.bounds(at), self.tail(at, fields)),
+            Children::Inner(nodes) => nodes[at].each_meeting(bounds, fields, each),
         })
     }
 
@@ -319,26 +302,21 @@ impl Node {
     }
 
     fn find(&self, bounds: &Bounds, fields: &Fields) -> Option<&[u32]> {
-        (0..self.count).find_map(|at| match &self.children {
+        Lanes(u64::from(self.around_box(bounds, fields))).find_map(|at| match &self.children {
             Children::Leaf(_) => (self.bounds(at) == *bounds).then(|| self.tail(at, fields)),
-            Children::Inner(nodes) if self.bounds(at).holds(bounds, fields) => {
-                nodes[at].find(bounds, fields)
-            }
-            Children::Inner(_) => None,
+            Children::Inner(nodes) => nodes[at].find(bounds, fields),
         })
     }
 
     fn replace(&mut self, bounds: &Bounds, tail: &[u32], fields: &Fields) -> bool {
-        for at in 0..self.count {
+        for at in Lanes(u64::from(self.around_box(bounds, fields))) {
             let own = self.bounds(at);
             match &mut self.children {
                 Children::Leaf(tails) if own == *bounds => {
                     tails[at * fields.tail..(at + 1) * fields.tail].copy_from_slice(tail);
                     return true;
                 }
-                Children::Inner(nodes)
-                    if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() =>
-                {
+                Children::Inner(nodes) if nodes[at].find(bounds, fields).is_some() => {
                     return Arc::make_mut(&mut nodes[at]).replace(bounds, tail, fields);
                 }
                 _ => {}
@@ -401,7 +379,7 @@ impl Node {
         root: bool,
         orphans: &mut Vec<Item>,
     ) -> bool {
-        for at in 0..self.count {
+        for at in Lanes(u64::from(self.around_box(bounds, fields))) {
             let own = self.bounds(at);
             match &mut self.children {
                 Children::Leaf(_) if own == *bounds => {
@@ -412,9 +390,7 @@ impl Node {
                     }
                     return true;
                 }
-                Children::Inner(nodes)
-                    if own.holds(bounds, fields) && nodes[at].find(bounds, fields).is_some() =>
-                {
+                Children::Inner(nodes) if nodes[at].find(bounds, fields).is_some() => {
                     Arc::make_mut(&mut nodes[at]).take(bounds, fields, false, orphans);
                     if nodes[at].count == 0 {
                         self.remove(at, fields);
@@ -463,71 +439,89 @@ impl Node {
         }
     }
 
-    /// A tree over items, all leaves on one level: `height` levels above them.
-    fn build(items: &mut [Item], height: u32, fields: &Fields) -> Self {
+    /// A tree over rows, all leaves on one level: `height` levels above them.
+    fn build(rows: &Rows, order: &mut [u32], height: u32, fields: &Fields) -> Self {
         if height == 0 {
-            return Self::leaf(items, fields);
+            let mut leaf = Self::empty(fields, true);
+            for &index in &*order {
+                let row = rows.row(index as usize);
+                leaf.push_item(&Item {
+                    bounds: Bounds::new(row.low, row.high),
+                    tail: row.tail.to_vec(),
+                });
+            }
+            return leaf;
         }
         // Subtrees hold this many elements when they are full.
         let full = FAN.pow(height);
-        let mut parts = vec![items];
+        let many = order.len() > PARALLEL;
+        let mut parts = vec![order];
         while let Some(at) = (0..parts.len()).find(|&at| parts[at].len() > full) {
             let part = parts.swap_remove(at);
             let middle = (part.len() / 2).div_ceil(full) * full;
-            let (left, right) = cut(part, middle.min(part.len() - 1), fields);
+            let (left, right) = cut(rows, part, middle.min(part.len() - 1), fields);
             parts.push(left);
             parts.push(right);
         }
-        let nodes = if parts.iter().map(|part| part.len()).sum::<usize>() > PARALLEL {
-            parts
-                .into_par_iter()
-                .map(|part| Arc::new(Self::build(part, height - 1, fields)))
-                .collect()
+        let subtree = |part: &mut [u32]| Arc::new(Self::build(rows, part, height - 1, fields));
+        let nodes = if many {
+            parts.into_par_iter().map(subtree).collect()
         } else {
-            parts
-                .into_iter()
-                .map(|part| Arc::new(Self::build(part, height - 1, fields)))
-                .collect()
+            parts.into_iter().map(subtree).collect()
         };
         Self::inner(nodes, fields)
     }
 }
 
-/// Cuts items in two at `middle` along the field in which the fewest lie across the cut.
+/// One bit for each child that begins at or before a value of one field.
+#[inline]
+fn not_above(pairs: &[Line], value: &[u32]) -> u32 {
+    let mut below = 0xffff;
+    for (pair, &word) in pairs.chunks_exact(2).zip(value).rev() {
+        let line = &pair[0].0;
+        below = line::less(line, word) | (line::equal(line, word) & below);
+    }
+    below
+}
+
+/// One bit for each child that ends at or behind a value of one field.
+#[inline]
+fn not_below(pairs: &[Line], value: &[u32]) -> u32 {
+    let mut above = 0xffff;
+    for (pair, &word) in pairs.chunks_exact(2).zip(value).rev() {
+        let line = &pair[1].0;
+        above = line::greater(line, word) | (line::equal(line, word) & above);
+    }
+    above
+}
+
+/// Cuts rows in two at `middle` along the field in which the fewest lie across the cut.
 fn cut<'a>(
-    items: &'a mut [Item],
+    rows: &Rows,
+    order: &'a mut [u32],
     middle: usize,
     fields: &Fields,
-) -> (&'a mut [Item], &'a mut [Item]) {
+) -> (&'a mut [u32], &'a mut [u32]) {
+    let low = |index: u32, field: &std::ops::Range<usize>| {
+        whole(&rows.row(index as usize).low[field.clone()])
+    };
     let mut best = (usize::MAX, 0..0);
     for field in fields.ranges() {
-        items.select_nth_unstable_by(middle, |a, b| {
-            a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()])
+        order.select_nth_unstable_by_key(middle, |&index| low(index, &field));
+        let at = low(order[middle], &field);
+        // Those that begin at the cut itself may come to lie on either side of it.
+        let across = order.iter().filter(|&&index| {
+            let row = rows.row(index as usize);
+            let first = whole(&row.low[field.clone()]);
+            first == at || (first < at && whole(&row.high[field.clone()]) >= at)
         });
-        let at: ArrayVec<u32, 4> = items[middle].bounds.low[field.clone()]
-            .iter()
-            .copied()
-            .collect();
-        let across = items
-            .iter()
-            .filter(|item| {
-                item.bounds.low[field.clone()] < *at && item.bounds.high[field.clone()] >= *at
-            })
-            .count();
-        let level = items
-            .iter()
-            .filter(|item| item.bounds.low[field.clone()] == *at)
-            .count()
-            - 1;
-        if across + level < best.0 {
-            best = (across + level, field);
+        let across = across.count();
+        if across < best.0 {
+            best = (across, field);
         }
     }
-    let field = best.1;
-    items.select_nth_unstable_by(middle, |a, b| {
-        a.bounds.low[field.clone()].cmp(&b.bounds.low[field.clone()])
-    });
-    items.split_at_mut(middle)
+    order.select_nth_unstable_by_key(middle, |&index| low(index, &best.1));
+    order.split_at_mut(middle)
 }
 
 /// Splits children in two halves along the field that gives the smallest boxes.
@@ -570,30 +564,94 @@ impl Boxes {
             fields: Fields { words, total, tail },
             nested,
             trees: Vec::new(),
+            mixed: 0,
             len: 0,
         }
     }
 
-    fn tree(&self, bounds: &Bounds) -> Option<usize> {
-        let class = bounds.class(&self.fields);
+    fn tree_of_class(&self, class: u64) -> Option<usize> {
         self.trees.iter().position(|&(own, _)| own == class)
     }
 
+    /// The tree that has exactly this box.
+    fn tree(&self, bounds: &Bounds) -> Option<usize> {
+        let class = self.tree_of_class(bounds.class(&self.fields));
+        [class, self.tree_of_class(MIXED)]
+            .into_iter()
+            .flatten()
+            .find(|&at| self.trees[at].1.find(bounds, &self.fields).is_some())
+    }
+
     fn add(&mut self, item: &Item) {
-        let fields = &self.fields;
-        let class = item.bounds.class(fields);
-        let at = self
-            .trees
-            .iter()
-            .position(|&(own, _)| own == class)
+        let own = self.tree_of_class(item.bounds.class(&self.fields));
+        let at = own
+            .or_else(|| self.tree_of_class(MIXED))
             .unwrap_or_else(|| {
                 self.trees
-                    .push((class, Arc::new(Node::empty(fields, true))));
+                    .push((MIXED, Arc::new(Node::empty(&self.fields, true))));
                 self.trees.len() - 1
             });
+        self.add_to(at, item);
+        if own.is_none() {
+            self.mixed += 1;
+            // Looked at whenever it has doubled: what that costs is spread over the elements added.
+            if self.mixed >= 2 * OWN_TREE && self.mixed.is_power_of_two() {
+                self.divide();
+            }
+        }
+    }
+
+    fn add_to(&mut self, at: usize, item: &Item) {
+        let fields = &self.fields;
         let tree = &mut self.trees[at].1;
         if let Some(second) = Arc::make_mut(tree).insert(item, fields) {
             *tree = Arc::new(Node::inner(vec![Arc::clone(tree), second], fields));
+        }
+    }
+
+    /// Gives big classes of the shared tree trees of their own.
+    fn divide(&mut self) {
+        let Some(at) = self.tree_of_class(MIXED) else {
+            return;
+        };
+        let (_, shared) = self.trees.remove(at);
+        let mut rows = Rows::plain(self.fields.total, self.fields.tail);
+        shared.each(&self.fields, &mut |bounds, tail| {
+            rows.push(&bounds.low, &bounds.high, tail)
+        });
+        self.mixed = 0;
+        self.plant(&rows);
+    }
+
+    /// Trees for rows, beside those that are there.
+    fn plant(&mut self, rows: &Rows) {
+        let mut classes: Vec<(u64, Vec<u32>)> = Vec::new();
+        let mut places = HashMap::new();
+        for (index, row) in rows.iter().enumerate() {
+            let class = Bounds::new(row.low, row.high).class(&self.fields);
+            let place = *places.entry(class).or_insert_with(|| {
+                classes.push((class, Vec::new()));
+                classes.len() - 1
+            });
+            classes[place].1.push(index as u32);
+        }
+        let enough = OWN_TREE.max(rows.len() / 10);
+        let (mut own, small): (Vec<_>, Vec<_>) = classes
+            .into_iter()
+            .partition(|(_, order)| order.len() >= enough);
+        let mixed: Vec<u32> = small.into_iter().flat_map(|(_, order)| order).collect();
+        self.mixed = mixed.len();
+        if !mixed.is_empty() {
+            own.push((MIXED, mixed));
+        }
+        own.sort_by_key(|(_, order)| std::cmp::Reverse(order.len()));
+        for (class, mut order) in own {
+            let mut height = 0;
+            while FAN.pow(height + 1) < order.len() {
+                height += 1;
+            }
+            let tree = Node::build(rows, &mut order, height, &self.fields);
+            self.trees.push((class, Arc::new(tree)));
         }
     }
 
@@ -750,6 +808,9 @@ impl Structure for Boxes {
             return false;
         }
         self.len -= 1;
+        if self.trees[at].0 == MIXED {
+            self.mixed -= 1 + orphans.len();
+        }
         while let Children::Inner(nodes) = &self.trees[at].1.children
             && nodes.len() == 1
         {
@@ -832,13 +893,13 @@ impl Structure for Boxes {
     fn emptied(&self) -> Box<dyn Structure> {
         Box::new(Self {
             trees: Vec::new(),
+            mixed: 0,
             len: 0,
             ..self.clone()
         })
     }
 
     fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
-        let mut classes: Vec<(u64, Vec<Item>)> = Vec::new();
         for (index, row) in rows.iter().enumerate() {
             if self
                 .fields
@@ -847,34 +908,14 @@ impl Structure for Boxes {
             {
                 return Err(index);
             }
-            let item = Item {
-                bounds: Bounds::new(row.low, row.high),
-                tail: row.tail.to_vec(),
-            };
-            let class = item.bounds.class(&self.fields);
-            match classes.iter_mut().find(|(own, _)| *own == class) {
-                Some((_, items)) => items.push(item),
-                None => classes.push((class, vec![item])),
-            }
         }
-        let trees = classes
-            .into_iter()
-            .map(|(class, mut items)| {
-                let mut height = 0;
-                while FAN.pow(height + 1) < items.len() {
-                    height += 1;
-                }
-                (
-                    class,
-                    Arc::new(Node::build(&mut items, height, &self.fields)),
-                )
-            })
-            .collect();
-        let tree = Self {
-            trees,
+        let mut tree = Self {
+            trees: Vec::new(),
             len: rows.len(),
+            mixed: 0,
             ..self.clone()
         };
+        tree.plant(rows);
         let twice = (0..rows.len()).into_par_iter().find_any(|&index| {
             let row = rows.row(index);
             let mut same = 0;

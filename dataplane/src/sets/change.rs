@@ -35,7 +35,8 @@ enum Work {
     /// Steps to be done, and what they make of the elements that they touch.
     Steps {
         flushed: bool,
-        touched: HashMap<Key, Option<Element>>,
+        /// By the words of a key (none: the catch-all): the step that put the element, if it is there.
+        touched: HashMap<Box<[u32]>, Option<usize>>,
         promised: usize,
         gained: isize,
     },
@@ -148,8 +149,7 @@ impl Change {
                 let Store::Table { table, .. } = &self.set.store else {
                     return Err(SetError::NotDynamic);
                 };
-                let (tail, _) = self.set.tail_of(&element, self.now_ns)?;
-                self.set.slots.give_back(&[self.set.layout.slot(&tail)]);
+                self.set.fits(&element)?;
                 if let Key::Range { low, high } = &element.key {
                     if low != high {
                         return Err(SetError::Key("a range in a set of exact keys"));
@@ -169,7 +169,7 @@ impl Change {
                         *gained += 1;
                     }
                 }
-                touched.insert(element.key.clone(), Some(element.clone()));
+                touched.insert(words_of(&element.key), Some(self.steps.len()));
             }
         }
         if self.set.spec.dynamic {
@@ -193,7 +193,7 @@ impl Change {
             Work::Steps {
                 touched, gained, ..
             } => {
-                touched.insert(key.clone(), None);
+                touched.insert(words_of(key), None);
                 *gained -= isize::from(*key != Key::CatchAll);
             }
         }
@@ -365,11 +365,20 @@ impl Change {
             }
             Work::Steps {
                 flushed, touched, ..
-            } => match touched.get(key) {
-                Some(element) => element.clone(),
+            } => match touched.get(&words_of(key)) {
+                _ if matches!(key, Key::Range { low, high } if low != high) => None,
+                Some(step) => step.and_then(|step| self.put_at(step)).cloned(),
                 None if *flushed => None,
                 None => self.set.view().get(key, self.now_ns),
             },
+        }
+    }
+
+    /// The element that a step put.
+    fn put_at(&self, step: usize) -> Option<&Element> {
+        match self.steps.get(step)? {
+            Step::Put(element, _) => Some(element),
+            Step::Flush | Step::Remove(_) => None,
         }
     }
 
@@ -422,12 +431,16 @@ impl Change {
             } => {
                 if !flushed {
                     self.set.view().for_each(self.now_ns, &mut |element| {
-                        if !touched.contains_key(&element.key) {
+                        if !touched.contains_key(&words_of(&element.key)) {
                             all.push(element);
                         }
                     });
                 }
-                all.extend(touched.values().flatten().cloned());
+                let put = touched
+                    .values()
+                    .flatten()
+                    .filter_map(|&step| self.put_at(step));
+                all.extend(put.cloned());
             }
         }
         all.sort_by(|a, b| a.key.cmp(&b.key));
@@ -493,6 +506,14 @@ impl Drop for Change {
             }
         }
         self.set.changing.store(false, Ordering::Release);
+    }
+}
+
+/// The words of an exact key; none for the catch-all.
+fn words_of(key: &Key) -> Box<[u32]> {
+    match key {
+        Key::Range { low, .. } => low.as_slice().into(),
+        Key::CatchAll => Box::default(),
     }
 }
 

@@ -600,7 +600,7 @@ impl Structure for Hash {
     }
 
     fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
-        let key = rows.layout.key;
+        let key = rows.key;
         let items: Vec<&[u32]> = rows
             .words
             .chunks_exact(rows.stride())
@@ -633,5 +633,57 @@ impl Hash {
             });
             equal.count() > 1
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sets::spec::{Layout, SetSpec};
+
+    #[test]
+    fn an_address_among_a_million_touches_two_cache_lines() {
+        let count = 1_000_000u32;
+        let mut rows = Rows::new(Layout::of(&SetSpec::exact(1)));
+        for number in 0..count {
+            let key = [number.wrapping_mul(0x9e37_79b1)];
+            rows.push(&key, &key, &[]);
+        }
+        let empty = Hash::new(Hasher::new(3), 1, 0);
+        let table = empty.built(&rows).unwrap();
+        assert!(table.memory() < count as usize * 20);
+        let items: Vec<&[u32]> = rows.words.chunks_exact(2).map(|row| &row[..1]).collect();
+        let table = Hash::of_items(Hasher::new(3), Geometry::new(1, 0), &items);
+        for number in 0..2 * count {
+            let key = [number.wrapping_mul(0x9e37_79b1)];
+            assert!(table.lines_touched(&key) <= 2);
+            assert_eq!(table.find(&key, &key).is_some(), number < count);
+        }
+    }
+
+    #[test]
+    fn a_seed_under_which_keys_meet_is_given_up() {
+        // 400 keys that share all bits that a table of this size looks at.
+        let hasher = Hasher::new(1);
+        let mut table = Hash::new(hasher.clone(), 1, 0);
+        let meeting = (0..u32::MAX)
+            .filter(|&key| {
+                let hash = hasher.word(key);
+                hash >> 56 == 0 && bucket_of(hash, MAX_BUCKET_BITS) == 0
+            })
+            .take(400);
+        let keys: Vec<u32> = meeting.collect();
+        for key in &keys {
+            table.insert(&[*key], &[*key], &[]).unwrap();
+        }
+        assert_eq!(table.len(), 400);
+        assert!(
+            keys.iter()
+                .all(|key| table.find(&[*key], &[*key]).is_some())
+        );
+        for key in &keys {
+            assert!(table.remove(&[*key], &[*key]));
+        }
+        assert!(table.memory() < 4_096);
     }
 }

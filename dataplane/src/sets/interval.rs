@@ -4,7 +4,6 @@
 //! searches the index and one chunk by halving, all lanes side by side. A clone copies the index, a
 //! change copies one chunk. Elements: twice the number's words and the tail, no pointers.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -13,12 +12,13 @@ use super::error::SetError;
 use super::hits::{Column, LANES, Lanes, Sink};
 use super::line::prefetch;
 use super::scalar::Scalar;
-use super::sorted::{CHUNK, FILL, last_not_greater};
+use super::sorted::{CHUNK, FILL, Sorted};
+use super::spine::Spine;
 use super::structure::{Row, Rows, Structure};
 
 #[derive(Clone, Debug, Default)]
 struct Chunk<T> {
-    lows: Vec<T>,
+    lows: Sorted<T>,
     highs: Vec<T>,
     tails: Vec<u32>,
 }
@@ -28,10 +28,8 @@ struct Chunk<T> {
 pub(super) struct Interval<T> {
     words: usize,
     tail: usize,
-    firsts: Vec<T>,
-    chunks: Vec<Arc<Chunk<T>>>,
+    spine: Spine<T, Chunk<T>>,
     len: usize,
-    number: PhantomData<T>,
 }
 
 /// A place: chunk and element in it.
@@ -42,25 +40,23 @@ impl<T: Scalar> Interval<T> {
         Self {
             words,
             tail,
-            firsts: Vec::new(),
-            chunks: Vec::new(),
+            spine: Spine::new(),
             len: 0,
-            number: PhantomData,
         }
     }
 
     /// The last element that begins at or before `number`.
     fn before(&self, number: T) -> Option<Place> {
-        if self.firsts.first().is_none_or(|&first| first > number) {
+        if self.spine.first().is_none_or(|first| first > number) {
             return None;
         }
-        let chunk = last_not_greater(&self.firsts, number);
-        Some((chunk, last_not_greater(&self.chunks[chunk].lows, number)))
+        let chunk = self.spine.position(number);
+        Some((chunk, self.spine.get(chunk).lows.last_not_greater(number)))
     }
 
     fn exact(&self, low: T, high: T) -> Option<Place> {
         self.before(low).filter(|&(chunk, at)| {
-            let chunk = &self.chunks[chunk];
+            let chunk = self.spine.get(chunk);
             chunk.lows[at] == low && chunk.highs[at] == high
         })
     }
@@ -68,10 +64,10 @@ impl<T: Scalar> Interval<T> {
     fn after(&self, place: Option<Place>) -> Option<Place> {
         let (chunk, at) = match place {
             None => (0, 0),
-            Some((chunk, at)) if at + 1 < self.chunks[chunk].lows.len() => (chunk, at + 1),
+            Some((chunk, at)) if at + 1 < self.spine.get(chunk).lows.len() => (chunk, at + 1),
             Some((chunk, _)) => (chunk + 1, 0),
         };
-        (chunk < self.chunks.len()).then_some((chunk, at))
+        (chunk < self.spine.len()).then_some((chunk, at))
     }
 
     fn tail_of<'a>(&self, chunk: &'a Chunk<T>, at: usize) -> &'a [u32] {
@@ -79,7 +75,7 @@ impl<T: Scalar> Interval<T> {
     }
 
     fn give(&self, (chunk, at): Place, each: &mut dyn FnMut(Row<'_>) -> bool) -> bool {
-        let chunk = &self.chunks[chunk];
+        let chunk = self.spine.get(chunk);
         let (mut low, mut high) = ([0; 4], [0; 4]);
         chunk.lows[at].put(&mut low[..self.words]);
         chunk.highs[at].put(&mut high[..self.words]);
@@ -93,19 +89,24 @@ impl<T: Scalar> Interval<T> {
 
     fn split_chunk(&mut self, index: usize) {
         let (words, middle) = (self.tail, CHUNK / 2);
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         let upper = Chunk {
             lows: chunk.lows.split_off(middle),
             highs: chunk.highs.split_off(middle),
             tails: chunk.tails.split_off(middle * words),
         };
-        self.firsts.insert(index + 1, upper.lows[0]);
-        self.chunks.insert(index + 1, Arc::new(upper));
+        self.spine.insert(index + 1, upper.lows[0], T::ZERO, upper);
     }
 
     /// Joins a small chunk with a neighbour.
     fn join(&mut self, index: usize) {
-        let size = |at: usize| self.chunks.get(at).map_or(CHUNK, |chunk| chunk.lows.len());
+        let size = |at: usize| {
+            if at < self.spine.len() {
+                self.spine.get(at).lows.len()
+            } else {
+                CHUNK
+            }
+        };
         let left = if index > 0 && size(index - 1) + size(index) < CHUNK {
             index - 1
         } else {
@@ -114,10 +115,10 @@ impl<T: Scalar> Interval<T> {
         if size(left) + size(left + 1) >= CHUNK {
             return;
         }
-        let right = self.chunks.remove(left + 1);
-        self.firsts.remove(left + 1);
-        let chunk = Arc::make_mut(&mut self.chunks[left]);
-        chunk.lows.extend_from_slice(&right.lows);
+        let right = self.spine.get(left + 1).clone();
+        self.spine.remove(left + 1);
+        let chunk = self.spine.get_mut(left);
+        chunk.lows.append(&right.lows);
         chunk.highs.extend_from_slice(&right.highs);
         chunk.tails.extend_from_slice(&right.tails);
     }
@@ -125,37 +126,37 @@ impl<T: Scalar> Interval<T> {
 
 impl<T: Scalar> Structure for Interval<T> {
     fn lookup(&self, columns: &[&Column], lanes: u64, sink: &mut Sink<'_>) -> u64 {
-        let Some(&first) = self.firsts.first() else {
+        let Some(first) = self.spine.first() else {
             return 0;
         };
         let mut numbers = [T::ZERO; LANES];
-        let mut chunks = [0u32; LANES];
-        let mut places = [0u32; LANES];
+        let mut chunks = [(0, 0); LANES];
+        let mut places = [0; LANES];
         let mut maybe = 0;
         for lane in Lanes(lanes) {
             let number = T::of_lane(columns, lane);
             numbers[lane] = number;
-            let chunk = last_not_greater(&self.firsts, number);
-            chunks[lane] = chunk as u32;
-            prefetch(&*self.chunks[chunk]);
+            chunks[lane] = self.spine.seek(number);
+            prefetch(self.spine.chunk_at(chunks[lane]));
             maybe |= u64::from(number >= first) << lane;
         }
         for lane in Lanes(maybe) {
-            let lows = &self.chunks[chunks[lane] as usize].lows;
-            prefetch(&lows[lows.len() / 2]);
-            prefetch(&lows[lows.len() / 4]);
-            prefetch(&lows[lows.len() * 3 / 4]);
+            self.spine.chunk_at(chunks[lane]).lows.fetch_samples();
         }
         for lane in Lanes(maybe) {
-            let chunk = &self.chunks[chunks[lane] as usize];
-            let at = last_not_greater(&chunk.lows, numbers[lane]);
-            places[lane] = at as u32;
-            prefetch(&chunk.highs[at]);
+            let lows = &self.spine.chunk_at(chunks[lane]).lows;
+            places[lane] = lows.block(numbers[lane]);
+            lows.fetch_block(places[lane]);
+        }
+        for lane in Lanes(maybe) {
+            let chunk = self.spine.chunk_at(chunks[lane]);
+            places[lane] = chunk.lows.within(places[lane], numbers[lane]);
+            prefetch(&chunk.highs[places[lane]]);
         }
         let mut found = 0;
         for lane in Lanes(maybe) {
-            let chunk = &self.chunks[chunks[lane] as usize];
-            let at = places[lane] as usize;
+            let chunk = self.spine.chunk_at(chunks[lane]);
+            let at = places[lane];
             if numbers[lane] <= chunk.highs[at] {
                 let hit = self.tail == 0 || sink.hit(lane, self.tail_of(chunk, at));
                 found |= u64::from(hit) << lane;
@@ -166,7 +167,7 @@ impl<T: Scalar> Structure for Interval<T> {
 
     fn find(&self, low: &[u32], high: &[u32]) -> Option<&[u32]> {
         let (chunk, at) = self.exact(T::of_words(low), T::of_words(high))?;
-        Some(self.tail_of(&self.chunks[chunk], at))
+        Some(self.tail_of(self.spine.get(chunk), at))
     }
 
     fn insert(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> Result<(), SetError> {
@@ -175,35 +176,37 @@ impl<T: Scalar> Structure for Interval<T> {
             return Err(SetError::Key("the interval ends before it begins"));
         }
         let before = self.before(low);
-        if before.is_some_and(|(chunk, at)| self.chunks[chunk].highs[at] >= low) {
+        if before.is_some_and(|(chunk, at)| self.spine.get(chunk).highs[at] >= low) {
             return Err(SetError::Overlap);
         }
         if self
             .after(before)
-            .is_some_and(|(chunk, at)| self.chunks[chunk].lows[at] <= high)
+            .is_some_and(|(chunk, at)| self.spine.get(chunk).lows[at] <= high)
         {
             return Err(SetError::Overlap);
         }
         self.len += 1;
-        if self.chunks.is_empty() {
-            self.firsts.push(low);
-            self.chunks.push(Arc::new(Chunk {
-                lows: vec![low],
+        if self.spine.is_empty() {
+            let lows = [low].into_iter().collect();
+            let chunk = Chunk {
+                lows,
                 highs: vec![high],
                 tails: tail.to_vec(),
-            }));
+            };
+            self.spine.insert(0, low, T::ZERO, chunk);
             return Ok(());
         }
         let (index, at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
         let words = self.tail;
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         chunk.lows.insert(at, low);
         chunk.highs.insert(at, high);
         chunk
             .tails
             .splice(at * words..at * words, tail.iter().copied());
-        self.firsts[index] = chunk.lows[0];
-        if chunk.lows.len() > CHUNK {
+        let (first, size) = (chunk.lows[0], chunk.lows.len());
+        self.spine.set_first(index, first);
+        if size > CHUNK {
             self.split_chunk(index);
         }
         Ok(())
@@ -214,8 +217,7 @@ impl<T: Scalar> Structure for Interval<T> {
             return false;
         };
         let words = self.tail;
-        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words]
-            .copy_from_slice(tail);
+        self.spine.get_mut(chunk).tails[at * words..(at + 1) * words].copy_from_slice(tail);
         true
     }
 
@@ -225,24 +227,24 @@ impl<T: Scalar> Structure for Interval<T> {
         };
         let words = self.tail;
         self.len -= 1;
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         chunk.lows.remove(at);
         chunk.highs.remove(at);
         chunk.tails.drain(at * words..(at + 1) * words);
         if chunk.lows.is_empty() {
-            self.chunks.remove(index);
-            self.firsts.remove(index);
+            self.spine.remove(index);
             return true;
         }
-        self.firsts[index] = chunk.lows[0];
-        if chunk.lows.len() < CHUNK / 4 {
+        let (first, size) = (chunk.lows[0], chunk.lows.len());
+        self.spine.set_first(index, first);
+        if size < CHUNK / 4 {
             self.join(index);
         }
         true
     }
 
     fn for_each(&self, each: &mut dyn FnMut(Row<'_>)) {
-        for (index, chunk) in self.chunks.iter().enumerate() {
+        for (index, chunk) in self.spine.iter().enumerate() {
             for at in 0..chunk.lows.len() {
                 self.give((index, at), &mut |row| {
                     each(row);
@@ -256,11 +258,11 @@ impl<T: Scalar> Structure for Interval<T> {
         let (low, high) = (T::of_words(low), T::of_words(high));
         let before = self.before(low);
         let mut place = match before {
-            Some((chunk, at)) if self.chunks[chunk].highs[at] >= low => before,
+            Some((chunk, at)) if self.spine.get(chunk).highs[at] >= low => before,
             _ => self.after(before),
         };
         while let Some((chunk, at)) = place {
-            if self.chunks[chunk].lows[at] > high || !self.give((chunk, at), each) {
+            if self.spine.get(chunk).lows[at] > high || !self.give((chunk, at), each) {
                 return;
             }
             place = self.after(place);
@@ -268,13 +270,13 @@ impl<T: Scalar> Structure for Interval<T> {
     }
 
     fn near(&self, at: u64, count: usize, each: &mut dyn FnMut(Row<'_>)) -> u64 {
-        if self.chunks.is_empty() {
+        if self.spine.is_empty() {
             return 0;
         }
-        let mut index = (at % self.chunks.len() as u64) as usize;
+        let mut index = (at % self.spine.len() as u64) as usize;
         let mut seen = 0;
-        while seen < count && index < self.chunks.len() {
-            for at in 0..self.chunks[index].lows.len() {
+        while seen < count && index < self.spine.len() {
+            for at in 0..self.spine.get(index).lows.len() {
                 self.give((index, at), &mut |row| {
                     each(row);
                     true
@@ -283,7 +285,7 @@ impl<T: Scalar> Structure for Interval<T> {
             }
             index += 1;
         }
-        (index % self.chunks.len()) as u64
+        (index % self.spine.len()) as u64
     }
 
     fn len(&self) -> usize {
@@ -292,19 +294,18 @@ impl<T: Scalar> Structure for Interval<T> {
 
     fn memory(&self) -> usize {
         let chunks: usize = self
-            .chunks
+            .spine
             .iter()
             .map(|chunk| {
+                let highs = chunk.highs.capacity() * size_of::<T>();
                 size_of::<Chunk<T>>()
                     + 16
-                    + (chunk.lows.capacity() + chunk.highs.capacity()) * size_of::<T>()
+                    + chunk.lows.memory()
+                    + highs
                     + chunk.tails.capacity() * 4
             })
             .sum();
-        size_of::<Self>()
-            + chunks
-            + self.firsts.capacity() * size_of::<T>()
-            + self.chunks.capacity() * 8
+        size_of::<Self>() + chunks + self.spine.memory()
     }
 
     fn boxed_clone(&self) -> Box<dyn Structure> {
@@ -330,10 +331,10 @@ impl<T: Scalar> Structure for Interval<T> {
         if let Some(pair) = order.windows(2).find(|pair| pair[0].1 >= pair[1].0) {
             return Err(pair[1].2 as usize);
         }
-        let chunks: Vec<Arc<Chunk<T>>> = order
+        let chunks: Vec<(T, Arc<Chunk<T>>)> = order
             .par_chunks(FILL)
             .map(|part| {
-                Arc::new(Chunk {
+                let chunk = Arc::new(Chunk {
                     lows: part.iter().map(|&(low, ..)| low).collect(),
                     highs: part.iter().map(|&(_, high, _)| high).collect(),
                     tails: part
@@ -341,13 +342,12 @@ impl<T: Scalar> Structure for Interval<T> {
                         .flat_map(|&(.., index)| rows.row(index as usize).tail)
                         .copied()
                         .collect(),
-                })
+                });
+                (part[0].0, chunk)
             })
             .collect();
-        let firsts = chunks.iter().map(|chunk| chunk.lows[0]).collect();
         Ok(Box::new(Self {
-            firsts,
-            chunks,
+            spine: Spine::of(&chunks),
             len: order.len(),
             ..self.clone()
         }))

@@ -48,6 +48,7 @@ mod set;
 mod slots;
 mod sorted;
 mod spec;
+mod spine;
 mod statement;
 mod structure;
 mod view;

@@ -6,7 +6,7 @@
 //! look-up in it reads one line. A bucket never spills into another: a page whose bucket would need a
 //! 16th entry is split by the table. Pages are copied, never changed under a reader.
 
-use super::line::Line;
+use super::line::{self, Line};
 
 /// Entries of a bucket.
 pub(super) const BUCKET: usize = 15;
@@ -74,10 +74,7 @@ fn set_header(bucket: &mut Line, start: usize, count: usize) {
 /// One bit for each entry of the bucket with this fingerprint.
 #[inline]
 pub(super) fn candidates(bucket: &Line, fingerprint: u32) -> u32 {
-    let mut same = 0;
-    for (at, &word) in bucket.0[..BUCKET].iter().enumerate() {
-        same |= u32::from(word == fingerprint) << at;
-    }
+    let same = line::equal(&bucket.0, fingerprint);
     same & ((1 << count(bucket)) - 1)
 }
 

@@ -17,12 +17,13 @@ use super::error::SetError;
 use super::hits::{Column, LANES, Lanes, Sink};
 use super::line::prefetch;
 use super::scalar::Scalar;
-use super::sorted::{CHUNK, FILL, last_not_greater};
+use super::sorted::{CHUNK, FILL, Sorted};
+use super::spine::Spine;
 use super::structure::{Row, Rows, Structure};
 
 #[derive(Clone, Debug, Default)]
 struct Chunk<T> {
-    lows: Vec<T>,
+    lows: Sorted<T>,
     /// Own length (the lowest bit) and lengths of those around, as far as not noted for the chunk.
     lengths: Vec<T>,
     tails: Vec<u32>,
@@ -33,10 +34,9 @@ struct Chunk<T> {
 pub(super) struct Prefix<T> {
     words: usize,
     tail: usize,
-    firsts: Vec<T>,
-    /// Lengths of prefixes that hold every prefix of the chunk, and are noted for it only.
-    covers: Vec<T>,
-    chunks: Vec<Arc<Chunk<T>>>,
+    /// What a chunk is noted for: lengths of prefixes that hold every prefix in it, and which are
+    /// not noted with these.
+    spine: Spine<T, Chunk<T>>,
     /// The prefix of length 0, which no bit stands for.
     whole: Option<Box<[u32]>>,
     len: usize,
@@ -57,9 +57,7 @@ impl<T: Scalar> Prefix<T> {
         Self {
             words,
             tail,
-            firsts: Vec::new(),
-            covers: Vec::new(),
-            chunks: Vec::new(),
+            spine: Spine::new(),
             whole: None,
             len: 0,
         }
@@ -73,24 +71,24 @@ impl<T: Scalar> Prefix<T> {
     }
 
     fn key_at(&self, (chunk, at): Place) -> (T, u32) {
-        let chunk = &self.chunks[chunk];
+        let chunk = self.spine.get(chunk);
         (chunk.lows[at], length_of(chunk.lengths[at]))
     }
 
     /// The last prefix that stands at or before (`low`, `length`) in the order.
     fn before(&self, low: T, length: u32) -> Option<Place> {
-        if self.firsts.first().is_none_or(|&first| first > low) {
+        if self.spine.first().is_none_or(|first| first > low) {
             return None;
         }
-        let mut chunk = last_not_greater(&self.firsts, low);
-        let mut at = last_not_greater(&self.chunks[chunk].lows, low);
+        let mut chunk = self.spine.position(low);
+        let mut at = self.spine.get(chunk).lows.last_not_greater(low);
         // Prefixes with the same first address stand shortest first: at most one per length.
         while self.key_at((chunk, at)) > (low, length) {
             if at > 0 {
                 at -= 1;
             } else if chunk > 0 {
                 chunk -= 1;
-                at = self.chunks[chunk].lows.len() - 1;
+                at = self.spine.get(chunk).lows.len() - 1;
             } else {
                 return None;
             }
@@ -104,7 +102,7 @@ impl<T: Scalar> Prefix<T> {
     }
 
     fn lengths_at(&self, (chunk, at): Place) -> T {
-        self.chunks[chunk].lengths[at].or(self.covers[chunk])
+        self.spine.get(chunk).lengths[at].or(self.spine.cover(chunk))
     }
 
     fn tail_of<'a>(&self, chunk: &'a Chunk<T>, at: usize) -> &'a [u32] {
@@ -116,7 +114,7 @@ impl<T: Scalar> Prefix<T> {
         let (mut low, mut high) = ([0; 4], [0; 4]);
         number.put(&mut low[..self.words]);
         last_of(number, length).put(&mut high[..self.words]);
-        let tail = self.tail_of(&self.chunks[place.0], place.1);
+        let tail = self.tail_of(self.spine.get(place.0), place.1);
         each(Row {
             low: &low[..self.words],
             high: &high[..self.words],
@@ -139,8 +137,8 @@ impl<T: Scalar> Prefix<T> {
     fn mark_inner(&mut self, place: Place, low: T, length: u32, set: bool) {
         let (last, bit) = (last_of(low, length), T::length_bit(length));
         let (mut index, mut at) = place;
-        while index < self.chunks.len() {
-            let chunk = &self.chunks[index];
+        while index < self.spine.len() {
+            let chunk = self.spine.get(index);
             if at >= chunk.lows.len() {
                 (index, at) = (index + 1, 0);
                 continue;
@@ -150,12 +148,13 @@ impl<T: Scalar> Prefix<T> {
             }
             let whole = at == 0 && chunk.lows[chunk.lows.len() - 1] <= last;
             if whole && set {
-                self.covers[index] = self.covers[index].or(bit);
-            } else if self.covers[index].and(bit) != T::ZERO {
-                self.covers[index] = self.covers[index].without(bit);
+                self.spine.set_cover(index, self.spine.cover(index).or(bit));
+            } else if self.spine.cover(index).and(bit) != T::ZERO {
+                self.spine
+                    .set_cover(index, self.spine.cover(index).without(bit));
                 debug_assert!(!set);
             } else {
-                let chunk = Arc::make_mut(&mut self.chunks[index]);
+                let chunk = self.spine.get_mut(index);
                 for (lengths, _) in chunk.lengths[at..]
                     .iter_mut()
                     .zip(&chunk.lows[at..])
@@ -177,27 +176,33 @@ impl<T: Scalar> Prefix<T> {
         if bits == T::ZERO {
             return;
         }
-        self.covers[index] = self.covers[index].without(bits);
-        for lengths in &mut Arc::make_mut(&mut self.chunks[index]).lengths {
+        self.spine
+            .set_cover(index, self.spine.cover(index).without(bits));
+        for lengths in &mut self.spine.get_mut(index).lengths {
             *lengths = lengths.or(bits);
         }
     }
 
     fn split_chunk(&mut self, index: usize) {
         let (words, middle) = (self.tail, CHUNK / 2);
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         let upper = Chunk {
             lows: chunk.lows.split_off(middle),
             lengths: chunk.lengths.split_off(middle),
             tails: chunk.tails.split_off(middle * words),
         };
-        self.firsts.insert(index + 1, upper.lows[0]);
-        self.covers.insert(index + 1, self.covers[index]);
-        self.chunks.insert(index + 1, Arc::new(upper));
+        let cover = self.spine.cover(index);
+        self.spine.insert(index + 1, upper.lows[0], cover, upper);
     }
 
     fn join(&mut self, index: usize) {
-        let size = |at: usize| self.chunks.get(at).map_or(CHUNK, |chunk| chunk.lows.len());
+        let size = |at: usize| {
+            if at < self.spine.len() {
+                self.spine.get(at).lows.len()
+            } else {
+                CHUNK
+            }
+        };
         let left = if index > 0 && size(index - 1) + size(index) < CHUNK {
             index - 1
         } else {
@@ -206,14 +211,13 @@ impl<T: Scalar> Prefix<T> {
         if size(left) + size(left + 1) >= CHUNK {
             return;
         }
-        let both = self.covers[left].and(self.covers[left + 1]);
-        self.push_down(left, self.covers[left].without(both));
-        self.push_down(left + 1, self.covers[left + 1].without(both));
-        let right = self.chunks.remove(left + 1);
-        self.firsts.remove(left + 1);
-        self.covers.remove(left + 1);
-        let chunk = Arc::make_mut(&mut self.chunks[left]);
-        chunk.lows.extend_from_slice(&right.lows);
+        let both = self.spine.cover(left).and(self.spine.cover(left + 1));
+        self.push_down(left, self.spine.cover(left).without(both));
+        self.push_down(left + 1, self.spine.cover(left + 1).without(both));
+        let right = self.spine.get(left + 1).clone();
+        self.spine.remove(left + 1);
+        let chunk = self.spine.get_mut(left);
+        chunk.lows.append(&right.lows);
         chunk.lengths.extend_from_slice(&right.lengths);
         chunk.tails.extend_from_slice(&right.tails);
     }
@@ -225,23 +229,24 @@ impl<T: Scalar> Prefix<T> {
             self.lengths_at(place).and(T::mask(common))
         });
         let (index, at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
-        if self.chunks.is_empty() {
-            self.firsts.push(low);
-            self.covers.push(T::ZERO);
-            self.chunks.push(Arc::default());
+        if self.spine.is_empty() {
+            self.spine.insert(0, low, T::ZERO, Chunk::default());
         }
-        self.push_down(index, self.covers[index].without(around));
-        let own = around.without(self.covers[index]).or(T::length_bit(length));
+        self.push_down(index, self.spine.cover(index).without(around));
+        let own = around
+            .without(self.spine.cover(index))
+            .or(T::length_bit(length));
         let words = self.tail;
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         chunk.lows.insert(at, low);
         chunk.lengths.insert(at, own);
         chunk
             .tails
             .splice(at * words..at * words, tail.iter().copied());
-        self.firsts[index] = chunk.lows[0];
+        let first = chunk.lows[0];
+        self.spine.set_first(index, first);
         self.mark_inner((index, at + 1), low, length, true);
-        if self.chunks[index].lows.len() > CHUNK {
+        if self.spine.get(index).lows.len() > CHUNK {
             self.split_chunk(index);
         }
     }
@@ -263,7 +268,7 @@ impl<T: Scalar> Prefix<T> {
             let Some((chunk, at)) = self.exact(number.and(T::mask(length)), length) else {
                 return false;
             };
-            let tail = self.tail_of(&self.chunks[chunk], at);
+            let tail = self.tail_of(self.spine.get(chunk), at);
             if sink.hit(lane, tail) {
                 return !sink.layout.is_nomatch(tail);
             }
@@ -277,34 +282,34 @@ impl<T: Scalar> Prefix<T> {
 
 impl<T: Scalar> Structure for Prefix<T> {
     fn lookup(&self, columns: &[&Column], lanes: u64, sink: &mut Sink<'_>) -> u64 {
-        let Some(&first) = self.firsts.first() else {
+        let Some(first) = self.spine.first() else {
             return Lanes(lanes)
                 .filter(|&lane| self.lookup_tail(lane, T::ZERO, None, sink))
                 .fold(0, |found, lane| found | 1 << lane);
         };
         let mut numbers = [T::ZERO; LANES];
-        let mut chunks = [0u32; LANES];
-        let mut places = [0u32; LANES];
+        let mut chunks = [(0, 0); LANES];
+        let mut places = [0; LANES];
         let mut maybe = 0;
         for lane in Lanes(lanes) {
             let number = T::of_lane(columns, lane);
             numbers[lane] = number;
-            let chunk = last_not_greater(&self.firsts, number);
-            chunks[lane] = chunk as u32;
-            prefetch(&*self.chunks[chunk]);
+            chunks[lane] = self.spine.seek(number);
+            prefetch(self.spine.chunk_at(chunks[lane]));
             maybe |= u64::from(number >= first) << lane;
         }
         for lane in Lanes(maybe) {
-            let lows = &self.chunks[chunks[lane] as usize].lows;
-            prefetch(&lows[lows.len() / 2]);
-            prefetch(&lows[lows.len() / 4]);
-            prefetch(&lows[lows.len() * 3 / 4]);
+            self.spine.chunk_at(chunks[lane]).lows.fetch_samples();
         }
         for lane in Lanes(maybe) {
-            let chunk = &self.chunks[chunks[lane] as usize];
-            let at = last_not_greater(&chunk.lows, numbers[lane]);
-            places[lane] = at as u32;
-            prefetch(&chunk.lengths[at]);
+            let lows = &self.spine.chunk_at(chunks[lane]).lows;
+            places[lane] = lows.block(numbers[lane]);
+            lows.fetch_block(places[lane]);
+        }
+        for lane in Lanes(maybe) {
+            let chunk = self.spine.chunk_at(chunks[lane]);
+            places[lane] = chunk.lows.within(places[lane], numbers[lane]);
+            prefetch(&chunk.lengths[places[lane]]);
         }
         let plain = self.tail == 0;
         let mut found = if plain && self.whole.is_some() {
@@ -314,14 +319,16 @@ impl<T: Scalar> Structure for Prefix<T> {
         };
         for lane in Lanes(lanes) {
             let below = maybe >> lane & 1 == 0;
-            let place = (chunks[lane] as usize, places[lane] as usize);
             let hit = if !plain {
+                let place = (self.spine.number_of(chunks[lane]), places[lane]);
                 self.lookup_tail(lane, numbers[lane], (!below).then_some(place), sink)
             } else if below {
                 false
             } else {
-                let common = numbers[lane].common(self.chunks[place.0].lows[place.1]);
-                self.lengths_at(place).and(T::mask(common)) != T::ZERO
+                let chunk = self.spine.chunk_at(chunks[lane]);
+                let lengths = chunk.lengths[places[lane]].or(self.spine.cover_at(chunks[lane]));
+                let common = numbers[lane].common(chunk.lows[places[lane]]);
+                lengths.and(T::mask(common)) != T::ZERO
             };
             found |= u64::from(hit) << lane;
         }
@@ -334,7 +341,7 @@ impl<T: Scalar> Structure for Prefix<T> {
             return self.whole.as_deref();
         }
         let (chunk, at) = self.exact(low, length)?;
-        Some(self.tail_of(&self.chunks[chunk], at))
+        Some(self.tail_of(self.spine.get(chunk), at))
     }
 
     fn insert(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> Result<(), SetError> {
@@ -363,8 +370,7 @@ impl<T: Scalar> Structure for Prefix<T> {
             return false;
         };
         let words = self.tail;
-        Arc::make_mut(&mut self.chunks[chunk]).tails[at * words..(at + 1) * words]
-            .copy_from_slice(tail);
+        self.spine.get_mut(chunk).tails[at * words..(at + 1) * words].copy_from_slice(tail);
         true
     }
 
@@ -383,18 +389,17 @@ impl<T: Scalar> Structure for Prefix<T> {
         self.len -= 1;
         self.mark_inner((index, at + 1), low, length, false);
         let words = self.tail;
-        let chunk = Arc::make_mut(&mut self.chunks[index]);
+        let chunk = self.spine.get_mut(index);
         chunk.lows.remove(at);
         chunk.lengths.remove(at);
         chunk.tails.drain(at * words..(at + 1) * words);
         if chunk.lows.is_empty() {
-            self.chunks.remove(index);
-            self.covers.remove(index);
-            self.firsts.remove(index);
+            self.spine.remove(index);
             return true;
         }
-        self.firsts[index] = chunk.lows[0];
-        if chunk.lows.len() < CHUNK / 4 {
+        let (first, size) = (chunk.lows[0], chunk.lows.len());
+        self.spine.set_first(index, first);
+        if size < CHUNK / 4 {
             self.join(index);
         }
         true
@@ -405,7 +410,7 @@ impl<T: Scalar> Structure for Prefix<T> {
             each(row);
             true
         });
-        for (index, chunk) in self.chunks.iter().enumerate() {
+        for (index, chunk) in self.spine.iter().enumerate() {
             for at in 0..chunk.lows.len() {
                 self.give((index, at), &mut |row| {
                     each(row);
@@ -436,12 +441,12 @@ impl<T: Scalar> Structure for Prefix<T> {
             }
         }
         let (mut chunk, mut at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
-        while chunk < self.chunks.len() {
-            if at == self.chunks[chunk].lows.len() {
+        while chunk < self.spine.len() {
+            if at == self.spine.get(chunk).lows.len() {
                 (chunk, at) = (chunk + 1, 0);
                 continue;
             }
-            if self.chunks[chunk].lows[at] > high || !self.give((chunk, at), each) {
+            if self.spine.get(chunk).lows[at] > high || !self.give((chunk, at), each) {
                 return;
             }
             at += 1;
@@ -449,17 +454,17 @@ impl<T: Scalar> Structure for Prefix<T> {
     }
 
     fn near(&self, at: u64, count: usize, each: &mut dyn FnMut(Row<'_>)) -> u64 {
-        let mut index = (at % (self.chunks.len() as u64 + 1)) as usize;
+        let mut index = (at % (self.spine.len() as u64 + 1)) as usize;
         let mut seen = 0;
-        if index == self.chunks.len() {
+        if index == self.spine.len() {
             self.give_whole(&mut |row| {
                 each(row);
                 true
             });
             return 0;
         }
-        while seen < count && index < self.chunks.len() {
-            for at in 0..self.chunks[index].lows.len() {
+        while seen < count && index < self.spine.len() {
+            for at in 0..self.spine.get(index).lows.len() {
                 self.give((index, at), &mut |row| {
                     each(row);
                     true
@@ -477,17 +482,18 @@ impl<T: Scalar> Structure for Prefix<T> {
 
     fn memory(&self) -> usize {
         let chunks: usize = self
-            .chunks
+            .spine
             .iter()
             .map(|chunk| {
+                let lengths = chunk.lengths.capacity() * size_of::<T>();
                 size_of::<Chunk<T>>()
                     + 16
-                    + (chunk.lows.capacity() + chunk.lengths.capacity()) * size_of::<T>()
+                    + chunk.lows.memory()
+                    + lengths
                     + chunk.tails.capacity() * 4
             })
             .sum();
-        let index = (self.firsts.capacity() + self.covers.capacity()) * size_of::<T>();
-        size_of::<Self>() + chunks + index + self.chunks.capacity() * 8
+        size_of::<Self>() + chunks + self.spine.memory()
     }
 
     fn boxed_clone(&self) -> Box<dyn Structure> {
@@ -531,29 +537,26 @@ impl<T: Scalar> Structure for Prefix<T> {
             previous = (low, around.or(T::length_bit(length)));
             lengths.push(previous.1);
         }
-        let chunks: Vec<Arc<Chunk<T>>> = order
+        let chunks: Vec<(T, Arc<Chunk<T>>)> = order
             .par_chunks(FILL)
             .zip(lengths.par_chunks(FILL))
             .map(|(part, lengths)| {
-                Arc::new(Chunk {
+                let tails = part
+                    .iter()
+                    .flat_map(|&(.., index)| rows.row(index as usize).tail);
+                let chunk = Chunk {
                     lows: part.iter().map(|&(low, ..)| low).collect(),
                     lengths: lengths.to_vec(),
-                    tails: part
-                        .iter()
-                        .flat_map(|&(.., index)| rows.row(index as usize).tail)
-                        .copied()
-                        .collect(),
-                })
+                    tails: tails.copied().collect(),
+                };
+                (part[0].0, Arc::new(chunk))
             })
             .collect();
-        let firsts = chunks.iter().map(|chunk| chunk.lows[0]).collect();
-        let covers = vec![T::ZERO; chunks.len()];
+        let spine = Spine::of(&chunks);
         Ok(Box::new(Self {
             words: self.words,
             tail: self.tail,
-            firsts,
-            covers,
-            chunks,
+            spine,
             whole,
             len,
         }))

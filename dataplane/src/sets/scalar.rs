@@ -1,6 +1,7 @@
 //! Numbers of one, two or four words: what intervals and prefixes compare.
 
 use super::hits::Column;
+use super::line;
 
 /// A number that keys of ordered structures are. Three words are held in a `u128`.
 pub(super) trait Scalar:
@@ -25,10 +26,12 @@ pub(super) trait Scalar:
     /// The `length` most significant bits set.
     fn mask(length: u32) -> Self;
     fn not(self) -> Self;
+    /// How many of up to 16 numbers are not greater than `number`.
+    fn count_not_greater(numbers: &[Self], number: Self) -> usize;
 }
 
 macro_rules! scalar {
-    ($type:ty) => {
+    ($type:ty, $count:expr) => {
         impl Scalar for $type {
             const BITS: u32 = <$type>::BITS;
             const ZERO: Self = 0;
@@ -84,9 +87,31 @@ macro_rules! scalar {
             fn not(self) -> Self {
                 !self
             }
+            #[inline(always)]
+            fn count_not_greater(numbers: &[Self], number: Self) -> usize {
+                $count(numbers, number)
+            }
         }
     };
 }
-scalar!(u32);
-scalar!(u64);
-scalar!(u128);
+
+/// Counts one by one, without branches.
+#[inline(always)]
+fn count<T: Ord>(numbers: &[T], number: T) -> usize {
+    numbers
+        .iter()
+        .map(|other| usize::from(*other <= number))
+        .sum()
+}
+
+#[inline(always)]
+fn count_words(words: &[u32], word: u32) -> usize {
+    match words.first_chunk::<16>() {
+        Some(words) => line::not_greater(words, word).count_ones() as usize,
+        None => count(words, word),
+    }
+}
+
+scalar!(u32, count_words);
+scalar!(u64, count);
+scalar!(u128, count);

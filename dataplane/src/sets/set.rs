@@ -282,7 +282,7 @@ impl Set {
     }
 
     /// Whether the element has what the set asks for, and nothing else.
-    fn fits(&self, element: &Element) -> Result<(), SetError> {
+    pub(super) fn fits(&self, element: &Element) -> Result<(), SetError> {
         if let Key::Range { low, high } = &element.key
             && (low.len() != self.layout.key || high.len() != self.layout.key)
         {

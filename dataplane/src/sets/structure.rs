@@ -15,20 +15,27 @@ pub(super) struct Row<'a> {
 /// Rows of one stride (low key, high key, tail) for a bulk load.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
-    pub(super) layout: Layout,
+    pub(super) key: usize,
+    pub(super) tail: usize,
     pub(super) words: Vec<u32>,
 }
 
 impl Rows {
     pub(super) fn new(layout: Layout) -> Self {
+        Self::plain(layout.key, layout.tail)
+    }
+
+    /// Rows of keys and tails of so many words.
+    pub(super) fn plain(key: usize, tail: usize) -> Self {
         Self {
-            layout,
+            key,
+            tail,
             words: Vec::new(),
         }
     }
 
     pub(super) fn stride(&self) -> usize {
-        2 * self.layout.key + self.layout.tail
+        2 * self.key + self.tail
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,8 +50,8 @@ impl Rows {
 
     pub(super) fn row(&self, index: usize) -> Row<'_> {
         let row = &self.words[index * self.stride()..][..self.stride()];
-        let (low, rest) = row.split_at(self.layout.key);
-        let (high, tail) = rest.split_at(self.layout.key);
+        let (low, rest) = row.split_at(self.key);
+        let (high, tail) = rest.split_at(self.key);
         Row { low, high, tail }
     }
 

@@ -190,9 +190,19 @@ impl Walk<'_, '_> {
             self.on_devices(place, devices, alive)
         };
         if (place.hook, place.family) == (Hook::Ingress, Family::Inet) {
-            return self.drop_bad_headers(looked_at);
+            let ip = self.only_ip(looked_at);
+            return self.drop_bad_headers(ip);
         }
         looked_at
+    }
+
+    /// The packets of IP: the others do not come to chains of `inet`, at ingress neither.
+    fn only_ip(&self, alive: u64) -> u64 {
+        let headers = &self.run.vm.packets.headers;
+        let ip = |lane: &usize| matches!(headers[*lane].ethertype, 0x0800 | 0x86dd);
+        lanes(alive)
+            .filter(ip)
+            .fold(0, |some, lane| some | 1 << lane)
     }
 
     /// Dissects packets again whose bytes rules have written.

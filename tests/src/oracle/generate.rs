@@ -3,6 +3,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, seq::IndexedRandom, seq::SliceRandom};
 
+use super::bases::{every_kind, has_checksum};
 use super::construct::{self, Sample};
 use crate::frames::Frame;
 
@@ -22,6 +23,8 @@ pub struct Case {
 pub struct Table {
     /// `family name`.
     pub name: String,
+    /// Sets, maps, objects and chains that rules need.
+    pub declarations: Vec<String>,
     /// Its chains, called ones first.
     pub chains: Vec<Chain>,
 }
@@ -42,6 +45,8 @@ pub struct Chain {
 pub struct Rule {
     /// What it asks, for the matrix.
     pub constructs: Vec<String>,
+    /// What it needs declared in its table.
+    pub declarations: Vec<String>,
     /// Its text.
     pub text: String,
 }
@@ -57,31 +62,101 @@ impl Case {
             .collect();
         frames.shuffle(&mut rng);
         frames.truncate(100);
-        Self {
+        let mut case = Self {
             seed,
             tables,
             frames,
+        };
+        case.leave_out();
+        case
+    }
+
+    /// A chain of one family with a rule for each sample, behind one that counts all: it shows
+    /// of each construct whether it hits and whether it misses.
+    pub fn directed(seed: u64, family: &str, samples: &[Sample]) -> Self {
+        let hook = if family == "netdev" {
+            "ingress device left"
+        } else {
+            "prerouting"
+        };
+        let mut frames = every_kind();
+        let all = Rule {
+            constructs: vec!["all".to_owned()],
+            declarations: Vec::new(),
+            text: "counter".to_owned(),
+        };
+        let rules = samples
+            .iter()
+            .map(|sample| written(std::slice::from_ref(sample), "", &mut frames));
+        let rules = std::iter::once(all)
+            .chain(rules.collect::<Vec<_>>())
+            .collect();
+        let chains = vec![Chain {
+            name: "base".to_owned(),
+            head: format!("type filter hook {hook} priority 0; policy accept;"),
+            rules,
+        }];
+        frames.truncate(250);
+        let mut case = Self {
+            seed,
+            tables: vec![Table {
+                name: format!("{family} t"),
+                declarations: declarations(&chains),
+                chains,
+            }],
+            frames,
+        };
+        case.leave_out();
+        case
+    }
+
+    /// Takes frames away of which it is known that the kernel does something else, and wrong,
+    /// with them (docs/compatibility.md).
+    fn leave_out(&mut self) {
+        let ruleset = self.ruleset();
+        if ["saddr set", "daddr set"]
+            .iter()
+            .any(|word| ruleset.contains(word))
+        {
+            self.frames.retain(has_checksum);
         }
     }
 
     /// The ruleset as text.
     pub fn ruleset(&self) -> String {
-        let mut text = String::new();
+        let (mut text, mut number) = (String::new(), 0);
         for table in &self.tables {
             text.push_str(&format!("table {} {{\n", table.name));
+            for declaration in &table.declarations {
+                text.push_str(&format!("{declaration}\n"));
+            }
             for chain in &table.chains {
                 text.push_str(&format!("\tchain {} {{\n", chain.name));
                 if !chain.head.is_empty() {
                     text.push_str(&format!("\t\t{}\n", chain.head));
                 }
                 for rule in &chain.rules {
-                    text.push_str(&format!("\t\t{}\n", rule.text));
+                    text.push_str(&format!("\t\t{} comment \"r{number}\"\n", rule.text));
+                    number += 1;
                 }
                 text.push_str("\t}\n");
             }
             text.push_str("}\n");
         }
         text
+    }
+
+    /// Of each rule in order whether it counted packets, in a listing of the ruleset.
+    pub fn rule_counters(listing: &str) -> std::collections::BTreeMap<usize, u64> {
+        listing
+            .lines()
+            .filter_map(|line| {
+                let (rule, comment) = line.split_once(" comment \"r")?;
+                let number = comment.split('"').next()?.parse().ok()?;
+                let (_, packets) = rule.rsplit_once("counter packets ")?;
+                Some((number, packets.split(' ').next()?.parse().ok()?))
+            })
+            .collect()
     }
 
     /// The frames' bytes.
@@ -120,8 +195,15 @@ fn table(rng: &mut SmallRng, number: usize, frames: &mut Vec<Frame>) -> Table {
     }
     Table {
         name: format!("{family} t{number}"),
+        declarations: declarations(&chains),
         chains,
     }
+}
+
+/// What the rules of these chains need.
+fn declarations(chains: &[Chain]) -> Vec<String> {
+    let rules = chains.iter().flat_map(|chain| &chain.rules);
+    rules.flat_map(|rule| rule.declarations.clone()).collect()
 }
 
 fn head(rng: &mut SmallRng, family: &str) -> String {
@@ -131,7 +213,7 @@ fn head(rng: &mut SmallRng, family: &str) -> String {
         "accept"
     };
     let priority = rng.random_range(-5..5);
-    if family == "netdev" {
+    if family == "netdev" || family == "inet" && rng.random_bool(0.1) {
         return format!(
             "type filter hook ingress device left priority {priority}; policy {policy};"
         );
@@ -162,17 +244,31 @@ fn rule(rng: &mut SmallRng, family: &str, callable: &[String], frames: &mut Vec<
             samples.push(second);
         }
     }
+    written(&samples, &verdict(rng, callable), frames)
+}
+
+/// The rule of these samples and its frames. The comment is how its counter is found in a listing.
+fn written(samples: &[Sample], verdict: &str, frames: &mut Vec<Frame>) -> Rule {
     let mut text = String::new();
-    let mut constructs = Vec::new();
     for sample in samples {
         text.push_str(&sample.text);
         text.push(' ');
-        constructs.push(format!("{family}: {}", sample.construct));
-        frames.extend(sample.frames);
+        frames.extend(sample.frames.iter().cloned());
     }
     text.push_str("counter");
-    text.push_str(&verdict(rng, callable));
-    Rule { constructs, text }
+    text.push_str(verdict);
+    Rule {
+        constructs: samples
+            .iter()
+            .map(|sample| sample.construct.clone())
+            .collect(),
+        declarations: samples
+            .iter()
+            .map(|sample| sample.declaration.clone())
+            .filter(|declaration| !declaration.is_empty())
+            .collect(),
+        text,
+    }
 }
 
 fn verdict(rng: &mut SmallRng, callable: &[String]) -> String {

@@ -28,6 +28,8 @@ pub struct Outcome {
     pub left: Vec<Vec<u8>>,
     /// Packets and bytes of each counter, in the order of the listing.
     pub counters: Vec<(u64, u64)>,
+    /// The ruleset as it is listed afterwards.
+    pub listing: String,
 }
 
 impl KernelBridge {
@@ -123,14 +125,22 @@ impl KernelBridge {
             self.left.send(frame)?;
         }
         let quiet = Duration::from_millis(4);
-        let (right, left) = (self.right.drain(quiet)?, self.left.drain(quiet)?);
+        let (mut right, mut left) = (self.right.drain(quiet)?, self.left.drain(quiet)?);
+        right.retain(|frame| !is_hosts_own(frame));
+        left.retain(|frame| !is_hosts_own(frame));
         let listing = self.nft("list ruleset")?;
         Ok(Outcome {
             right,
             left,
             counters: counters(&listing),
+            listing,
         })
     }
+}
+
+/// Whether the kernel made this frame by itself: a report of the multicast groups that it is in.
+fn is_hosts_own(frame: &[u8]) -> bool {
+    frame.starts_with(&[0x01, 0x00, 0x5e, 0x00, 0x00, 0x16]) && frame.get(23) == Some(&2)
 }
 
 /// Packets and bytes of every `counter` of a listing, in order.

@@ -70,6 +70,7 @@ pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
         .run(Request::command("list ruleset"))
         .map_err(|refusal| refusal.rendered)?;
     outcome.counters = counters(&listing.output);
+    outcome.listing = listing.output;
     Ok(outcome)
 }
 

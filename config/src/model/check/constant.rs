@@ -30,6 +30,9 @@ pub(crate) fn parse(ty: TypeId, text: &str) -> Result<u128, String> {
         TypeId::Uid => user(text, "/etc/passwd").ok_or_else(|| "User does not exist".to_owned()),
         TypeId::Gid => user(text, "/etc/group").ok_or_else(|| "Group does not exist".to_owned()),
         TypeId::CtLabel => label(text),
+        TypeId::CgroupV2 => {
+            Err("cgroupv2 is not supported: there are no control groups here".to_owned())
+        }
         TypeId::Boolean => boolean(text).ok_or_else(|| could_not_parse(ty)),
         _ => symbolic(ty, text),
     }

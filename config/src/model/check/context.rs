@@ -118,7 +118,6 @@ impl Context {
                 layer
                     .seen
                     .iter()
-                    .rev()
                     .find(|p| **p != Proto::Known(header))
                     .copied()
             })

@@ -9,7 +9,7 @@ use super::super::expr::{
 };
 use super::super::protocol;
 use super::super::stmt::{Match, RelOp, Stmt};
-use super::context::Proto;
+use super::context::{Context, Proto};
 use super::load::{expr, meta_expr};
 use super::{Checked, Checker, fail};
 use crate::syntax::Span;
@@ -56,6 +56,10 @@ impl Checker<'_> {
             }
             _ => return,
         };
+        let known = |c: &Context| {
+            [PayloadBase::Network, PayloadBase::Transport].map(|base| c.at(base).is_some())
+        };
+        let before = known(&self.proto);
         for value in values {
             match &left.kind {
                 ExprKind::Meta(MetaKey::Iiftype) => self.proto.learn_iiftype(value),
@@ -79,11 +83,17 @@ impl Checker<'_> {
                 _ => {}
             }
         }
+        for (i, now) in known(&self.proto).into_iter().enumerate() {
+            if now && !before[i] {
+                self.learned_at[i] = Some(self.here);
+            }
+        }
     }
 
     /// A header's field, its dependencies put in front of the statement.
     pub(crate) fn field(&mut self, field: HeaderField, span: Span) -> Checked<Expr> {
         let header = field.header();
+        self.here = span;
         if header != Header::Th {
             self.require(header, span)?;
             if let Some(types) = icmp_types(field) {
@@ -163,6 +173,7 @@ impl Checker<'_> {
     /// rule, so that nothing of it is done for a packet that cannot have them.
     pub(super) fn require_first(&mut self, header: Header, span: Span) -> Checked<()> {
         let before = self.out.len();
+        self.here = span;
         if let Some(now) = self.proto.at(PayloadBase::Network)
             && now != Proto::Known(header)
         {

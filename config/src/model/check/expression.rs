@@ -10,6 +10,10 @@ use crate::model::rule::LOOPBACK;
 use crate::syntax::ast::{self, Constant, ExprKind as Ast};
 use crate::syntax::{Diagnostic, Span};
 
+/// The kernel's registers: what a key can have, each part on words of 4 bytes.
+const KEY_BYTES: usize = 64;
+const TOO_LONG: &str = "concatenation exceeds the maximum of 64 bytes";
+
 impl Checker<'_> {
     /// An expression; constants become what `want` says.
     pub(crate) fn expr(&mut self, e: &ast::Expr, want: &Want) -> Checked<Expr> {
@@ -238,7 +242,10 @@ impl Checker<'_> {
             };
             return fail(span, message);
         }
-        let mut typed = Vec::with_capacity(parts.len());
+        if parts.len() > KEY_BYTES / 4 {
+            return fail(span, TOO_LONG);
+        }
+        let mut typed: Vec<Expr> = Vec::with_capacity(parts.len());
         for (i, part) in parts.iter().enumerate() {
             let want = match want.parts.get(i) {
                 Some(part) => Want::value(part.ty, part.bits, part.order),
@@ -260,6 +267,13 @@ impl Checker<'_> {
                 );
             }
             typed.push(e);
+        }
+        let bytes: usize = typed
+            .iter()
+            .map(|e| usize::from(e.bits.div_ceil(32)) * 4)
+            .sum();
+        if bytes > KEY_BYTES {
+            return fail(span, TOO_LONG);
         }
         let bits = typed.iter().map(|e| e.bits).sum();
         Ok(expr(

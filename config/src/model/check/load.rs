@@ -8,11 +8,14 @@ use super::super::expr::{
 use super::context::Proto;
 use super::depend::conflict;
 use super::{Checked, Checker, Want, fail, selector};
-use crate::syntax::Span;
 use crate::syntax::ast::{
     self, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk, TcpOption,
     TcpOptionField,
 };
+use crate::syntax::{Diagnostic, Span};
+
+/// How far into an extension header the kernel can look: its offsets are bytes of 8 bits.
+const MAX_OPTION_BITS: u16 = 255 * 8;
 
 pub(crate) fn expr(ty: TypeId, bits: u16, order: ByteOrder, kind: ExprKind) -> Expr {
     Expr {
@@ -63,6 +66,12 @@ impl Checker<'_> {
             ExtProto::Dst => 60,
             ExtProto::Mh => 135,
         };
+        if offset > MAX_OPTION_BITS {
+            return fail(
+                span,
+                "Could not process rule: Value too large for defined data type",
+            );
+        }
         // The routing header's type is not asked for: nft leaves that to the rule.
         Ok(self.exthdr(ExthdrName::Ip6(ext), kind, (offset, bits), ty, present))
     }
@@ -199,7 +208,10 @@ impl Checker<'_> {
         if let (Some(header), Some(now)) = (address, self.proto.at(PayloadBase::Network))
             && now != Proto::Known(header)
         {
-            return conflict(span, now, header);
+            return conflict(span, now, header).map_err(|mut error: Box<Diagnostic>| {
+                error.related.extend(self.learned_at[0]);
+                error
+            });
         }
         Ok(expr(ty, bits, order, ExprKind::Ct(ct)))
     }

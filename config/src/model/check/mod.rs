@@ -170,8 +170,10 @@ pub(crate) struct Checker<'a> {
     cx: RuleContext<'a>,
     proto: Context,
     out: Vec<Stmt>,
-    /// Place of the match that established the network and transport protocols, for complaints.
-    learned_at: [Option<Span>; 3],
+    /// What established the network and the transport protocol, for complaints.
+    learned_at: [Option<Span>; 2],
+    /// The expression whose dependencies are being looked at.
+    here: Span,
     stmt_span: Span,
     /// Within an anonymous chain, which cannot have another.
     nested: bool,
@@ -183,7 +185,8 @@ impl<'a> Checker<'a> {
             cx,
             proto: Context::new(cx.family),
             out: Vec::new(),
-            learned_at: [None; 3],
+            learned_at: [None; 2],
+            here: Span::default(),
             stmt_span: Span::default(),
             nested: false,
         }
@@ -200,18 +203,16 @@ impl<'a> Checker<'a> {
     fn rule(&mut self, rule: &ast::Rule) -> Checked<()> {
         let mut terminal: Option<Span> = None;
         for stmt in &rule.stmts {
+            let place = statement::place(stmt);
             if let Some(end) = terminal {
                 return Err(Box::new(
-                    Diagnostic::error(
-                        stmt.span,
-                        "Statement after terminal statement has no effect",
-                    )
-                    .with_related(end),
+                    Diagnostic::error(place, "Statement after terminal statement has no effect")
+                        .with_related(end),
                 ));
             }
             self.stmt_span = stmt.span;
             if self.statement(stmt)? {
-                terminal = Some(stmt.span);
+                terminal = Some(place);
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Comparisons: what `left op right` means by the kinds of both, in the form the kernel holds.
 
 use super::super::datatype::TypeId;
-use super::super::expr::{BinOp, CtKey, Expr, ExprKind, MetaKey, PayloadBase};
+use super::super::expr::{BinOp, CtKey, Expr, ExprKind, PayloadBase};
 use super::super::stmt::{Match, RelOp, Stmt};
 use super::binary::{binop, from_mask_xor, mask_xor};
 use super::expression::{all_ones, expect, prefix_mask, same_types};
@@ -143,8 +143,8 @@ impl Checker<'_> {
             ));
         }
         if rel == RelOp::Eq {
+            self.here = left_span;
             self.learn(&l, &r);
-            self.remember(&l, left_span);
         }
         let (l, r) = super::raw::resolve(l, r, &self.proto);
         let (left, op, right) = canonical(l, rel, r);
@@ -219,18 +219,6 @@ impl Checker<'_> {
             )
             .with_related(left),
         ))
-    }
-
-    /// Where the protocols were said, for the complaint of a reject that contradicts them.
-    fn remember(&mut self, l: &Expr, span: Span) {
-        let layer = match &l.kind {
-            ExprKind::Meta(MetaKey::L4proto) => 2,
-            ExprKind::Meta(MetaKey::Nfproto | MetaKey::Protocol) => 1,
-            ExprKind::Payload(p) if p.base == PayloadBase::Transport && p.field.is_some() => 2,
-            ExprKind::Payload(p) if p.base == PayloadBase::Network && p.field.is_some() => 1,
-            _ => return,
-        };
-        self.learned_at[layer] = Some(span);
     }
 
     /// Any (`Neq`) or none (`Eq`) of the flags.

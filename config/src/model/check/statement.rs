@@ -28,8 +28,9 @@ impl Checker<'_> {
             }
             StmtKind::Verdict(verdict) => {
                 let verdict = self.verdict(verdict)?;
+                let terminal = verdict != Verdict::Continue;
                 self.out.push(Stmt::Verdict(verdict));
-                return Ok(true);
+                return Ok(terminal);
             }
             StmtKind::VerdictMap(map) => {
                 let (key, map, _) = self.lookup(map, &DataWant::Verdict, span)?;
@@ -122,7 +123,7 @@ impl Checker<'_> {
             Verdict::Jump(target)
         };
         self.out.push(Stmt::Verdict(verdict));
-        Ok(true)
+        Ok(false)
     }
 
     fn object_ref(&mut self, object: &ast::ObjectRef, span: Span) -> Checked<Stmt> {
@@ -233,7 +234,7 @@ impl Checker<'_> {
                     Some(_) => {
                         let mut diagnostic =
                             Diagnostic::error(span, "you cannot use tcp reset with this protocol");
-                        if let Some(learned) = self.learned_at[2] {
+                        if let Some(learned) = self.learned_at[1] {
                             diagnostic = diagnostic.with_related(learned);
                         }
                         return Err(Box::new(diagnostic));
@@ -290,6 +291,10 @@ impl Checker<'_> {
     fn reject_family(&mut self, header: Header, span: Span, word: Span) -> Checked<()> {
         match self.proto.at(PayloadBase::Network) {
             Some(Proto::Known(known)) if known == header => Ok(()),
+            Some(Proto::Known(Header::Arp) | Proto::Unknown) => {
+                let text = "cannot infer ICMP reject variant to use: explicit value required.\n";
+                Err(Box::new(Diagnostic::general(text)))
+            }
             Some(other) => {
                 let mut diagnostic = Diagnostic::error(
                     span,
@@ -304,7 +309,7 @@ impl Checker<'_> {
                         ),
                     },
                 );
-                diagnostic = diagnostic.with_related(self.learned_at[1].unwrap_or(word));
+                diagnostic = diagnostic.with_related(self.learned_at[0].unwrap_or(word));
                 Err(Box::new(diagnostic))
             }
             None => {
@@ -336,7 +341,9 @@ impl Checker<'_> {
         let flags = ty.0.info().base == Base::Bitmask && e.value().is_some();
         let number = ty.0 == TypeId::Integer && parts.len() == 1;
         let fits = super::expression::same_types(&want.parts, &parts);
-        if !(generated || flags || number || fits) {
+        // nft asks for the type of a field alone; a number computed from one may be any number.
+        let computed = matches!(e.kind, ExprKind::Binop { .. }) && e.ty == TypeId::Integer;
+        if !(generated || flags || number || computed || fits) {
             return Err(Box::new(
                 Diagnostic::error(
                     value.span,
@@ -395,9 +402,11 @@ impl Checker<'_> {
             }
             _ => return fail(span, "only fields of the packet can be set"),
         }
-        let target = super::raw::resolve(target.clone(), target, &self.proto).0;
+        // The value is read as what is written: a raw place takes a number, also where it is
+        // then listed as the field that lies there.
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
+        let (target, value) = super::raw::resolve(target, value, &self.proto);
         Ok(Stmt::Mangle { target, value })
     }
 
@@ -504,6 +513,16 @@ impl Checker<'_> {
             size,
             element: Box::new(element),
         }))
+    }
+}
+
+/// What nft takes for the place of a statement.
+pub(crate) fn place(stmt: &ast::Stmt) -> Span {
+    match &stmt.kind {
+        StmtKind::Log(_) => keyword(stmt.span, "log"),
+        StmtKind::Reject(_) => keyword(stmt.span, "reject"),
+        StmtKind::Nat(nat) => super::translate::place(nat, stmt.span),
+        _ => stmt.span,
     }
 }
 

@@ -49,15 +49,7 @@ impl Checker<'_> {
     }
 
     pub(crate) fn nat(&mut self, nat: &ast::Nat, span: Span) -> Checked<Nat> {
-        let span = super::statement::keyword(
-            span,
-            match nat.kind {
-                NatKind::Snat => "snat",
-                NatKind::Dnat => "dnat",
-                NatKind::Masquerade => "masquerade",
-                NatKind::Redirect => "redirect",
-            },
-        );
+        let span = place(nat, span);
         let mut typed = Nat {
             kind: nat.kind,
             family: None,
@@ -106,16 +98,8 @@ impl Checker<'_> {
                 if let (Some(w), Some(k)) = (written, known)
                     && w != k
                 {
-                    let word = |f| if f == NatFamily::Ip { "ip" } else { "ip6" };
-                    let mut diagnostic = Diagnostic::error(
-                        span,
-                        format!(
-                            "conflicting protocols specified: {} vs. {}. You must specify ip or ip6 family in nat statement",
-                            word(k),
-                            word(w)
-                        ),
-                    );
-                    if let Some(learned) = self.learned_at[1] {
+                    let mut diagnostic = family_conflict(span, k, w);
+                    if let Some(learned) = self.learned_at[0] {
                         diagnostic = diagnostic.with_related(learned);
                     }
                     return Err(Box::new(diagnostic));
@@ -127,10 +111,7 @@ impl Checker<'_> {
         if let (Some(w), Some(k)) = (written, known)
             && w != k
         {
-            return fail(
-                span,
-                "conflicting protocols specified: the family differs from the table's",
-            );
+            return Err(Box::new(family_conflict(span, k, w)));
         }
         if nat.addr.is_none() {
             return Ok(written);
@@ -384,6 +365,29 @@ impl Checker<'_> {
             to,
         })
     }
+}
+
+fn family_conflict(span: Span, known: NatFamily, written: NatFamily) -> Diagnostic {
+    let word = |f| if f == NatFamily::Ip { "ip" } else { "ip6" };
+    Diagnostic::error(
+        span,
+        format!(
+            "conflicting protocols specified: {} vs. {}. You must specify ip or ip6 family in nat statement",
+            word(known),
+            word(written)
+        ),
+    )
+}
+
+/// Where nft points at a translation: its first word.
+pub(super) fn place(nat: &ast::Nat, span: Span) -> Span {
+    let word = match nat.kind {
+        NatKind::Snat => "snat",
+        NatKind::Dnat => "dnat",
+        NatKind::Masquerade => "masquerade",
+        NatKind::Redirect => "redirect",
+    };
+    super::statement::keyword(span, word)
 }
 
 fn is_l4proto(e: &Expr) -> bool {

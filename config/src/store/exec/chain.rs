@@ -208,8 +208,8 @@ fn change_chain(
 ) -> Done<Option<BaseChain>> {
     match (&known.base, base, policy) {
         (_, None, None) => Ok(None),
-        (None, Some(_), _) => refuse(span, Errno::NotSupported),
-        (None, None, Some((_, at))) => refuse(at, Errno::NotSupported),
+        (None, _, Some((_, at))) => refuse(at, Errno::NotSupported),
+        (None, Some(_), None) => refuse(span, Errno::NotSupported),
         (Some(old), new, policy) => {
             if let Some(new) = new {
                 let same = (old.kind, old.hook, old.priority) == (new.kind, new.hook, new.priority);

@@ -30,6 +30,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: Some(table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: set.family,
@@ -172,6 +173,10 @@ impl Transaction<'_> {
     }
 
     /// nft's own look at ranges, before the kernel's.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, between two passes over one command"
+    )]
     fn check_overlap(
         &self,
         known: &Set,

@@ -15,11 +15,12 @@ mod rule;
 mod set;
 mod suggest;
 mod table;
+pub mod updates;
 mod validate;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
-pub(crate) use suggest::{Listed, unknown_item};
+pub(crate) use suggest::{Listed, table as missing_table, unknown_item};
 pub use validate::Demand;
 
 use super::errno::Errno;
@@ -81,6 +82,8 @@ pub struct Transaction<'a> {
     pub check_errors: Vec<Diagnostic>,
     /// Refusals in the second pass.
     pub kernel_errors: Vec<Diagnostic>,
+    /// Where the rules of this request were written.
+    pub places: Vec<RulePlace>,
     /// Beside the errors.
     pub warnings: Vec<Diagnostic>,
     sources: &'a SourceMap,
@@ -91,6 +94,17 @@ pub struct Transaction<'a> {
     check_only: bool,
     live: &'a dyn Live,
     lines: LineIndex,
+}
+
+/// Where a rule was written.
+#[derive(Clone, Copy, Debug)]
+pub struct RulePlace {
+    /// Its table.
+    pub table: super::Id,
+    /// Its handle.
+    pub handle: u64,
+    /// The text.
+    pub span: Span,
 }
 
 /// What a request brings beside its commands.
@@ -125,6 +139,7 @@ impl<'a> Transaction<'a> {
             check_errors: Vec::new(),
             kernel_errors: Vec::new(),
             warnings: Vec::new(),
+            places: Vec::new(),
             sources: request.sources,
             profile: request.profile,
             options: request.options,
@@ -288,6 +303,7 @@ impl<'a> Transaction<'a> {
             self.now_ns,
             reset,
         )
+        .with_ports(self.profile)
     }
 
     /// The table of an item, for change.

@@ -6,6 +6,7 @@ use super::echo::News;
 use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
+use crate::engine::Profile;
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
@@ -20,6 +21,8 @@ pub(super) struct TableScope<'a> {
     pub(super) table: Option<&'a Table>,
     /// Everything, for suggestions.
     pub(super) ruleset: &'a Ruleset,
+    /// The ports that names of interfaces mean.
+    pub(super) profile: &'a Profile,
 }
 
 /// Sets must be known to the check; whether chains, objects and flowtables are there is the kernel's
@@ -39,6 +42,11 @@ impl Scope for TableScope<'_> {
 
     fn flowtable(&self, _name: &str) -> bool {
         true
+    }
+
+    fn port_index(&self, name: &str) -> Option<u32> {
+        let port = self.profile.ports.iter().find(|port| port.name == name);
+        port.map(|port| port.index)
     }
 
     fn similar_sets(&self, name: &str) -> Option<String> {
@@ -61,6 +69,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: table.map(|table| &**table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: chain.family,
@@ -73,13 +82,21 @@ impl Transaction<'_> {
             scope: &scope,
         };
         checker::rule(rule, &context).map_err(|complaints| match complaints.as_slice() {
-            // What the checker knows that the kernel refuses belongs to the second pass, and the kernel
-            // refuses the whole command.
+            // What the checker knows that the kernel refuses belongs to the second pass. The kernel
+            // refuses the whole command, unless it points at an element or a statement.
             [one] if one.message.starts_with("Could not process rule: ") => {
                 Fail::Kernel(Diagnostic {
-                    span: Some(span),
+                    span: if one.span == Some(rule.span) {
+                        Some(span)
+                    } else {
+                        one.span
+                    },
                     ..one.clone()
                 })
+            }
+            // A set is looked for in its table, so a missing table is what nft complains about.
+            [one] if table.is_none() && one.message.starts_with(Errno::NoEntry.text()) => {
+                suggest::table(&self.ruleset, &chain.table.value, chain.table.span).into()
             }
             _ => Fail::Check(complaints),
         })
@@ -105,12 +122,24 @@ impl Transaction<'_> {
         insert: bool,
         span: Span,
     ) -> Done {
+        let body = self.check_rule(chain, rule, span)?;
         if position.is_some() {
             self.checked_position(chain)?;
         }
-        let body = self.check_rule(chain, rule, span)?;
+        let sets_fail = self.refuse_sets(chain, &body, rule);
         let index = self.place_of(chain, Noun::Rule)?;
-        let at = self.target(index, chain, position, insert)?;
+        let at = match self.target(index, chain, position, insert) {
+            Ok(at) => at,
+            Err(fail) => {
+                // Anonymous sets come before the rule that needs them, so they have got their handles.
+                Arc::make_mut(&mut self.ruleset.tables[index]).last_handle += anonymous_sets(&body);
+                return Err(fail);
+            }
+        };
+        if sets_fail {
+            return Ok(());
+        }
+        self.size_updated_sets(index, &body);
         let stored = self.store_rule(index, chain, body, rule, span)?;
         let Some(chain_name) = chain.which.name() else {
             return Ok(());
@@ -134,6 +163,48 @@ impl Transaction<'_> {
             },
         );
         Ok(())
+    }
+
+    /// Anonymous sets are made before their rule, so the kernel refuses them first. Says whether any was
+    /// refused; the request has failed then.
+    fn refuse_sets(&mut self, chain: &ItemRef, body: &Rule, rule: &ast::Rule) -> bool {
+        let before = self.kernel_errors.len();
+        let mut missing = |span| {
+            let text = format!("Could not process rule: {}", Errno::NoEntry.text());
+            self.kernel_errors.push(Diagnostic::error(span, text));
+        };
+        match self.ruleset.table(chain.family, &chain.table.value) {
+            None if anonymous_sets(body) == 0 => {}
+            None => {
+                for span in place::of_sets(rule) {
+                    missing(chain.table.span);
+                    missing(span);
+                }
+            }
+            Some(table) => {
+                let mut gone = Vec::new();
+                place::visit_rule(body, &mut |visited| {
+                    if let place::Visited::Expr(
+                        expr @ Expr {
+                            kind: ExprKind::Set(_),
+                            ..
+                        },
+                    ) = visited
+                    {
+                        references::of_expr(expr, &mut |node| gone.push(node));
+                    }
+                });
+                for node in gone {
+                    if let Node::Chain(name) = &node
+                        && table.chain(name).is_none()
+                    {
+                        missing(place::of_name(rule, name));
+                        break;
+                    }
+                }
+            }
+        }
+        self.kernel_errors.len() > before
     }
 
     /// Where a new rule goes: before the rule at that place, or at the end.
@@ -170,6 +241,18 @@ impl Transaction<'_> {
                 _ => refuse(self.with_keyword(number.span, "index"), Errno::NoEntry),
             },
         }
+    }
+
+    /// nft then looks whether another chain was meant.
+    fn no_such_rule(&self, chain: &ItemRef, name: &ast::Name, span: Span) -> Fail {
+        suggest::missing(
+            &self.ruleset,
+            Noun::Rule,
+            chain.family,
+            &chain.table,
+            &name.value,
+            span,
+        )
     }
 
     /// nft points at `index N` and `position N`, not at the number alone.
@@ -250,6 +333,12 @@ impl Transaction<'_> {
             Some(old) => (old.id, self.slots.continue_rule(old, &body)),
             None => (Id::fresh(), self.slots.rule(&body)),
         };
+        let table = self.ruleset.tables[index].id;
+        self.places.push(super::RulePlace {
+            table,
+            handle: last,
+            span: source.span,
+        });
         match slots {
             Some(slots) => Ok(StoredRule {
                 id,
@@ -286,7 +375,6 @@ impl Transaction<'_> {
         rule: &ast::Rule,
         span: Span,
     ) -> Done {
-        self.checked_position(chain)?;
         let body = self.check_rule(chain, rule, span)?;
         let (index, at, old) = self.existing(chain, position)?;
         let name = named(chain)?;
@@ -295,6 +383,9 @@ impl Transaction<'_> {
         let table = Arc::make_mut(&mut self.ruleset.tables[index]);
         table.last_handle -= 1;
         stored.handle = old.handle;
+        if let Some(place) = self.places.last_mut() {
+            place.handle = old.handle;
+        }
         if stored.id != old.id && crate::store::identity::same(&old.body, &stored.body) {
             stored.id = old.id;
         }
@@ -372,7 +463,7 @@ impl Transaction<'_> {
         let rule = found.and_then(|at| Some((at, known.rules.get(at)?.clone())));
         match rule {
             Some((at, rule)) => Ok((index, at, rule)),
-            None => refuse(span, Errno::NoEntry),
+            None => Err(self.no_such_rule(chain, name, span)),
         }
     }
 }
@@ -396,6 +487,21 @@ fn check_target(table: &Table, node: &Node, source: &ast::Rule) -> Done {
     } else {
         refuse(place::of_name(source, name), Errno::NoEntry)
     }
+}
+
+/// Sets that the kernel is sent before a rule.
+fn anonymous_sets(rule: &Rule) -> u64 {
+    let mut count = 0;
+    place::visit_rule(rule, &mut |visited| {
+        if let place::Visited::Expr(Expr {
+            kind: ExprKind::Set(_),
+            ..
+        }) = visited
+        {
+            count += 1;
+        }
+    });
+    count
 }
 
 /// Handles that the kernel gives to the anonymous sets and chains of a rule, and to its meters.

@@ -80,6 +80,7 @@ impl Transaction<'_> {
         let scope = TableScope {
             table: table.map(|table| &**table),
             ruleset: &self.ruleset,
+            profile: self.profile,
         };
         let context = RuleContext {
             family: set.family,
@@ -201,7 +202,10 @@ impl Transaction<'_> {
             SetKeyword::Map => found.is_map(),
             SetKeyword::Meter => found.spec.meter,
         };
-        if table.set(&name.value).is_none_or(|found| !fits(found)) {
+        if table.set(&name.value).is_some_and(|found| !fits(found)) {
+            return Err(Diagnostic::error(name.span, Errno::NoEntry.text()).into());
+        }
+        if table.set(&name.value).is_none() {
             return Err(suggest::unknown(&self.ruleset, Noun::Set, &name.value, name.span).into());
         }
         let table = self.table_mut(set.family, &set.table)?;

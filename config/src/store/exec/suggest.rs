@@ -11,7 +11,7 @@ use crate::syntax::ast::Name;
 use crate::syntax::{Diagnostic, Span};
 
 /// A name in the check: no such table.
-pub(super) fn table(ruleset: &Ruleset, name: &str, span: Span) -> Diagnostic {
+pub(crate) fn table(ruleset: &Ruleset, name: &str, span: Span) -> Diagnostic {
     let text = Errno::NoEntry.text();
     match nearest_table(ruleset, name) {
         Some(table) => Diagnostic::error(
@@ -59,9 +59,6 @@ struct Candidate<'a> {
 fn candidate<'a>(tables: &'a [Arc<Table>], noun: Noun, name: &str) -> Option<Candidate<'a>> {
     let mut nearest = Nearest::default();
     for table in tables {
-        if noun == Noun::Set && table.set(name).is_some_and(|set| set.spec.meter) {
-            return None;
-        }
         let names: Vec<(&'static str, &str)> = match noun {
             Noun::Chain | Noun::Rule => table
                 .chains
@@ -85,13 +82,6 @@ fn candidate<'a>(tables: &'a [Arc<Table>], noun: Noun, name: &str) -> Option<Can
                 .collect(),
         };
         for (noun, known) in names {
-            if known == name {
-                return Some(Candidate {
-                    table,
-                    noun,
-                    name: known,
-                });
-            }
             nearest.offer(known, name, (table, noun, known));
         }
     }
@@ -174,15 +164,14 @@ pub(super) fn unknown(ruleset: &Ruleset, noun: Noun, name: &str, span: Span) -> 
     }
 }
 
-/// The same for listings, which know only the table that they ask for.
+/// The same for listings: nft has asked for that one thing only, unless it is an object, so there is
+/// nothing to suggest.
 pub(crate) fn unknown_item(table: &Arc<Table>, what: Listed, name: &str, span: Span) -> Diagnostic {
-    let noun = match what {
-        Listed::Chain => Noun::Chain,
-        Listed::Set => Noun::Set,
-        Listed::Object(_) => Noun::Object,
-        Listed::Flowtable => Noun::Flowtable,
+    let found = match what {
+        Listed::Object(_) => candidate(std::slice::from_ref(table), Noun::Object, name),
+        Listed::Chain | Listed::Set | Listed::Flowtable => None,
     };
-    match candidate(std::slice::from_ref(table), noun, name) {
+    match found {
         Some(found) => in_table(span, &found),
         None => Diagnostic::error(span, Errno::NoEntry.text()),
     }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use sluice_dataplane::program::counters::Counters;
 
 use super::errno::Errno;
-use super::exec::{Done, Fail, Listed, refuse, unknown_item};
+use super::exec::{Done, Fail, Listed, missing_table, refuse, unknown_item};
 use super::live::{self, Live};
 use super::{Chain, Ruleset, Set, StoredElement, Table, Words, slots};
 use crate::engine::{ListOptions, Profile};
 use crate::model::print::print_element;
+use crate::model::rule::PortNames;
 use crate::model::{Family, ObjectKind, PrintOptions};
 use crate::syntax::ast::{self, Command, ItemRef, Object, Scope, SetKeyword, TableRef, Which};
 use crate::syntax::{Diagnostic, Span};
@@ -62,6 +63,13 @@ impl<'a> Printer<'a> {
             now_ns,
             reset,
         }
+    }
+
+    /// The same with interfaces by name instead of by number.
+    #[must_use]
+    pub fn with_ports(mut self, ports: &'a dyn PortNames) -> Self {
+        self.print.ports = Some(ports);
+        self
     }
 
     /// The answer to a `list` or `reset` command.
@@ -367,8 +375,8 @@ impl<'a> Printer<'a> {
                 .values()
                 .filter(|object| object.body.kind() == kind)
                 .collect();
-            // Resetting asks the kernel for the objects themselves, so empty tables do not show.
-            if self.reset && found.is_empty() {
+            // nft shows the tables of which it has got any object; resetting gets only those asked for.
+            if table.objects.is_empty() || (self.reset && found.is_empty()) {
                 return String::new();
             }
             self.in_table(table, |out| {
@@ -382,6 +390,15 @@ impl<'a> Printer<'a> {
     }
 
     fn object_command(&self, kind: ObjectKind, object: &ItemRef, span: Span) -> Done<String> {
+        // Of objects nft has all in its cache, so here it has tables to suggest.
+        if self
+            .ruleset
+            .table(object.family, &object.table.value)
+            .is_none()
+            && !self.reset
+        {
+            return Err(missing_table(self.ruleset, &object.table.value, object.table.span).into());
+        }
         let (table, name) = self.find_item(object)?;
         match table.object(kind, &name.value) {
             Some(found) => Ok(self.in_table(table, |out| self.object(found, out))),
