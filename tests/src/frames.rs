@@ -118,6 +118,18 @@ impl Frame {
         (ether_type, protocol)
     }
 
+    /// Whether it is no later fragment and has a whole transport header.
+    pub fn is_whole(&self) -> bool {
+        let (ether_type, protocol) = self.protocols();
+        let later = ether_type == 0x0800 && self.get(Layer::Network, 51, 13) != 0;
+        let header = if protocol == 6 { 20 } else { 8 };
+        let cut =
+            matches!(ether_type, 0x0800 | 0x86dd) && self.bytes.len() < self.transport + header;
+        let later6 =
+            ether_type == 0x86dd && protocol == 44 && self.get(Layer::Network, 336, 13) != 0;
+        !(later || cut || later6)
+    }
+
     /// Where a layer starts.
     pub fn offset(&self, layer: Layer) -> usize {
         match layer {

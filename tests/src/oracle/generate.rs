@@ -60,6 +60,9 @@ impl Case {
         let tables = (0..count)
             .map(|number| table(&mut rng, number, &mut frames))
             .collect();
+        // What becomes of headers that are cut off is not the same everywhere yet
+        // (docs/compatibility.md, "Open").
+        frames.retain(Frame::is_whole);
         frames.shuffle(&mut rng);
         frames.truncate(100);
         let mut case = Self {

@@ -209,15 +209,6 @@ pub const STATEMENTS: &[Construct] = &[
     ("nftrace", IP4, |_| {
         ("meta nftrace set 1".into(), vec![udp4()])
     }),
-    ("dup", &["netdev"], |rng| {
-        (
-            format!(
-                "dup to \"{}\"",
-                ["left", "right"].choose(rng).unwrap_or(&"left")
-            ),
-            vec![udp4(), arp()],
-        )
-    }),
     ("reject", &["netdev"], |rng| {
         let text = [
             "udp dport 2000 counter reject",
