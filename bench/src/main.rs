@@ -1,6 +1,9 @@
 //! Measures: in-memory suites and network-namespace suites, with the peers beside us.
 
-#![allow(unreachable_pub, reason = "modules of a binary: `pub` says what a suite offers the others")]
+#![allow(
+    unreachable_pub,
+    reason = "modules of a binary: `pub` says what a suite offers the others"
+)]
 
 mod allocations;
 mod alternate;
@@ -9,7 +12,6 @@ mod pipeline;
 mod report;
 mod rules;
 mod sets;
-
 
 use std::process::ExitCode;
 
