@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use sluice_dataplane::packet::{Burst, Headers};
+use sluice_dataplane::packet::Burst;
 use sluice_dataplane::port::memory::MemoryTx;
 use sluice_dataplane::port::{Refused, RxQueue, TxQueue};
 use sluice_dataplane::worker::{Context, Disposition, EventQueue, Pipeline, Stages};
@@ -18,16 +18,14 @@ use super::stand::{Stand, cpu_ns};
 pub(super) enum Until {
     /// Out of the port in memory: the copy into the worker's slot.
     Received,
-    /// Headers dissected.
-    Parsed,
-    /// The pipeline's whole judgement, dissection included.
+    /// The pipeline's judgement: headers dissected, hooks run.
     Judged,
     /// Into the port in memory, which only counts.
     Sent,
 }
 
 impl Until {
-    pub(super) const ALL: [Self; 4] = [Self::Received, Self::Parsed, Self::Judged, Self::Sent];
+    pub(super) const ALL: [Self; 3] = [Self::Received, Self::Judged, Self::Sent];
 }
 
 /// CPU nanoseconds a frame, up to and with a stage.
@@ -44,11 +42,6 @@ pub(super) fn cost(stand: &Stand, until: Until, length: Duration) -> f64 {
         // The list in memory has no end and no error.
         let received = rx.receive(&mut burst);
         debug_assert!(received.is_ok());
-        if until == Until::Parsed {
-            for frame in &burst {
-                black_box(Headers::dissect(frame.bytes()));
-            }
-        }
         if until >= Until::Judged {
             out.clear();
             pipeline.process(&mut burst, stand.generation(), &context, &mut out);

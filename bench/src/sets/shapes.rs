@@ -133,7 +133,7 @@ impl Case {
             Case::Ports => Element::exact(&[(index * (65_536 / count.min(65_536)).max(1)) as u32]),
             Case::Prefix => {
                 // Mostly /24 and longer; one in eight is a shorter one around others.
-                let length = if index % 8 == 0 {
+                let length = if index.is_multiple_of(8) {
                     20
                 } else {
                     24 + (mix.next() % 9) as u8
@@ -174,7 +174,7 @@ impl Case {
         let networks = count.div_ceil(4) as u64;
         let room = ((1u64 << 32) / networks).ilog2().min(24);
         let net = index / 4;
-        let bits = if net % 3 == 0 {
+        let bits = if net.is_multiple_of(3) {
             room.min(8)
         } else if net % 3 == 1 {
             room

@@ -8,6 +8,7 @@ use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
 use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
+use sluice_dataplane::program::name_words;
 use sluice_dataplane::worker::{
     Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
     SystemClock,
@@ -109,6 +110,7 @@ fn ports() -> PortTable {
     for (id, name, index, peer) in [(LEFT, "left", 2, RIGHT), (RIGHT, "right", 3, LEFT)] {
         let info = PortInfo {
             peer: Some(peer),
+            bridge: name_words("br0"),
             ..PortInfo::new(name, index, "memory")
         };
         table.set(id, Some(info));
