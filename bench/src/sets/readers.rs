@@ -13,7 +13,8 @@ const RATE: u64 = 100_000;
 /// Changes in one transaction of the writer.
 const TOGETHER: u64 = 100;
 
-/// Keys a second of so many readers together, while `beside` runs in one more thread.
+/// Keys a second of processor time of so many readers together (so that a core which somebody else
+/// has for a while does not count), while `beside` runs in one more thread.
 fn readers(loaded: &Loaded, count: usize, beside: Option<&(dyn Fn(&AtomicBool) + Sync)>) -> f64 {
     let stop = AtomicBool::new(false);
     let started = Instant::now();
@@ -25,14 +26,14 @@ fn readers(loaded: &Loaded, count: usize, beside: Option<&(dyn Fn(&AtomicBool) +
         let threads: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut keys = 0.0;
+                    let (mut keys, busy) = (0.0, super::thread_ns());
                     while started.elapsed() < Duration::from_millis(500) {
                         // A worker takes the newest generation between batches; here, between runs.
                         let view = loaded.set.view();
                         loaded.inside.run(&view);
                         keys += super::KEYS as f64;
                     }
-                    keys / started.elapsed().as_secs_f64()
+                    keys / (super::thread_ns() - busy) as f64 * 1e9
                 })
             })
             .collect();
