@@ -253,13 +253,19 @@ fn rule(rng: &mut SmallRng, family: &str, callable: &[String], frames: &mut Vec<
 /// The rule of these samples and its frames. The comment is how its counter is found in a listing.
 fn written(samples: &[Sample], verdict: &str, frames: &mut Vec<Frame>) -> Rule {
     let mut text = String::new();
-    for sample in samples {
+    // Nothing may follow a statement that ends the packet; such a sample counts by itself.
+    let (last, others): (Vec<&Sample>, Vec<&Sample>) = samples
+        .iter()
+        .partition(|sample| ends_the_packet(&sample.text));
+    for sample in others.iter().chain(last.iter().take(1)) {
         text.push_str(&sample.text);
         text.push(' ');
         frames.extend(sample.frames.iter().cloned());
     }
-    text.push_str("counter");
-    text.push_str(verdict);
+    if last.is_empty() {
+        text.push_str("counter");
+        text.push_str(verdict);
+    }
     Rule {
         constructs: samples
             .iter()
@@ -272,6 +278,10 @@ fn written(samples: &[Sample], verdict: &str, frames: &mut Vec<Frame>) -> Rule {
             .collect(),
         text,
     }
+}
+
+fn ends_the_packet(text: &str) -> bool {
+    text.contains("reject") || text.contains("fwd to")
 }
 
 fn verdict(rng: &mut SmallRng, callable: &[String]) -> String {

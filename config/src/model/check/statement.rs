@@ -406,7 +406,14 @@ impl Checker<'_> {
         // then listed as the field that lies there.
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
-        let (target, value) = super::raw::resolve(target, value, &self.proto);
+        let (field, of_field) = super::raw::resolve(target.clone(), value.clone(), &self.proto);
+        // Where no field of its own lies, what is written stays a raw place.
+        if matches!(field.kind, ExprKind::Payload(_)) {
+            return Ok(Stmt::Mangle {
+                target: field,
+                value: of_field,
+            });
+        }
         Ok(Stmt::Mangle { target, value })
     }
 
