@@ -304,18 +304,20 @@ impl Dynamic {
         found
     }
 
-    /// Tail and expiry of an element, expired or not.
-    pub(super) fn find(&self, key: &[u32]) -> Option<(Vec<u32>, u64)> {
+    /// What `look` makes of tail and expiry of an element, expired or not. Allocates nothing.
+    pub(super) fn look<T>(&self, key: &[u32], look: impl FnOnce(&[u32], u64) -> T) -> Option<T> {
         let guard = epoch::pin();
         let directory = self.directory(&guard);
         let hash = self.hasher.words(key);
         let page = directory.page(directory.slot(hash), &guard);
         let (bucket, at) = page.locate(self.geometry, hash, key)?;
         let index = page::start(&page.buckets[bucket]) + at;
-        Some((
-            page.tail(self.geometry, index).to_vec(),
-            page.expires(index),
-        ))
+        Some(look(page.tail(self.geometry, index), page.expires(index)))
+    }
+
+    /// Tail and expiry of an element, expired or not.
+    pub(super) fn find(&self, key: &[u32]) -> Option<(Vec<u32>, u64)> {
+        self.look(key, |tail, expires| (tail.to_vec(), expires))
     }
 
     /// Promises room for an element to a change.

@@ -168,9 +168,9 @@ impl OwnView {
         let Store::Table { table, .. } = &self.set.store else {
             return None;
         };
-        let (tail, until) = table.find(key)?;
+        let (slot, until) = table.look(key, |tail, until| (self.set.layout.slot(tail), until))?;
         let due = refresh && until.abs_diff(expires_ns) >= REFRESH_STEP_NS;
-        (until > now_ns && !due).then(|| self.set.layout.slot(&tail))
+        (until > now_ns && !due).then_some(slot)
     }
 
     /// A packet deletes the element for one key; false if it was not there.
