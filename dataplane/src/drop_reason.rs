@@ -47,6 +47,8 @@ drop_reasons! {
     TxFull = "tx_full", "The way out took no more frames.";
     TxError = "tx_error", "The kernel refused the frame on the way out.";
     OffloadBad = "offload_bad", "An offload header that does not fit its frame.";
+    FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
+    FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
     WorkerPanic = "worker_panic", "The worker failed while it held the packet and was restarted.";
 }
 

@@ -4,6 +4,7 @@
 //! port tx. This crate knows packets only: no text formats, no async runtime, no file access, no
 //! clock and no random source (time and chance are handed in by the caller).
 
+pub mod conntrack;
 pub mod drop_reason;
 pub mod packet;
 pub mod port;

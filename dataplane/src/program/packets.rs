@@ -2,6 +2,7 @@
 
 use super::lanes::{Column, lanes};
 use super::op::RuleRef;
+use crate::conntrack::{PacketCt, Zone};
 use crate::drop_reason::DropReason;
 use crate::packet::BATCH;
 use crate::packet::headers::Headers;
@@ -38,6 +39,10 @@ pub struct Packets {
     pub rules: [RuleRef; BATCH],
     /// Lanes that a rule has sent away by a port of its own choice.
     pub forwarded: u64,
+    /// How they stand to their flows.
+    pub ct: [PacketCt; BATCH],
+    /// The zones that they are tracked in.
+    pub zones: [Zone; BATCH],
     /// Counts the packets of this worker.
     pub serial: u64,
 }
@@ -59,6 +64,8 @@ impl Packets {
             reasons: [DropReason::WorkerPanic; BATCH],
             rules: [RuleRef::NONE; BATCH],
             forwarded: 0,
+            ct: [PacketCt::NONE; BATCH],
+            zones: [Zone::both(0); BATCH],
             serial: 0,
         }
     }

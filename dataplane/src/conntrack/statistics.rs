@@ -1,0 +1,32 @@
+//! What the tracker counts, as `conntrack -S` shows it.
+
+/// Counters of one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Packets that found their flow.
+    pub found: u64,
+    /// Packets that were invalid.
+    pub invalid: u64,
+    /// Flows put into the table.
+    pub insert: u64,
+    /// Flows that could not be put into the table.
+    pub insert_failed: u64,
+    /// Packets dropped by the tracker.
+    pub drop: u64,
+    /// Flows dropped to make room.
+    pub early_drop: u64,
+    /// ICMP errors that could not be tracked.
+    pub error: u64,
+    /// Look-ups begun again; a look-up here never is, so this is 0.
+    pub search_restart: u64,
+    /// Packets of a flow that lost a race and joined the winner.
+    pub clash_resolve: u64,
+    /// Flows refused because their place in the index was crowded.
+    pub chain_too_long: u64,
+    /// Expectations made.
+    pub expect_new: u64,
+    /// Expectations removed.
+    pub expect_delete: u64,
+    /// Flows that ended, for whatever reason.
+    pub destroy: u64,
+}
