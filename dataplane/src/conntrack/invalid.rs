@@ -33,6 +33,7 @@ invalid_reasons! {
     HeaderShort = "header_short", "The transport header is cut off.";
     LengthBad = "length_bad", "A length in the transport header does not fit the packet.";
     ChecksumBad = "checksum_bad", "The transport checksum is wrong.";
+    ChecksumMissing = "checksum_missing", "UDP-Lite without a checksum.";
     TcpFlags = "tcp_flags", "A combination of TCP flags that no host sends.";
     TcpNotSyn = "tcp_not_syn", "A TCP segment of no known flow that may not begin one.";
     TcpState = "tcp_state", "A TCP segment that its flow's state does not allow.";
@@ -42,6 +43,7 @@ invalid_reasons! {
     IcmpInner = "icmp_inner", "An ICMP error whose inner packet is broken.";
     IcmpUnrelated = "icmp_unrelated", "An ICMP error about a flow that is not known.";
     IcmpAddress = "icmp_address", "An ICMP error sent to somebody other than its inner packet's sender.";
+    Redirect = "redirect", "An ICMPv6 redirect from afar, or without options.";
     SctpChunk = "sctp_chunk", "An SCTP chunk that is broken or not allowed here.";
     SctpState = "sctp_state", "An SCTP packet that its flow's state does not allow.";
     SctpTag = "sctp_tag", "A wrong SCTP verification tag.";

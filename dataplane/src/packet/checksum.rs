@@ -48,6 +48,18 @@ pub fn replace_partial(partial: u16, old: u16, new: u16) -> u16 {
 
 /// The CRC32c of SCTP.
 pub fn crc32c(bytes: &[u8]) -> u32 {
+    !crc32c_continued(u32::MAX, bytes)
+}
+
+/// The CRC32c of an SCTP packet whose checksum field (bytes 8 to 12) counts as 0. `None` when the
+/// packet is shorter.
+pub fn crc32c_of_sctp(packet: &[u8]) -> Option<u32> {
+    let (before, after) = (packet.get(..8)?, packet.get(12..)?);
+    let crc = crc32c_continued(crc32c_continued(u32::MAX, before), &[0; 4]);
+    Some(!crc32c_continued(crc, after))
+}
+
+fn crc32c_continued(crc: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut index = 0;
@@ -66,7 +78,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
+    bytes.iter().fold(crc, |crc, byte| {
         TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ crc >> 8
     })
 }
@@ -87,6 +99,11 @@ mod tests {
         assert_eq!(fold(sum(&[0xff])), 0xff00);
         // RFC 3720, appendix B.4: 32 bytes of zeroes.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        let mut packet: [u8; 40] = std::array::from_fn(|at| at as u8);
+        let told = crc32c_of_sctp(&packet);
+        packet[8..12].fill(0);
+        assert_eq!(told, Some(crc32c(&packet)));
+        assert_eq!(crc32c_of_sctp(&packet[..11]), None);
     }
 
     proptest! {

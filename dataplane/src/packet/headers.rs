@@ -339,6 +339,23 @@ impl<'a> Extensions<'a> {
         }
     }
 
+    /// The protocol behind all extension headers and AH, and where its header begins. `None` when the
+    /// chain is broken, or in a later fragment.
+    pub fn behind(mut self) -> Option<(u8, usize)> {
+        while self.number != protocol::MOBILITY {
+            let Some(header) = self.step().ok()? else {
+                break;
+            };
+            if header.number == protocol::FRAGMENT {
+                let [_, _, high, low] = field::<4>(self.packet, header.at)?;
+                if u16::from_be_bytes([high, low]) & 0xfff8 != 0 {
+                    return None;
+                }
+            }
+        }
+        Some((self.number, self.at))
+    }
+
     /// The first header of this number. Does not look behind a later fragment's header.
     pub fn find(mut self, number: u8) -> Option<Extension> {
         loop {

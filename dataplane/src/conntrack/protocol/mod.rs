@@ -1,8 +1,31 @@
 //! State machines of the protocols: pure functions over one packet and a flow's state.
 //!
-//! No table, no clock, no allocation: the tracker extracts the tuple with [`ports`], checks the packet
-//! with [`check`], and calls [`begin`] for the first packet of a flow and [`next`] for each further
-//! one, under the flow's lock unless [`steady`] says that there is nothing to do.
+//! No table, no clock, no allocation. The tracker finds the transport header ([`locate`]), leaves out
+//! what is never tracked ([`is_untracked`]), checks the packet ([`check`]), takes an error to the flow it
+//! is about ([`is_error`], [`inner`]), extracts the tuple ([`ports`], [`invert`]), and calls [`begin`] for the
+//! first packet of a flow and [`next`] for each further one, under the flow's lock unless [`steady`]
+//! says that there is nothing to do.
+//!
+//! The meaning is that of Linux 6.18; where it differs, the module of the protocol says so.
+
+mod checksum;
+mod dccp;
+mod error;
+mod generic;
+mod gre;
+mod icmp;
+mod icmpv6;
+mod sctp;
+mod tcp;
+mod timeout;
+mod udp;
+mod udplite;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use error::{inner, is_error, locate};
+pub use timeout::Timeout;
 
 use super::invalid::InvalidReason;
 use super::settings::Rules;
@@ -32,12 +55,18 @@ pub struct Packet<'a> {
     pub protocol: u8,
     /// From the network header to the end of the IP packet.
     pub bytes: &'a [u8],
-    /// Where the transport header begins in `bytes`.
+    /// Where the transport header begins in `bytes`; not beyond their end.
     pub transport: usize,
     /// The direction that it goes.
     pub direction: Direction,
     /// What is known of its checksum.
     pub sum: Sum,
+}
+
+impl Packet<'_> {
+    fn is_reply(&self) -> bool {
+        self.direction == Direction::Reply
+    }
 }
 
 /// The state of a flow's protocol: each state machine packs its own into these words.
@@ -51,18 +80,43 @@ pub enum Judgement {
     /// It belongs to the flow.
     Accept {
         /// The flow's timeout from here on.
-        class: TimeoutClass,
+        timeout: Timeout,
         /// Status bits to set beyond `SEEN_REPLY`, which the tracker sets itself.
         status: u32,
     },
-    /// It belongs to the flow, whose timeout stays as it was.
+    /// It belongs to the flow, whose timeout and counters stay as they were.
     Ignore,
-    /// It is invalid; the flow stays as it was.
-    Invalid(InvalidReason),
-    /// It ends the flow at once, and is itself accepted (`None`) or invalid.
-    Destroy(Option<InvalidReason>),
+    /// It is invalid.
+    Invalid {
+        /// Why.
+        reason: InvalidReason,
+        /// The flow's timeout becomes that of [`TimeoutClass::TcpUnack`] if at least 120 s, and more
+        /// than that, are left of it.
+        lower: bool,
+    },
+    /// It belongs to the flow and ends it at once.
+    Destroy,
     /// The flow is over: it is forgotten, and the packet is looked at as the first of a new one.
     Repeat,
+}
+
+impl Judgement {
+    /// What must be left of a flow's timeout for an invalid packet to lower it, in seconds.
+    pub const LOWER_FROM: u32 = 120;
+
+    fn accept(class: TimeoutClass, status: u32) -> Self {
+        Self::Accept {
+            timeout: Timeout::of(class),
+            status,
+        }
+    }
+
+    fn invalid(reason: InvalidReason) -> Self {
+        Self::Invalid {
+            reason,
+            lower: false,
+        }
+    }
 }
 
 /// Ports (or what stands for them) of a packet's tuple.
@@ -70,26 +124,19 @@ pub enum Judgement {
 /// # Errors
 /// When the transport header does not hold them.
 pub fn ports(packet: &Packet<'_>) -> Result<(u16, u16), InvalidReason> {
-    let pair = || {
-        field::<4>(packet.bytes, packet.transport)
-            .map(|b| {
-                (
-                    u16::from_be_bytes([b[0], b[1]]),
-                    u16::from_be_bytes([b[2], b[3]]),
-                )
-            })
-            .ok_or(InvalidReason::HeaderShort)
-    };
+    let short = InvalidReason::HeaderShort;
+    let word = |high, low| u16::from_be_bytes([high, low]);
     match packet.protocol {
-        number::TCP | number::UDP | number::UDPLITE | number::SCTP | number::DCCP => pair(),
-        number::ICMP | number::ICMPV6 => {
-            let bytes =
-                field::<6>(packet.bytes, packet.transport).ok_or(InvalidReason::HeaderShort)?;
-            Ok((
-                u16::from_be_bytes([bytes[4], bytes[5]]),
-                u16::from_be_bytes([bytes[0], bytes[1]]),
-            ))
+        number::TCP | number::UDP | number::UDPLITE | number::SCTP | number::DCCP => {
+            let [s0, s1, d0, d1] = field(packet.bytes, packet.transport).ok_or(short)?;
+            Ok((word(s0, s1), word(d0, d1)))
         }
+        number::ICMP | number::ICMPV6 => {
+            let [kind, code, _, _, id0, id1, _, _] =
+                field(packet.bytes, packet.transport).ok_or(short)?;
+            Ok((word(id0, id1), word(kind, code)))
+        }
+        gre::NUMBER => gre::ports(packet),
         _ => Ok((0, 0)),
     }
 }
@@ -97,54 +144,31 @@ pub fn ports(packet: &Packet<'_>) -> Result<(u16, u16), InvalidReason> {
 /// The tuple of the answers to a tuple's packets. `None` for an ICMP type that has no answer.
 pub fn invert(tuple: &Tuple) -> Option<Tuple> {
     let turned = tuple.turned();
-    match tuple.protocol {
-        number::ICMP | number::ICMPV6 => {
-            let answer = match (tuple.protocol, tuple.dport >> 8) {
-                (number::ICMP, 8) => 0,
-                (number::ICMP, 0) => 8,
-                (number::ICMP, 13) => 14,
-                (number::ICMP, 14) => 13,
-                (number::ICMP, 15) => 16,
-                (number::ICMP, 16) => 15,
-                (number::ICMP, 17) => 18,
-                (number::ICMP, 18) => 17,
-                (number::ICMPV6, 128) => 129,
-                (number::ICMPV6, 129) => 128,
-                (number::ICMPV6, 139) => 140,
-                (number::ICMPV6, 140) => 139,
-                _ => return None,
-            };
-            Some(Tuple {
-                dport: answer << 8 | tuple.dport & 0xff,
+    let [kind, code] = tuple.dport.to_be_bytes();
+    let answer = match tuple.protocol {
+        number::ICMP => icmp::counterpart(kind)?,
+        number::ICMPV6 => icmpv6::counterpart(kind)?,
+        _ => {
+            return Some(Tuple {
+                sport: tuple.dport,
+                dport: tuple.sport,
                 ..turned
-            })
+            });
         }
-        _ => Some(Tuple {
-            sport: tuple.dport,
-            dport: tuple.sport,
-            ..turned
-        }),
-    }
+    };
+    Some(Tuple {
+        dport: u16::from_be_bytes([answer, code]),
+        ..turned
+    })
 }
 
-/// Whether a packet is an ICMP error: about another packet, never of a flow of its own.
-pub fn is_error(packet: &Packet<'_>) -> bool {
-    let kind = packet.bytes.get(packet.transport).copied();
-    match packet.protocol {
-        number::ICMP => matches!(kind, Some(3 | 4 | 5 | 11 | 12)),
-        number::ICMPV6 => matches!(kind, Some(1..=4)),
-        _ => false,
-    }
-}
-
-/// The tuple of the packet that an ICMP error is about, as that packet went; zone and domain are the
-/// error's.
-///
-/// # Errors
-/// When the error or the packet in it is broken.
-pub fn inner(packet: &Packet<'_>, rules: &Rules) -> Result<Tuple, InvalidReason> {
-    let _ = (packet, rules);
-    Err(InvalidReason::IcmpInner)
+/// Whether a packet is never tracked: neighbour discovery and multicast listeners of IPv6.
+pub fn is_untracked(packet: &Packet<'_>) -> bool {
+    packet.protocol == number::ICMPV6
+        && packet
+            .bytes
+            .get(packet.transport)
+            .is_some_and(|kind| icmpv6::is_untracked(*kind))
 }
 
 /// Checks what does not depend on a flow: lengths, checksums, impossible flags.
@@ -152,11 +176,26 @@ pub fn inner(packet: &Packet<'_>, rules: &Rules) -> Result<Tuple, InvalidReason>
 /// # Errors
 /// With what is wrong.
 pub fn check(packet: &Packet<'_>, rules: &Rules) -> Result<(), InvalidReason> {
-    let _ = (packet, rules);
-    Ok(())
+    let verify = packet.sum == Sum::Verify && rules.checksum;
+    match packet.protocol {
+        number::TCP => {
+            tcp::check_header(packet)?;
+            if verify {
+                checksum::verify(packet, packet.bytes.len() - packet.transport)?;
+            }
+            tcp::check_flags(packet)
+        }
+        number::UDP => udp::check(packet, verify),
+        number::UDPLITE => udplite::check(packet, verify),
+        number::ICMP => icmp::check(packet, verify),
+        number::ICMPV6 => icmpv6::check(packet, verify),
+        number::SCTP => sctp::check(packet, verify),
+        number::DCCP => dccp::check(packet, verify),
+        _ => Ok(()),
+    }
 }
 
-/// The class of a flow whose next packet, with these status bits after it, changes no state: it is
+/// The class of a flow whose next packet changes no state while it has these status bits: it is
 /// refreshed without its lock and without its state.
 #[inline]
 pub fn steady(protocol: u8, bits: u32) -> Option<TimeoutClass> {
@@ -166,12 +205,18 @@ pub fn steady(protocol: u8, bits: u32) -> Option<TimeoutClass> {
         number::UDP if assured => Some(TimeoutClass::UdpReplied),
         number::UDPLITE if !seen => Some(TimeoutClass::UdpliteUnreplied),
         number::UDPLITE if assured => Some(TimeoutClass::UdpliteReplied),
+        gre::NUMBER if !seen => Some(TimeoutClass::GreUnreplied),
+        gre::NUMBER if assured => Some(TimeoutClass::GreReplied),
         number::ICMP => Some(TimeoutClass::Icmp),
         number::ICMPV6 => Some(TimeoutClass::Icmpv6),
-        number::TCP | number::SCTP | number::DCCP | number::UDP | number::UDPLITE | 47 => None,
+        number::TCP | number::SCTP | number::DCCP | number::UDP | number::UDPLITE => None,
+        gre::NUMBER => None,
         _ => Some(TimeoutClass::Generic),
     }
 }
+
+const UDP: [TimeoutClass; 2] = [TimeoutClass::UdpUnreplied, TimeoutClass::UdpReplied];
+const UDPLITE: [TimeoutClass; 2] = [TimeoutClass::UdpliteUnreplied, TimeoutClass::UdpliteReplied];
 
 /// The first packet of a flow: its state, its timeout and status bits to set.
 ///
@@ -181,24 +226,26 @@ pub fn begin(
     packet: &Packet<'_>,
     rules: &Rules,
     now_ns: u64,
-) -> Result<(ProtocolState, TimeoutClass, u32), InvalidReason> {
-    let _ = rules;
-    let class = match packet.protocol {
-        number::TCP => TimeoutClass::TcpSynSent,
-        number::UDP => TimeoutClass::UdpUnreplied,
-        number::UDPLITE => TimeoutClass::UdpliteUnreplied,
-        number::ICMP => TimeoutClass::Icmp,
-        number::ICMPV6 => TimeoutClass::Icmpv6,
-        47 => TimeoutClass::GreUnreplied,
-        _ => TimeoutClass::Generic,
-    };
-    let mut state = ProtocolState::default();
-    state.0[0] = now_ns + 2_000_000_000;
-    Ok((state, class, 0))
+) -> Result<(ProtocolState, Timeout, u32), InvalidReason> {
+    let stateless = |class| Ok((ProtocolState::default(), Timeout::of(class), 0));
+    let kind = packet.bytes.get(packet.transport).copied();
+    match packet.protocol {
+        number::TCP => tcp::begin(packet, rules),
+        number::UDP => Ok(udp::begin(now_ns, UDP[0])),
+        number::UDPLITE => Ok(udp::begin(now_ns, UDPLITE[0])),
+        number::ICMP if kind.is_some_and(icmp::may_begin) => stateless(TimeoutClass::Icmp),
+        number::ICMPV6 if kind.is_some_and(icmpv6::may_begin) => stateless(TimeoutClass::Icmpv6),
+        number::ICMP | number::ICMPV6 => Err(InvalidReason::IcmpType),
+        number::SCTP => sctp::begin(packet),
+        number::DCCP => dccp::begin(packet, rules),
+        gre::NUMBER => stateless(TimeoutClass::GreUnreplied),
+        _ => stateless(TimeoutClass::Generic),
+    }
 }
 
-/// A further packet of a flow; `bits` are the flow's status bits, `SEEN_REPLY` included when this is an
-/// answer.
+/// A further packet of a flow; `bits` are the flow's status bits as they were before it: with the first
+/// answer `SEEN_REPLY` is not among them yet. An invalid packet may change what is noted of a flow, so
+/// the state is stored again whatever the judgement.
 pub fn next(
     state: &mut ProtocolState,
     packet: &Packet<'_>,
@@ -206,27 +253,39 @@ pub fn next(
     rules: &Rules,
     now_ns: u64,
 ) -> Judgement {
-    let _ = rules;
-    let seen = bits & status::SEEN_REPLY != 0;
-    let (class, assured) = match packet.protocol {
-        number::TCP if seen => (TimeoutClass::TcpEstablished, true),
-        number::TCP => (TimeoutClass::TcpSynSent, false),
-        number::UDP if seen && now_ns > state.0[0] => (TimeoutClass::UdpReplied, true),
-        number::UDPLITE if seen && now_ns > state.0[0] => (TimeoutClass::UdpliteReplied, true),
-        number::UDP => (TimeoutClass::UdpUnreplied, false),
-        number::UDPLITE => (TimeoutClass::UdpliteUnreplied, false),
-        47 if seen => (TimeoutClass::GreReplied, true),
-        47 => (TimeoutClass::GreUnreplied, false),
-        _ => (TimeoutClass::Generic, false),
-    };
-    Judgement::Accept {
-        class,
-        status: if assured { status::ASSURED } else { 0 },
+    match packet.protocol {
+        number::TCP => tcp::next(state, packet, bits, rules),
+        number::UDP => udp::next(state, bits, now_ns, UDP),
+        number::UDPLITE => udp::next(state, bits, now_ns, UDPLITE),
+        number::ICMP => Judgement::accept(TimeoutClass::Icmp, 0),
+        number::ICMPV6 => Judgement::accept(TimeoutClass::Icmpv6, 0),
+        number::SCTP => sctp::next(state, packet),
+        number::DCCP => dccp::next(state, packet, bits),
+        gre::NUMBER => gre::next(bits),
+        _ => generic::next(),
     }
 }
 
 /// The name of a flow's state, for protocols that have states (`ESTABLISHED`, ...).
 pub fn state_name(protocol: u8, state: &ProtocolState) -> Option<&'static str> {
-    let _ = (protocol, state);
-    None
+    match protocol {
+        number::TCP => Some(tcp::state_name(state)),
+        number::SCTP => Some(sctp::state_name(state)),
+        number::DCCP => Some(dccp::state_name(state)),
+        _ => None,
+    }
 }
+
+/// Whether a full table may give up a flow although it is assured: its hosts are closing it.
+pub fn is_closing(protocol: u8, state: &ProtocolState) -> bool {
+    match protocol {
+        number::TCP => tcp::is_closing(state),
+        number::SCTP => sctp::is_closing(state),
+        number::DCCP => dccp::is_closing(state),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
