@@ -7,6 +7,7 @@
 
 mod allocations;
 mod alternate;
+mod flows;
 mod io;
 mod pipeline;
 mod report;
@@ -32,6 +33,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Suite {
+    /// The connection tracker in memory: look-ups, known flows, new flows, expiry, two workers.
+    Flows(flows::Options),
     /// Through network namespaces, next to the kernel's bridge and other forwarders.
     Io(io::Options),
     /// CPU time of a packet through the worker loop, in memory.
@@ -45,6 +48,7 @@ enum Suite {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.suite {
+        Suite::Flows(options) => flows::run(options),
         Suite::Io(options) => io::run(options),
         Suite::Pipeline(options) => pipeline::run(options),
         Suite::Rules(options) => rules::run(options),

@@ -41,3 +41,14 @@ pub struct FlowEvent {
     /// The worker that saw it.
     pub worker: u16,
 }
+
+impl FlowEventKind {
+    /// The bit of an entry's event mask: bits of [`changed`] for updates, then new and destroy.
+    pub fn bit(self) -> u8 {
+        match self {
+            Self::New => 1 << 6,
+            Self::Update(what) => what,
+            Self::Destroy => 1 << 7,
+        }
+    }
+}

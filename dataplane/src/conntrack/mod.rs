@@ -5,28 +5,59 @@
 //! a packet that was dropped between them leaves nothing. The table is shared by all workers and read
 //! without a lock; see `docs/decisions/flow-table.md`.
 
+mod access;
+mod begin;
+mod begun;
+mod confirm;
+mod entry;
+mod epoch;
 pub mod event;
 pub mod expect;
+mod expectations;
+pub mod filter;
 pub mod flow;
+mod flow_list;
+mod hashing;
+mod in_force;
+mod index;
 pub mod invalid;
+mod lookup;
+mod memory;
+mod pool;
 pub mod protocol;
+mod save;
+mod seat;
 pub mod settings;
+mod side;
 pub mod state;
 pub mod statistics;
+mod table;
 pub mod timeouts;
+mod track;
 pub mod tracker;
 pub mod tuple;
+mod wheel;
 pub mod worker;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use crate::program::key::Direction;
 pub use event::{FlowEvent, FlowEventKind};
 pub use expect::{Expectation, SourceMask};
+pub use filter::{Filter, TupleFilter};
 pub use flow::{Flow, FlowId};
+pub use flow_list::FlowList;
 pub use invalid::InvalidReason;
+pub use lookup::Match;
+pub use save::{LoadError, Loaded};
 pub use settings::{Rules, Settings};
 pub use state::{CtState, FlowIndex, PacketCt, status};
 pub use statistics::Statistics;
+pub use table::FLOW_BYTES;
 pub use timeouts::{TimeoutClass, TimeoutPolicy, Timeouts};
-pub use tracker::{Filter, Tracker};
+pub use tracker::{AddError, Tracker};
 pub use tuple::{Tuple, Zone};
 pub use worker::{TrackContext, TrackerWorker};

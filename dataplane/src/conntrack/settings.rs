@@ -15,7 +15,7 @@ pub struct Settings {
     pub liberal_zones: Vec<u16>,
     /// Most live expectations.
     pub max_expectations: u32,
-    /// Whether flow events are put into the queues.
+    /// Whether flow events are put into the queues: only while somebody takes them out.
     pub events: bool,
 }
 
@@ -54,7 +54,7 @@ impl Default for Settings {
             rules: Rules::default(),
             liberal_zones: Vec::new(),
             max_expectations: 4096,
-            events: true,
+            events: false,
         }
     }
 }

@@ -47,8 +47,15 @@ pub struct Packets {
     pub serial: u64,
 }
 
+impl Default for Packets {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Packets {
-    pub(super) fn new() -> Self {
+    /// Of an empty batch.
+    pub fn new() -> Self {
         Self {
             headers: [Headers::default(); BATCH],
             lengths: Column::default(),
