@@ -52,6 +52,8 @@ pub mod protocol {
     pub const FRAGMENT: u8 = 44;
     /// GRE.
     pub const GRE: u8 = 47;
+    /// Encapsulating security payload.
+    pub const ESP: u8 = 50;
     /// Authentication header.
     pub const AH: u8 = 51;
     /// ICMPv6.

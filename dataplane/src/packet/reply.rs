@@ -118,8 +118,8 @@ fn addresses(packet: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether the checksum of TCP, UDP, ICMP or ICMPv6 is right; fragments and other protocols
-/// cannot be wrong.
+/// Whether the transport's checksum is right. As the kernel's reject sees it: what is not known to
+/// be without one has one over all that it carries. Fragments cannot be wrong.
 pub fn transport_checksum_ok(frame: &[u8], headers: &Headers) -> bool {
     if !headers.has(flag::TRANSPORT) || headers.has(flag::FRAGMENT) {
         return true;
@@ -131,14 +131,20 @@ pub fn transport_checksum_ok(frame: &[u8], headers: &Headers) -> bool {
     let Some(segment) = frame.get(at..headers.end as usize) else {
         return false;
     };
+    let ip6 = headers.ethertype == ethertype::IP6;
     let with_pseudo = match headers.l4proto {
-        protocol::ICMP => false,
-        protocol::TCP | protocol::ICMPV6 => true,
         protocol::UDP if field::<8>(segment, 0).is_some_and(|udp| udp[6..8] == [0, 0]) => {
-            return headers.ethertype == ethertype::IP;
+            return true;
         }
-        protocol::UDP => true,
-        _ => return true,
+        protocol::TCP | protocol::UDP => true,
+        // Integrity of another kind, or of a part only.
+        protocol::GRE
+        | protocol::AH
+        | protocol::ESP
+        | protocol::SCTP
+        | protocol::UDPLITE
+        | protocol::DCCP => return true,
+        _ => ip6,
     };
     let pseudo = if with_pseudo {
         pseudo_header(addresses(packet), headers.l4proto, segment.len() as u32)

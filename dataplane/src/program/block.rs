@@ -27,9 +27,9 @@ const SHORTEST_SCAN: usize = 3;
 /// What a block refers to; found by the verifier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Uses {
-    /// Chains jumped or gone to.
+    /// Chains jumped or gone to, sorted; twice if it is from more than one place.
     pub chains: Vec<ChainId>,
-    /// Verdict maps looked up.
+    /// Verdict maps looked up, in the same way.
     pub verdict_maps: Vec<SetId>,
     /// Counter slots needed: one more than the highest.
     pub counters: u32,

@@ -297,8 +297,10 @@ pub mod reads {
     pub const FRESH: u32 = 1 << 9;
     /// A work slot.
     pub const WORK: u32 = 1 << 10;
+    /// The port in.
+    pub const IN: u32 = 1 << 11;
     /// How many bits there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 impl Source {
@@ -321,10 +323,7 @@ impl Source {
                 | Meta::Oifgroup
                 | Meta::Oifkind
                 | Meta::Obrname => reads::OUT,
-                Meta::Time
-                | Meta::Day
-                | Meta::Hour
-                | Meta::Iif
+                Meta::Iif
                 | Meta::Iifname
                 | Meta::Iiftype
                 | Meta::Iifgroup
@@ -332,8 +331,8 @@ impl Source {
                 | Meta::Ibrname
                 | Meta::Ibrpvid
                 | Meta::Ibrvproto
-                | Meta::Ibrhwaddr
-                | Meta::Cpu => 0,
+                | Meta::Ibrhwaddr => reads::IN,
+                Meta::Time | Meta::Day | Meta::Hour | Meta::Cpu => 0,
             },
             Self::Ct { .. } => reads::CT,
             Self::Fib { .. } => reads::PAYLOAD | reads::MARK | reads::OUT | reads::ROUTE,

@@ -12,6 +12,18 @@ use crate::worker::PortInfo;
 const SECOND_NS: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
 
+/// Values of `meta pkttype`.
+pub(super) mod pkttype {
+    /// For this machine.
+    pub(crate) const HOST: u32 = 0;
+    /// For all.
+    pub(crate) const BROADCAST: u32 = 1;
+    /// For a group.
+    pub(crate) const MULTICAST: u32 = 2;
+    /// For another station.
+    pub(crate) const OTHERHOST: u32 = 3;
+}
+
 impl Run<'_, '_> {
     /// Loads a key for lanes that have not looked at it yet.
     #[cold]
@@ -259,6 +271,8 @@ impl Run<'_, '_> {
             let packets = &self.vm.packets;
             let id = if out {
                 packets.out_ports[lane]
+            } else if !self.place.knows_port_in() {
+                PortId::NONE
             } else {
                 packets.in_ports[lane]
             };
@@ -332,28 +346,42 @@ impl Run<'_, '_> {
     }
 
     fn pkttype(&self, lane: usize) -> u32 {
-        const HOST: u32 = 0;
-        const BROADCAST: u32 = 1;
-        const MULTICAST: u32 = 2;
-        const OTHERHOST: u32 = 3;
-        if self.vm.packets.pkttype_set >> lane & 1 == 1 {
-            return self.vm.packets.pkttypes[lane];
+        let packets = &self.vm.packets;
+        if packets.pkttype_set >> lane & 1 == 1 {
+            return packets.pkttypes[lane];
         }
-        let Some(to) = field::<6>(self.frames[lane].bytes(), 0) else {
-            return HOST;
+        let known = if packets.to_other >> lane & 1 == 1 {
+            pkttype::OTHERHOST
+        } else {
+            self.pkttype_of(lane)
         };
-        if to == [0xff; 6] {
-            return BROADCAST;
-        }
-        if to[0] & 1 == 1 {
-            return MULTICAST;
-        }
-        let port = self.generation.ports().get(self.vm.packets.in_ports[lane]);
         // The kernel's bridge shows frames for others to the IP hooks as if they were its own.
         let ip_hook = matches!(self.place.family, Family::Ip | Family::Ip6 | Family::Inet)
             && self.place.hook != Hook::Ingress;
-        let own = port.is_some_and(|port| port.mac == to);
-        if own || ip_hook { HOST } else { OTHERHOST }
+        if ip_hook && known == pkttype::OTHERHOST {
+            pkttype::HOST
+        } else {
+            known
+        }
+    }
+
+    /// What the link address says that it has now.
+    pub(super) fn pkttype_of(&self, lane: usize) -> u32 {
+        let Some(to) = field::<6>(self.frames[lane].bytes(), 0) else {
+            return pkttype::HOST;
+        };
+        if to == [0xff; 6] {
+            return pkttype::BROADCAST;
+        }
+        if to[0] & 1 == 1 {
+            return pkttype::MULTICAST;
+        }
+        let port = self.generation.ports().get(self.vm.packets.in_ports[lane]);
+        if port.is_some_and(|port| port.mac == to) {
+            pkttype::HOST
+        } else {
+            pkttype::OTHERHOST
+        }
     }
 
     /// What kind of address source or destination is, without a route table: a wire has no

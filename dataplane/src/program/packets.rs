@@ -25,6 +25,8 @@ pub struct Packets {
     pub pkttypes: Column,
     /// Lanes whose packet type a rule has set.
     pub pkttype_set: u64,
+    /// Lanes that came for another station and whose link header a rule has written.
+    pub to_other: u64,
     /// Lanes that are traced.
     pub traced: u64,
     /// Ports in.
@@ -64,6 +66,7 @@ impl Packets {
             priorities: Column::default(),
             pkttypes: Column::default(),
             pkttype_set: 0,
+            to_other: 0,
             traced: 0,
             in_ports: [PortId::NONE; BATCH],
             out_ports: [PortId::NONE; BATCH],

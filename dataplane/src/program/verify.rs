@@ -26,11 +26,22 @@ pub(super) fn verify(words: &[u32], tables: &Tables) -> Result<Uses, Malformed> 
         }
         at += len;
     }
-    uses.chains.sort_unstable();
-    uses.chains.dedup();
-    uses.verdict_maps.sort_unstable();
-    uses.verdict_maps.dedup();
+    at_most_twice(&mut uses.chains);
+    at_most_twice(&mut uses.verdict_maps);
     Ok(uses)
+}
+
+/// Sorts; of what stands there more often, two remain: enough to know that it is not once.
+fn at_most_twice<T: Copy + Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    let mut kept = 0;
+    for at in 0..list.len() {
+        if kept < 2 || list[kept - 2] != list[at] {
+            list[kept] = list[at];
+            kept += 1;
+        }
+    }
+    list.truncate(kept);
 }
 
 fn verify_rule(record: &[u32], tables: &Tables, uses: &mut Uses) -> Result<(), Malformed> {

@@ -124,6 +124,7 @@ impl Vm {
         self.packets.forwarded = 0;
         self.packets.traced = 0;
         self.packets.pkttype_set = 0;
+        self.packets.to_other = 0;
         self.packets.marks.fill(0);
         self.packets.priorities.fill(0);
     }
@@ -156,6 +157,13 @@ pub struct Place {
     pub hook: Hook,
     /// The family of its table.
     pub family: Family,
+}
+
+impl Place {
+    /// Whether rules know the port in here: a bridge's postrouting does not, as in the kernel.
+    pub fn knows_port_in(self) -> bool {
+        (self.hook, self.family) != (Hook::Postrouting, Family::Bridge)
+    }
 }
 
 /// One walk of some lanes through one base chain.

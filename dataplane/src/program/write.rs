@@ -6,6 +6,7 @@
 
 use super::key::{Base, Slot, reads};
 use super::lanes::lanes;
+use super::load::pkttype;
 use super::op::{Checksum, RuleRef};
 use super::vm::Run;
 use crate::drop_reason::DropReason;
@@ -17,7 +18,8 @@ use crate::packet::options::{TcpOptionSearch, search_tcp_option, tcp_header, tcp
 const WIDEST: usize = 20;
 
 impl Run<'_, '_> {
-    /// Writes bits; lanes whose packet ends before them leave the rule.
+    /// Writes bits; lanes whose packet ends before them, or before a checksum that has to change
+    /// with them, leave the rule and stay as they were.
     pub(super) fn write_payload(
         &mut self,
         (base, bit_offset, bits): (Base, u16, u16),
@@ -26,7 +28,10 @@ impl Run<'_, '_> {
         m: u64,
     ) -> u64 {
         let (first, count) = self.columns_of(from);
-        let mut written = 0;
+        let (mut written, mut left) = (0, 0);
+        if base == Base::Link {
+            self.keep_pkttypes(m);
+        }
         for lane in lanes(m) {
             let Some(start) = self.base(base, lane) else {
                 continue;
@@ -43,34 +48,57 @@ impl Run<'_, '_> {
             let headers = self.vm.packets.headers[lane];
             let frame = &mut self.frames[lane];
             let partial = frame.vnet.needs_checksum();
-            let Some(change) = target.write(frame.bytes_mut(), number) else {
-                continue;
+            let of_transport = matches!(base, Base::Transport | Base::Inner);
+            let own = match checksum {
+                Checksum::Internet { offset } if !(of_transport && partial) => {
+                    Some(start + usize::from(offset))
+                }
+                _ => None,
             };
             let bytes = frame.bytes_mut();
-            let of_transport = matches!(base, Base::Transport | Base::Inner);
-            if !(of_transport && partial) {
-                match checksum {
-                    Checksum::None => {}
-                    Checksum::Internet { offset } => {
-                        update(
-                            bytes,
-                            start + usize::from(offset),
-                            change,
-                            of_transport && udp(&headers),
-                        );
-                    }
-                    Checksum::Sctp { offset } => {
-                        update_sctp(bytes, start, usize::from(offset), headers.end as usize);
-                    }
+            let of_pseudo = pseudo_header
+                .then(|| transport_checksum(bytes, &headers))
+                .flatten();
+            let there = |at: &usize| at + 2 <= target.limit.min(bytes.len());
+            if !(own.iter().all(there) && of_pseudo.iter().all(there)) {
+                continue;
+            }
+            let Some(change) = target.write(bytes, number) else {
+                continue;
+            };
+            written |= 1 << lane;
+            if let Some(at) = own {
+                update(bytes, at, change, of_transport && udp(&headers));
+            }
+            match of_pseudo {
+                Some(at) if partial => update_partial(bytes, at, change),
+                Some(at) => update(bytes, at, change, udp(&headers)),
+                None => {}
+            }
+            if let Checksum::Sctp { offset } = checksum
+                && !partial
+            {
+                let end = headers.end as usize;
+                if !update_sctp(bytes, start, usize::from(offset), end) {
+                    left |= 1 << lane;
                 }
             }
-            if pseudo_header {
-                update_transport(bytes, &headers, change, partial);
-            }
-            written |= 1 << lane;
         }
         self.changed(written);
-        written
+        written & !left
+    }
+
+    /// A packet's type is that of the address with which it came.
+    fn keep_pkttypes(&mut self, m: u64) {
+        for lane in lanes(m & !self.vm.packets.pkttype_set & !self.vm.packets.to_other) {
+            match self.pkttype_of(lane) {
+                pkttype::OTHERHOST => self.vm.packets.to_other |= 1 << lane,
+                known => {
+                    self.vm.packets.pkttypes[lane] = known;
+                    self.vm.packets.pkttype_set |= 1 << lane;
+                }
+            }
+        }
     }
 
     /// Writes a field of a TCP option. Without the option the rule goes on, as in the kernel.
@@ -249,34 +277,40 @@ fn update(bytes: &mut [u8], at: usize, change: Change, zero_is_absent: bool) {
     }
 }
 
-/// Changes the transport's checksum for a change in the pseudo-header.
-fn update_transport(bytes: &mut [u8], headers: &Headers, change: Change, partial: bool) {
-    if !headers.has(flag::TRANSPORT) {
-        return;
-    }
-    let ip6 = headers.ethertype == ethertype::IP6;
-    let at = usize::from(headers.transport)
-        + match headers.l4proto {
-            protocol::TCP => 16,
-            protocol::UDP | protocol::UDPLITE => 6,
-            protocol::ICMPV6 if ip6 => 2,
-            _ => return,
-        };
-    if !partial {
-        return update(bytes, at, change, udp(headers));
-    }
+/// Changes a partial checksum, which holds the pseudo-header's sum only.
+fn update_partial(bytes: &mut [u8], at: usize, change: Change) {
     if let Some(old) = field::<2>(bytes, at).map(u16::from_be_bytes) {
         let new = replace_partial(old, change.before, change.after);
         bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
     }
 }
 
-fn update_sctp(bytes: &mut [u8], start: usize, offset: usize, end: usize) {
+/// Where the transport's checksum lies that covers a pseudo-header, if the protocol has one. UDP that
+/// is cut off has none, as in the kernel; of the others it is missing.
+fn transport_checksum(bytes: &[u8], headers: &Headers) -> Option<usize> {
+    let ip6 = headers.ethertype == ethertype::IP6;
+    let at = usize::from(headers.transport);
+    let offset = match headers.l4proto {
+        _ if !headers.has(flag::TRANSPORT) => return None,
+        protocol::TCP => 16,
+        protocol::UDP if at + 8 > (headers.end as usize).min(bytes.len()) => return None,
+        protocol::UDP | protocol::UDPLITE => 6,
+        protocol::ICMPV6 if ip6 => 2,
+        _ => return None,
+    };
+    Some(at + offset)
+}
+
+/// Computes the checksum anew, which needs a whole header. The kernel has written by then, and ends the
+/// rule only.
+fn update_sctp(bytes: &mut [u8], start: usize, offset: usize, end: usize) -> bool {
     let end = end.min(bytes.len());
     let at = start + offset;
-    if at + 4 <= end {
-        bytes[at..at + 4].fill(0);
-        let check = crc32c(&bytes[start..end]);
-        bytes[at..at + 4].copy_from_slice(&check.to_le_bytes());
+    if at + 4 > end {
+        return false;
     }
+    bytes[at..at + 4].fill(0);
+    let check = crc32c(&bytes[start..end]);
+    bytes[at..at + 4].copy_from_slice(&check.to_le_bytes());
+    true
 }

@@ -181,6 +181,9 @@ impl Walk<'_, '_> {
             if egress != (self.run.place.hook == Hook::Egress) {
                 self.set_lengths(egress, alive);
             }
+            if place.knows_port_in() != self.run.place.knows_port_in() {
+                self.run.vm.forget(reads::IN, u64::MAX);
+            }
             self.run.place = place;
             self.run.vm.forget(reads::HOOK | reads::PKTTYPE, u64::MAX);
         }
