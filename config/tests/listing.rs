@@ -19,31 +19,8 @@ use sluice_config::model::{
 use sluice_config::syntax::ast::{self, MapData, Object};
 use sluice_config::syntax::{Files, Input, Options, SourceMap, parse};
 
-const OBJECTS: &str = "
- counter c1 { }
- counter c2 { }
- quota q1 { 25 mbytes }
- limit l1 { rate 5/second }
- synproxy s1 { mss 1460; wscale 7; timestamp sack-perm
- }
- ct helper h1 { type \"ftp\" protocol tcp; }
- ct timeout t1 { protocol tcp; policy = { established: 100 };
- }
- ct expectation e1 { protocol tcp; dport 21; timeout 1m; size 12; l3proto ip;
- }
- set addrs { type ipv4_addr; flags interval; }
- set addrs6 { type ipv6_addr; }
- set ports { type inet_service; }
- set dyn { type ipv4_addr; flags dynamic,timeout; size 100; }
- set dynp { type ipv4_addr . inet_service; flags dynamic; size 100; }
- set names { type ifname; }
- map marks { type inet_service : mark; }
- map verds { type ipv4_addr : verdict; }
- map nats { type ipv4_addr : ipv4_addr; }
- map natp { type ipv4_addr : ipv4_addr . inet_service; }
- map cnts { type inet_service : counter; }
- map dynm { type ipv4_addr : mark; flags dynamic; size 10; }
-";
+/// What the rules refer to.
+const OBJECTS: &str = include_str!("rules/objects.nft");
 
 /// A rule of a file.
 #[derive(Clone, Default)]

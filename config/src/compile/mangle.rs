@@ -9,13 +9,17 @@ use crate::model::expr::{Expr, ExprKind, ExthdrName, HeaderField, Payload};
 use crate::syntax::ast::Header;
 
 impl Lowering<'_, '_> {
-    /// `FIELD set VALUE`.
-    pub(super) fn mangle(&mut self, target: &Expr, value: &Expr) -> Result<(), Cause> {
+    /// `FIELD set VALUE`; a raw write keeps no checksum right.
+    pub(super) fn mangle(&mut self, target: &Expr, value: &Expr, raw: bool) -> Result<(), Cause> {
         match &target.kind {
             ExprKind::Payload(payload) => {
                 let from = self.operand(value)?;
                 let from = self.widened(from, payload.bits)?;
-                let (checksum, pseudo_header) = checksum_of(payload);
+                let (checksum, pseudo_header) = if raw {
+                    (Checksum::None, false)
+                } else {
+                    checksum_of(payload)
+                };
                 self.emit(Op::PayloadWrite {
                     base: base(payload.base),
                     bit_offset: payload.offset,
@@ -64,7 +68,7 @@ impl Lowering<'_, '_> {
 }
 
 /// The checksum that a write to a field must keep right, and whether the field is part of the
-/// transport's pseudo-header; as nft tells the kernel. Raw writes keep none.
+/// transport's pseudo-header; as nft tells the kernel.
 fn checksum_of(payload: &Payload) -> (Checksum, bool) {
     let Some(field) = payload.field else {
         return (Checksum::None, false);

@@ -73,7 +73,7 @@ impl Lowering<'_, '_> {
             Stmt::Object { kind, target } => self.object(*kind, target),
             Stmt::Log(log) => self.log_statement(log),
             Stmt::Reject(reject) => self.reject(*reject),
-            Stmt::Mangle { target, value } => self.mangle(target, value),
+            Stmt::Mangle { target, value, raw } => self.mangle(target, value, *raw),
             Stmt::OptionReset(option) => self.option_reset(option),
             Stmt::MetaSet { key, value } => self.meta_set(*key, value),
             Stmt::CtSet { ct, value } => self.ct_set(*ct, value),

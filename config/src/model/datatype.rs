@@ -115,7 +115,7 @@ types! {
     /// TCP flags.
     TcpFlag = "tcp_flag", "TCP flag", 8, Host, Bitmask, Hex, false, symbols::TCP_FLAG;
     /// DCCP packet type.
-    DccpPktType = "dccp_pkttype", "DCCP packet type", 4, Big, Integer, HexPadded, false, symbols::DCCP_PKTTYPE;
+    DccpPktType = "dccp_pkttype", "DCCP packet type", 4, Big, Integer, Decimal, false, symbols::DCCP_PKTTYPE;
     /// Mobility header type.
     MhType = "mh_type", "Mobility Header Type", 8, Big, Integer, Decimal, false, symbols::MH_TYPE;
     /// Duration in milliseconds (`1d2h`).

@@ -58,6 +58,9 @@ pub enum Stmt {
         target: Expr,
         /// The value: constant, selector, map or an operation on these.
         value: Expr,
+        /// Written as a place or as a port of any transport, also where it is listed as the field
+        /// that lies there: no checksum is kept right.
+        raw: bool,
     },
     /// `reset tcp option NAME`: the option is overwritten by padding.
     OptionReset(Expr),

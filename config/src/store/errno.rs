@@ -25,6 +25,8 @@ pub enum Errno {
     NameTooLong,
     /// EPROTO: the family has no tracking.
     Protocol,
+    /// EAFNOSUPPORT: the family is none that connections have.
+    Family,
 }
 
 impl Errno {
@@ -42,6 +44,7 @@ impl Errno {
             Self::NotSupported => "Operation not supported",
             Self::NameTooLong => "File name too long",
             Self::Protocol => "Protocol error",
+            Self::Family => "Address family not supported by protocol",
         }
     }
 }

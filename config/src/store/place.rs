@@ -24,27 +24,39 @@ pub fn visit_rule<'a>(rule: &'a Rule, f: &mut dyn FnMut(Visited<'a>)) {
 
 fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
     f(Visited::Stmt(stmt));
-    let mut exprs =
-        |list: &[Option<&'a Expr>]| list.iter().flatten().for_each(|expr| visit_expr(expr, f));
+    for expr in operands(stmt).into_iter().flatten() {
+        visit_expr(expr, f);
+    }
     match stmt {
-        Stmt::Match(m) => exprs(&[Some(&m.left), Some(&m.right)]),
         Stmt::Verdict(verdict) => visit_verdict(verdict, f),
-        Stmt::VerdictMap { key, map } => exprs(&[Some(key), Some(map)]),
+        Stmt::SetUpdate(update) => visit_element(&update.element, f),
+        Stmt::Meter(meter) => visit_element(&meter.element, f),
+        _ => {}
+    }
+}
+
+/// The expressions of a statement, in the order of the text; verdicts, and elements that it adds to
+/// sets, are none.
+pub(super) fn operands(stmt: &Stmt) -> [Option<&Expr>; 2] {
+    match stmt {
+        Stmt::Match(m) => [Some(&m.left), Some(&m.right)],
+        Stmt::VerdictMap { key, map } => [Some(key), Some(map)],
         Stmt::Object {
             target: ObjectTarget::Map(map),
             ..
-        } => exprs(&[Some(map)]),
-        Stmt::Mangle { target, value } => exprs(&[Some(target), Some(value)]),
-        Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => exprs(&[Some(expr)]),
-        Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => exprs(&[Some(value)]),
-        Stmt::Nat(nat) => exprs(&[nat.addr.as_ref(), nat.port.as_ref()]),
-        Stmt::Tproxy { addr, port, .. } => exprs(&[addr.as_ref(), port.as_ref()]),
-        Stmt::Dup { to, device } => exprs(&[to.as_ref(), device.as_ref()]),
-        Stmt::Fwd { addr, device, .. } => exprs(&[addr.as_ref(), Some(device)]),
-        Stmt::SetUpdate(update) => visit_element(&update.element, f),
-        Stmt::Meter(meter) => visit_element(&meter.element, f),
-        Stmt::Npt { from, to, .. } => exprs(&[Some(from), Some(to)]),
-        Stmt::Object {
+        } => [Some(map), None],
+        Stmt::Mangle { target, value, .. } => [Some(target), Some(value)],
+        Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => [Some(expr), None],
+        Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => [Some(value), None],
+        Stmt::Nat(nat) => [nat.addr.as_ref(), nat.port.as_ref()],
+        Stmt::Tproxy { addr, port, .. } => [addr.as_ref(), port.as_ref()],
+        Stmt::Dup { to, device } => [to.as_ref(), device.as_ref()],
+        Stmt::Fwd { addr, device, .. } => [addr.as_ref(), Some(device)],
+        Stmt::Npt { from, to, .. } => [Some(from), Some(to)],
+        Stmt::Verdict(_)
+        | Stmt::SetUpdate(_)
+        | Stmt::Meter(_)
+        | Stmt::Object {
             target: ObjectTarget::Name(_),
             ..
         }
@@ -59,7 +71,7 @@ fn visit_stmt<'a>(stmt: &'a Stmt, f: &mut dyn FnMut(Visited<'a>)) {
         | Stmt::Log(_)
         | Stmt::Reject(_)
         | Stmt::Notrack
-        | Stmt::Synproxy(_) => {}
+        | Stmt::Synproxy(_) => [None, None],
     }
 }
 

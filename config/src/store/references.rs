@@ -6,6 +6,7 @@
 use imbl::{HashMap, OrdMap};
 
 use super::Name;
+use super::place::operands;
 use crate::model::expr::{ChainRef, DataType, Element, Expr, ExprKind, Verdict};
 use crate::model::stmt::{ObjectTarget, Stmt};
 use crate::model::{ObjectKind, Rule};
@@ -202,27 +203,15 @@ pub fn of_rule(rule: &Rule, f: &mut dyn FnMut(Node)) {
 }
 
 fn of_stmt(stmt: &Stmt, f: &mut dyn FnMut(Node)) {
-    let mut exprs =
-        |list: &[Option<&Expr>]| list.iter().flatten().for_each(|expr| of_expr(expr, f));
+    for expr in operands(stmt).into_iter().flatten() {
+        of_expr(expr, f);
+    }
     match stmt {
-        Stmt::Match(m) => exprs(&[Some(&m.left), Some(&m.right)]),
         Stmt::Verdict(verdict) => of_verdict(verdict, f),
-        Stmt::VerdictMap { key, map } => exprs(&[Some(key), Some(map)]),
         Stmt::Object {
             kind,
             target: ObjectTarget::Name(name),
         } => f(Node::Object(*kind, Name::from(&**name))),
-        Stmt::Object {
-            target: ObjectTarget::Map(map),
-            ..
-        } => exprs(&[Some(map)]),
-        Stmt::Mangle { target, value } => exprs(&[Some(target), Some(value)]),
-        Stmt::OptionReset(expr) | Stmt::Queue { to: expr, .. } => exprs(&[Some(expr)]),
-        Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => exprs(&[Some(value)]),
-        Stmt::Nat(nat) => exprs(&[nat.addr.as_ref(), nat.port.as_ref()]),
-        Stmt::Tproxy { addr, port, .. } => exprs(&[addr.as_ref(), port.as_ref()]),
-        Stmt::Dup { to, device } => exprs(&[to.as_ref(), device.as_ref()]),
-        Stmt::Fwd { addr, device, .. } => exprs(&[addr.as_ref(), Some(device)]),
         Stmt::FlowAdd(name) => f(Node::Flowtable(Name::from(&**name))),
         Stmt::SetUpdate(update) => {
             f(Node::Set(Name::from(&*update.set)));
@@ -234,16 +223,7 @@ fn of_stmt(stmt: &Stmt, f: &mut dyn FnMut(Node)) {
         }
         Stmt::Nat64(name) => f(Node::Object(ObjectKind::Nat64, Name::from(&**name))),
         Stmt::Siit(name) => f(Node::Object(ObjectKind::Siit, Name::from(&**name))),
-        Stmt::Npt { from, to, .. } => exprs(&[Some(from), Some(to)]),
-        Stmt::Counter { .. }
-        | Stmt::Limit(_)
-        | Stmt::Quota(_)
-        | Stmt::Last { .. }
-        | Stmt::ConnLimit { .. }
-        | Stmt::Log(_)
-        | Stmt::Reject(_)
-        | Stmt::Notrack
-        | Stmt::Synproxy(_) => {}
+        _ => {}
     }
 }
 

@@ -103,7 +103,7 @@ impl Checker<'_> {
         Ok(self.field_expr(field))
     }
 
-    fn field_expr(&self, field: HeaderField) -> Expr {
+    pub(super) fn field_expr(&self, field: HeaderField) -> Expr {
         let header = field.header();
         let (ty, order) = protocol::type_of(field);
         let bits = field.length_bits() as u16;
@@ -179,6 +179,9 @@ impl Checker<'_> {
         {
             return fail(span, format!("cannot use exthdr with {}", now.name()));
         }
+        if self.proto.at(PayloadBase::Network).is_none() {
+            self.generate_network(header, span, true)?;
+        }
         self.require(header, span)?;
         let put = self.out.split_off(before);
         self.out.splice(0..0, put);
@@ -252,7 +255,9 @@ impl Checker<'_> {
         }
     }
 
-    fn generate_network(&mut self, header: Header, span: Span, for_icmp: bool) -> Checked<()> {
+    /// `by_link`: in bridge chains by the EtherType that the link header has (a tag's, behind a tag)
+    /// and not by the packet's protocol, as nft does for what is not a field of the header itself.
+    fn generate_network(&mut self, header: Header, span: Span, by_link: bool) -> Checked<()> {
         let Some(number) = protocol::number_of(header) else {
             return fail(span, "no such protocol");
         };
@@ -272,7 +277,7 @@ impl Checker<'_> {
             }
             Some(Proto::Known(Header::Ether)) => {
                 let ip = matches!(header, Header::Ip | Header::Ip6);
-                if self.cx.family == Family::Bridge && ip && !for_icmp {
+                if self.cx.family == Family::Bridge && ip && !by_link {
                     self.dependency(meta_expr(MetaKey::Protocol), u128::from(number));
                 } else {
                     let left = self.field_expr(HeaderField::EtherType);

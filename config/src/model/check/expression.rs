@@ -38,7 +38,7 @@ impl Checker<'_> {
             Ast::TcpOption(option) => self.tcp_option(*option, span),
             Ast::IpOption(option) => self.ip_option(*option, span),
             Ast::SctpChunk(chunk) => Ok(self.sctp_chunk(*chunk)),
-            Ast::DccpOption(_) => fail(span, "dccp options are not supported"),
+            Ast::DccpOption(option) => Ok(self.dccp_option(*option)),
             Ast::Meta(MetaKey::Nfproto) if self.cx.family != Family::Inet => {
                 fail(span, "meta nfproto is only useful in the inet family")
             }

@@ -2,15 +2,15 @@
 
 use super::super::datatype::{ByteOrder, TypeId};
 use super::super::expr::{
-    Ct, CtKey, Expr, ExprKind, Exthdr, ExthdrName, Fib, FibResult, Hash, MetaKey, Numgen, Osf,
-    Payload, PayloadBase, Requirement, RtKey, SocketKey,
+    Ct, CtKey, Expr, ExprKind, Exthdr, ExthdrName, Fib, FibResult, Hash, HeaderField, MetaKey,
+    Numgen, Osf, Payload, PayloadBase, Requirement, RtKey, SocketKey,
 };
 use super::context::Proto;
 use super::depend::conflict;
 use super::{Checked, Checker, Want, fail, selector};
 use crate::syntax::ast::{
-    self, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk, TcpOption,
-    TcpOptionField,
+    self, DccpOption, ExtField, ExtHeader, ExtProto, Family, Header, IpOption, SctpChunk,
+    TcpOption, TcpOptionField,
 };
 use crate::syntax::{Diagnostic, Span};
 
@@ -159,6 +159,12 @@ impl Checker<'_> {
                 false,
             ),
         }
+    }
+
+    /// DCCP options: whether one is there.
+    pub(crate) fn dccp_option(&mut self, option: DccpOption) -> Expr {
+        let name = ExthdrName::Dccp(option);
+        self.exthdr(name, option.option, (0, 8), TypeId::Boolean, true)
     }
 
     /// `ct ...`.
@@ -347,6 +353,12 @@ impl Checker<'_> {
                 span,
                 "raw payload expression is limited to 128 bits within 256 bytes",
             );
+        }
+        // The ports of any transport are known by their places.
+        match (raw.base, raw.offset, raw.length) {
+            (PayloadBase::Transport, 0, 16) => return Ok(self.field_expr(HeaderField::ThSport)),
+            (PayloadBase::Transport, 16, 16) => return Ok(self.field_expr(HeaderField::ThDport)),
+            _ => {}
         }
         let bits = raw.length as u16;
         let payload = Payload {

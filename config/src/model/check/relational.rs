@@ -103,7 +103,31 @@ impl Checker<'_> {
         if l.ty == TypeId::Boolean && r.ty != TypeId::Boolean && r.value().is_some_and(|v| v > 1) {
             return fail(right.span, "Value exceeds valid range 0-1");
         }
+        let (l, r) = self.undone(op, left, l, r)?;
         self.compare(op, l, r, right.span, left.span, span)
+    }
+
+    /// A comparison for equality whose left side ends with `^ C`: that is undone on the right.
+    fn undone(
+        &mut self,
+        op: RelationalOp,
+        written: &ast::Expr,
+        l: Expr,
+        r: Expr,
+    ) -> Checked<(Expr, Expr)> {
+        use RelationalOp as Op;
+        let (Ast::Binary(ast::BinaryOp::Xor, sides), Op::Implicit | Op::Eq | Op::Ne, Some(value)) =
+            (&written.kind, op, r.value())
+        else {
+            return Ok((l, r));
+        };
+        let Some(constant) = self.expr(&sides.1, &Want::like(&l))?.value() else {
+            return Ok((l, r));
+        };
+        let (operand, mask, xor) = mask_xor(l);
+        let l = from_mask_xor(operand, mask, xor ^ constant);
+        let kind = ExprKind::Value(value ^ constant);
+        Ok((l, Expr { kind, ..r }))
     }
 
     fn compare(

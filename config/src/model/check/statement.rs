@@ -96,7 +96,7 @@ impl Checker<'_> {
             StmtKind::SetUpdate(update) => self.set_update(update, span)?,
             StmtKind::Meter(meter) => self.meter(meter, span)?,
         };
-        self.out.push(typed);
+        self.out.push(super::raw::named_stmt(typed, &self.proto));
         Ok(false)
     }
 
@@ -406,15 +406,15 @@ impl Checker<'_> {
         // then listed as the field that lies there.
         let ty = (target.ty, target.bits, target.order);
         let value = self.argument(value, ty, span)?;
+        let raw = matches!(&target.kind, ExprKind::Payload(payload) if payload.field.is_none_or(|field| field.header() == Header::Th));
         let (field, of_field) = super::raw::resolve(target.clone(), value.clone(), &self.proto);
         // Where no field of its own lies, what is written stays a raw place.
-        if matches!(field.kind, ExprKind::Payload(_)) {
-            return Ok(Stmt::Mangle {
-                target: field,
-                value: of_field,
-            });
-        }
-        Ok(Stmt::Mangle { target, value })
+        let (target, value) = if matches!(field.kind, ExprKind::Payload(_)) {
+            (field, of_field)
+        } else {
+            (target, value)
+        };
+        Ok(Stmt::Mangle { target, value, raw })
     }
 
     fn set_update(&mut self, update: &ast::SetUpdate, span: Span) -> Checked<Stmt> {

@@ -53,11 +53,13 @@ impl<'a> Killer<'a> {
                 }
             }
             Stmt::VerdictMap { key, .. } => self.expr(key),
-            Stmt::Mangle { target, value } => {
-                self.expr(target);
+            Stmt::Mangle { target, value, .. } => {
+                // An option that is written implies nothing.
+                if !matches!(target.kind, ExprKind::Exthdr(_)) {
+                    self.expr(target);
+                }
                 self.expr(value);
             }
-            Stmt::OptionReset(e) => self.expr(e),
             Stmt::MetaSet { value, .. } | Stmt::CtSet { value, .. } => self.expr(value),
             Stmt::Object {
                 target: ObjectTarget::Map(e),

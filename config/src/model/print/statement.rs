@@ -56,7 +56,7 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
         Stmt::Object { kind, target } => object(out, kind.keyword(), target, options),
         Stmt::Log(l) => log(out, l),
         Stmt::Reject(r) => reject(out, *r, place.family, options),
-        Stmt::Mangle { target, value } => {
+        Stmt::Mangle { target, value, .. } => {
             expr(out, target, options);
             out.push_str(" set ");
             argument(out, value, options);

@@ -10,7 +10,7 @@ use crate::model::stmt::{Limit, Quota, Synproxy};
 use crate::store::references::Node;
 use crate::store::slots::CellSlot;
 use crate::store::{Flowtable, Id, Object, ObjectBody};
-use crate::syntax::ast::{self, FlowtableBody, ItemRef, LimitOf, ObjectSpec, Which};
+use crate::syntax::ast::{self, Family, FlowtableBody, ItemRef, LimitOf, ObjectSpec, Which};
 use crate::syntax::{Diagnostic, Span};
 
 impl Transaction<'_> {
@@ -60,7 +60,7 @@ impl Transaction<'_> {
         let (family, table_name) = (table.family, table.name.clone());
         let name = shared(&name.value);
         let old = self.removed.take_object(family, &table_name, kind, &name);
-        let made = self.object_body(kind, body, span)?;
+        let made = self.object_body(kind, family, body, span)?;
         let (id, made) = match old {
             Some(old) => (old.id, continue_object(&old.body, made)),
             None => (Id::fresh(), made),
@@ -83,6 +83,7 @@ impl Transaction<'_> {
     fn object_body(
         &mut self,
         kind: ObjectKind,
+        family: Family,
         body: Option<&ast::ObjectBody>,
         span: Span,
     ) -> Done<ObjectBody> {
@@ -126,10 +127,23 @@ impl Transaction<'_> {
                 timestamp: synproxy.timestamp,
                 sack_perm: synproxy.sack_perm,
             }),
-            (_, Some(ObjectSpec::CtHelper(helper))) => ObjectBody::CtHelper(helper.clone()),
-            (_, Some(ObjectSpec::CtTimeout(timeout))) => ObjectBody::CtTimeout(timeout.clone()),
+            (_, Some(ObjectSpec::CtHelper(helper))) => ObjectBody::CtHelper(ast::CtHelper {
+                l3proto: helper.l3proto.or(Some(family)),
+                ..helper.clone()
+            }),
+            (_, Some(ObjectSpec::CtTimeout(timeout))) => ObjectBody::CtTimeout(ast::CtTimeout {
+                l3proto: timeout.l3proto.or(Some(family)),
+                ..timeout.clone()
+            }),
             (_, Some(ObjectSpec::CtExpectation(expectation))) => {
-                ObjectBody::CtExpectation(expectation.clone())
+                let l3proto = expectation.l3proto.unwrap_or(family);
+                if !matches!(l3proto, Family::Ip | Family::Ip6) {
+                    return refuse(span, Errno::Family);
+                }
+                ObjectBody::CtExpectation(ast::CtExpectation {
+                    l3proto: Some(l3proto),
+                    ..expectation.clone()
+                })
             }
             (_, Some(ObjectSpec::Secmark(Some(context)))) => {
                 ObjectBody::Secmark(shared(&context.value))

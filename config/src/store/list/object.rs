@@ -93,6 +93,7 @@ fn protocol(protocol: Option<CtProtocol>) -> &'static str {
     }
 }
 
+/// What was not said has become the table's family when the object was made.
 fn l3proto(family: Option<ast::Family>) -> String {
     format!("l3proto {}", family.map_or("ip", ast::Family::keyword))
 }

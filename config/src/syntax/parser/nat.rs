@@ -2,7 +2,8 @@
 
 use super::{Parse, Parser};
 use crate::syntax::ast::{
-    Dup, Expr, ExprKind, Fwd, Map, Nat, NatFilter, NatFlags, NatKind, Npt, Queue, StmtKind, Tproxy,
+    Dup, Expr, ExprKind, Family, Fwd, Map, Nat, NatFilter, NatFlags, NatKind, Npt, Queue, StmtKind,
+    Tproxy,
 };
 use crate::syntax::keyword::Kw;
 use crate::syntax::lexer::Tok;
@@ -171,6 +172,27 @@ impl Parser<'_> {
         }
     }
 
+    /// Flags that may stand once, in one list.
+    fn nat_flags_once(&mut self, flags: &mut NatFlags) -> Parse<()> {
+        match self.peek_kw() {
+            Some(Kw::Random | Kw::FullyRandom | Kw::Persistent) => self.nat_flags(flags),
+            _ => Ok(()),
+        }
+    }
+
+    /// `to`, `ip to` or `ip6 to`.
+    fn family_to(&mut self) -> Parse<Option<Family>> {
+        let family = self.ip_family();
+        let wanted = [Kw::To, Kw::Ip, Kw::Ip6].map(Tok::Word);
+        let wanted = if family.is_some() {
+            &wanted[..1]
+        } else {
+            &wanted[..]
+        };
+        self.expect_or(wanted[0], wanted)?;
+        Ok(family)
+    }
+
     pub(super) fn masquerade(&mut self) -> Parse<StmtKind> {
         self.next();
         let mut nat = Nat::new(NatKind::Masquerade);
@@ -178,13 +200,7 @@ impl Parser<'_> {
             self.expect(Tok::Colon)?;
             nat.port = Some(self.argument()?);
         }
-        // Flags may stand once, in one list.
-        if matches!(
-            self.peek_kw(),
-            Some(Kw::Random | Kw::FullyRandom | Kw::Persistent)
-        ) {
-            self.nat_flags(&mut nat.flags)?;
-        }
+        self.nat_flags_once(&mut nat.flags)?;
         self.nat_mapping(&mut nat)?;
         Ok(StmtKind::Nat(Box::new(nat)))
     }
@@ -196,12 +212,7 @@ impl Parser<'_> {
             self.eat(Tok::Colon);
             nat.port = Some(self.argument()?);
         }
-        if matches!(
-            self.peek_kw(),
-            Some(Kw::Random | Kw::FullyRandom | Kw::Persistent)
-        ) {
-            self.nat_flags(&mut nat.flags)?;
-        }
+        self.nat_flags_once(&mut nat.flags)?;
         Ok(StmtKind::Nat(Box::new(nat)))
     }
 
@@ -229,16 +240,7 @@ impl Parser<'_> {
 
     pub(super) fn tproxy(&mut self) -> Parse<StmtKind> {
         self.next();
-        let family = self.ip_family();
-        let wanted = [Kw::To, Kw::Ip, Kw::Ip6].map(Tok::Word);
-        self.expect_or(
-            Tok::Word(Kw::To),
-            if family.is_some() {
-                &wanted[..1]
-            } else {
-                &wanted
-            },
-        )?;
+        let family = self.family_to()?;
         let addr = if self.peek() == Tok::Colon {
             None
         } else {
@@ -266,16 +268,7 @@ impl Parser<'_> {
 
     pub(super) fn fwd(&mut self) -> Parse<StmtKind> {
         self.next();
-        let family = self.ip_family();
-        let wanted = [Kw::To, Kw::Ip, Kw::Ip6].map(Tok::Word);
-        self.expect_or(
-            Tok::Word(Kw::To),
-            if family.is_some() {
-                &wanted[..1]
-            } else {
-                &wanted
-            },
-        )?;
+        let family = self.family_to()?;
         let first = self.argument()?;
         if family.is_none() {
             return Ok(StmtKind::Fwd(Box::new(Fwd {

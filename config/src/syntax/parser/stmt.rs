@@ -128,6 +128,7 @@ impl Parser<'_> {
 
     fn stmt_kind(&mut self, start: Span) -> Parse<StmtKind> {
         let Some(kw) = self.peek_kw() else {
+            self.refuse_xt()?;
             return self.match_stmt();
         };
         match kw {
@@ -162,6 +163,21 @@ impl Parser<'_> {
             Kw::Snpt | Kw::Dnpt => self.within(Scope::NAT, Self::npt),
             _ => self.match_stmt(),
         }
+    }
+
+    /// What iptables-nft leaves in a listing where nftables has no expression: nft prints it and
+    /// does not take it back.
+    fn refuse_xt(&mut self) -> Parse<()> {
+        let token = self.token();
+        if token.kind != Tok::Str || self.sources.slice(token.span) != "xt" {
+            return Ok(());
+        }
+        let start = self.start();
+        for _ in 0..3 {
+            self.next();
+        }
+        let message = "unsupported xtables compat expression, use iptables-nft with this ruleset";
+        self.error(self.since(start), message)
     }
 
     /// A match, a verdict map, or an assignment to what stands on the left.
