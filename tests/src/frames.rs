@@ -118,16 +118,29 @@ impl Frame {
         (ether_type, protocol)
     }
 
-    /// Whether it is no later fragment and has a whole transport header.
-    pub fn is_whole(&self) -> bool {
-        let (ether_type, protocol) = self.protocols();
-        let later = ether_type == 0x0800 && self.get(Layer::Network, 51, 13) != 0;
-        let header = if protocol == 6 { 20 } else { 8 };
-        let cut =
-            matches!(ether_type, 0x0800 | 0x86dd) && self.bytes.len() < self.transport + header;
-        let later6 =
-            ether_type == 0x86dd && protocol == 44 && self.get(Layer::Network, 336, 13) != 0;
-        !(later || cut || later6)
+    /// The same with only `keep` bytes behind the IP header (or the Ethernet header, where there
+    /// is no IP, or the first 8 bytes of ARP), lengths and header checksum put right; `None` if it has no more than that.
+    pub fn cut(&self, keep: usize) -> Option<Self> {
+        let (ether_type, _) = self.protocols();
+        let behind = match ether_type {
+            0x0800 | 0x86dd => self.transport,
+            _ => self.network,
+        };
+        // A bridge drops ARP that is shorter than its fixed part by itself.
+        let keep = keep + if ether_type == 0x0806 { 8 } else { 0 };
+        if behind + keep >= self.bytes.len() {
+            return None;
+        }
+        let mut frame = self.clone();
+        frame.bytes.truncate(behind + keep);
+        let length = (frame.bytes.len() - frame.network) as u128;
+        match ether_type {
+            0x0800 => frame.set(Layer::Network, 16, 16, length),
+            0x86dd => frame.set(Layer::Network, 32, 16, length - 40),
+            _ => {}
+        }
+        frame.finish_network();
+        Some(frame)
     }
 
     /// Where a layer starts.

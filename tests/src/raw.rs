@@ -85,7 +85,8 @@ impl RawSocket {
     }
 }
 
-/// Receives one frame; a VLAN tag that the kernel has taken off is put back.
+/// Receives one frame; a VLAN tag that the kernel has taken off is put back, and a checksum that
+/// it has left to the device is completed: the frame is as it would be on a wire.
 #[allow(unsafe_code)]
 fn receive_with_tag(socket: &OwnedFd) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0_u8; 70_000];
@@ -115,6 +116,9 @@ fn receive_with_tag(socket: &OwnedFd) -> io::Result<Vec<u8>> {
                 .cast::<libc::tpacket_auxdata>()
                 .read_unaligned()
         };
+        if aux.tp_status & libc::TP_STATUS_CSUMNOTREADY != 0 {
+            complete_checksum(&mut buffer);
+        }
         if aux.tp_status & libc::TP_STATUS_VLAN_VALID != 0 {
             let tpid = if aux.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0 {
                 aux.tp_vlan_tpid
@@ -126,6 +130,25 @@ fn receive_with_tag(socket: &OwnedFd) -> io::Result<Vec<u8>> {
         }
     }
     Ok(buffer)
+}
+
+/// Adds the transport's bytes to a partial checksum, which has the pseudo-header's sum only.
+fn complete_checksum(frame: &mut [u8]) {
+    use sluice_dataplane::packet::checksum::{fold, sum};
+    use sluice_dataplane::packet::headers::{Headers, flag, protocol};
+    let headers = Headers::dissect(frame);
+    let begin = usize::from(headers.transport);
+    let at = begin
+        + match headers.l4proto {
+            protocol::TCP => 16,
+            protocol::UDP => 6,
+            _ => return,
+        };
+    let end = headers.end as usize;
+    if headers.has(flag::TRANSPORT) && at + 2 <= end {
+        let checksum = !fold(sum(&frame[begin..end]));
+        frame[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 /// Binds to a device for all protocols. rustix has no packet address of its own yet.

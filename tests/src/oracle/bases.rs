@@ -228,14 +228,18 @@ pub fn every_kind() -> Vec<Frame> {
     frames
 }
 
-/// Whether the transport checksum is there (or none is known). The kernel's write of an address
+/// Whether it is a later fragment of IPv6. The kernel looks for the fields of its transport header
+/// at the beginning of the IPv6 header (docs/compatibility.md).
+pub fn is_later_fragment6(frame: &Frame) -> bool {
+    frame.protocols() == (0x86dd, 44) && frame.get(Layer::Network, 336, 13) != 0
+}
+
+/// Whether the transport checksum of an IPv4 packet is there (or none is known). The kernel's write of an address
 /// changes the IP header's checksum before it finds that out, and drops the packet later.
 pub fn has_checksum(frame: &Frame) -> bool {
     let wanted = match frame.protocols() {
-        (0x0800, 6) | (0x86dd, 6) => 20,
-        (0x0800, 17 | 136) | (0x86dd, 17) => 8,
-        (0x0800, 1) | (0x86dd, 58) => 4,
-        (0x86dd, 44) => 20,
+        (0x0800, 6) => 20,
+        (0x0800, 136) => 8,
         _ => 0,
     };
     frame.bytes.len() >= frame.offset(Layer::Transport) + wanted

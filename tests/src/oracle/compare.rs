@@ -43,7 +43,7 @@ pub fn compare(kernel: &KernelBridge, case: &Case) -> std::io::Result<Verdict> {
 /// The first difference, in words.
 fn difference(ruleset: &str, mut kernel: Outcome, mut ours: Outcome) -> Option<String> {
     // Frames that a rule makes leave behind the batch that made them.
-    if [" dup to ", " fwd to ", " reject"]
+    if ["dup to ", "fwd to ", "reject"]
         .iter()
         .any(|word| ruleset.contains(word))
     {
@@ -73,12 +73,60 @@ fn difference(ruleset: &str, mut kernel: Outcome, mut ours: Outcome) -> Option<S
             ));
         }
     }
-    (kernel.counters != ours.counters).then(|| {
-        format!(
+    if kernel.counters != ours.counters {
+        return Some(format!(
             "counters differ\n kernel {:?}\n sluice {:?}",
             kernel.counters, ours.counters
-        )
-    })
+        ));
+    }
+    let again = ours.again.as_deref().unwrap_or(&ours.listing);
+    line_difference("nft", &kernel.listing, &ours.listing)
+        // nft lists sets of flags in another order when it has loaded its own listing.
+        .or_else(|| line_difference("listed first", &in_order(&ours.listing), &in_order(again)))
+}
+
+/// A listing with the elements of each set in the order of their texts.
+fn in_order(listing: &str) -> String {
+    let sorted = |line: &str| {
+        let (Some(begin), Some(end)) = (line.find('{'), line.rfind('}')) else {
+            return line.to_owned();
+        };
+        let mut elements: Vec<&str> = line[begin + 1..end].split(',').map(str::trim).collect();
+        elements.sort_unstable();
+        format!("{}{}{}", &line[..begin], elements.join(","), &line[end..])
+    };
+    listing.lines().map(sorted).collect::<Vec<_>>().join("\n")
+}
+
+/// The first line in which two listings differ; how long elements have left is not compared.
+fn line_difference(one: &str, left: &str, right: &str) -> Option<String> {
+    let (left, right) = (without_expiry(left), without_expiry(right));
+    let mut sides = (left.lines(), right.lines());
+    loop {
+        match (sides.0.next(), sides.1.next()) {
+            (None, None) => return None,
+            (theirs, ours) if theirs == ours => {}
+            // How nft 1.0.6 lists masks of extension headers (docs/compatibility.md).
+            (Some(theirs), Some(_)) if theirs.contains(" unknown & ") => {}
+            (theirs, ours) => {
+                return Some(format!(
+                    "listings differ\n {one} {}\n sluice {}",
+                    theirs.unwrap_or("(ends)"),
+                    ours.unwrap_or("(ends)")
+                ));
+            }
+        }
+    }
+}
+
+fn without_expiry(listing: &str) -> String {
+    let mut parts = listing.split(" expires ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let behind = part.find([' ', ',', '\n']).unwrap_or(part.len());
+        text.push_str(&part[behind..]);
+    }
+    text
 }
 
 fn hex(bytes: &[u8]) -> String {

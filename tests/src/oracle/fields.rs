@@ -223,7 +223,10 @@ fn compare(
         (a.min(b), a.max(b))
     };
     let around = |value: u128| vec![value, value.wrapping_sub(1), value.wrapping_add(1)];
+    // nft lists sets of raw loads as it cannot read them again (docs/compatibility.md).
+    let no_sets = name.starts_with("@nh") || name.starts_with("@ll");
     Some(match rng.random_range(0..9) {
+        4 | 8 if no_sets => return None,
         0 => ("eq", format!("{name} {}", write(a)), around(a)),
         1 => ("ne", format!("{name} != {}", write(a)), around(a)),
         2 if low < high => {

@@ -1,13 +1,24 @@
 //! The kernel's side of the oracle: a bridge between two hosts in namespaces, with br_netfilter.
+//!
+//! Nothing waits for a time to pass. veth hands frames on by the backlog of the processor that sends,
+//! in order, so a mark that is sent behind the frames on the same processor, by a wire of its own that
+//! no ruleset sees, arrives when they have been judged; a second mark, when what the bridge
+//! made of them has arrived too.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use sluice_control::netns::Namespace;
 
 use crate::frames::{LEFT_MAC, RIGHT_MAC};
 use crate::raw::RawSocket;
+
+/// Marks behind the frames: one until the bridge has judged them, one until what it sent has
+/// arrived, one until answers to that have.
+const MARKS: usize = 3;
 
 /// A bridge `br0` with the ports `left` and `right`, and a raw socket behind each.
 #[derive(Debug)]
@@ -15,8 +26,11 @@ pub struct KernelBridge {
     bridge: Namespace,
     left: RawSocket,
     right: RawSocket,
+    /// Where marks are sent and where they arrive.
+    marks: [RawSocket; 2],
+    next_mark: Cell<u32>,
     /// The hosts' namespaces live as long as their sockets are used.
-    _hosts: [Namespace; 2],
+    _hosts: [Namespace; 3],
 }
 
 /// What one side said about a ruleset and its frames.
@@ -30,6 +44,8 @@ pub struct Outcome {
     pub counters: Vec<(u64, u64)>,
     /// The ruleset as it is listed afterwards.
     pub listing: String,
+    /// That listing loaded again, and listed again; where it was asked.
+    pub again: Option<String>,
 }
 
 impl KernelBridge {
@@ -40,6 +56,8 @@ impl KernelBridge {
     pub fn new() -> io::Result<Self> {
         let bridge = Namespace::new("bridge")?;
         bridge.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        // Its own reports would be counted too.
+        bridge.sysctl("net/ipv4/igmp_link_local_mcast_reports", "0")?;
         let host = |name: &str, mac| -> io::Result<(Namespace, RawSocket)> {
             let host = Namespace::new(name)?;
             host.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
@@ -52,11 +70,22 @@ impl KernelBridge {
         let (left_host, left) = host("left", LEFT_MAC)?;
         let (right_host, right) = host("right", RIGHT_MAC)?;
         bridge.add_bridge("br0", &["left", "right"])?;
+        let marks_host = Namespace::new("marks")?;
+        marks_host.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
+        left_host.add_veth("mark", &marks_host, "mark")?;
+        left_host.set_up("mark")?;
+        marks_host.set_up("mark")?;
+        let marks = [
+            RawSocket::open(&left_host, "mark")?,
+            RawSocket::open(&marks_host, "mark")?,
+        ];
         let this = Self {
             bridge,
             left,
             right,
-            _hosts: [left_host, right_host],
+            marks,
+            next_mark: Cell::new(0),
+            _hosts: [left_host, right_host, marks_host],
         };
         this.learn()?;
         Ok(this)
@@ -114,6 +143,43 @@ impl KernelBridge {
         ))
     }
 
+    /// Sends frames from the left; what came out at the right and at the left.
+    fn exchange(&self, frames: &[Vec<u8>]) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+        let held = Held::new()?;
+        for frame in frames {
+            self.left.send(frame)?;
+        }
+        for _ in 0..MARKS {
+            self.mark()?;
+        }
+        drop(held);
+        let now = Duration::ZERO;
+        Ok((self.right.drain(now)?, self.left.drain(now)?))
+    }
+
+    /// Sends a mark and waits until it arrives.
+    fn mark(&self) -> io::Result<()> {
+        let number = self.next_mark.replace(self.next_mark.get().wrapping_add(1));
+        let mark = [
+            &RIGHT_MAC[..],
+            &LEFT_MAC,
+            &[0x88, 0xb6],
+            &number.to_be_bytes(),
+            &[0; 42],
+        ]
+        .concat();
+        self.marks[0].send(&mark)?;
+        while let Some(frame) = self.marks[1].receive(Duration::from_secs(20))? {
+            if frame == mark {
+                return Ok(());
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a mark did not arrive",
+        ))
+    }
+
     /// Puts `ruleset` in force, sends `frames` from the left and says what came of it.
     ///
     /// # Errors
@@ -121,11 +187,7 @@ impl KernelBridge {
     pub fn judge(&self, ruleset: &str, frames: &[Vec<u8>]) -> io::Result<Outcome> {
         self.nft(&format!("flush ruleset\n{ruleset}"))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-        for frame in frames {
-            self.left.send(frame)?;
-        }
-        let quiet = Duration::from_millis(4);
-        let (mut right, mut left) = (self.right.drain(quiet)?, self.left.drain(quiet)?);
+        let (mut right, mut left) = self.exchange(frames)?;
         right.retain(|frame| !is_hosts_own(frame));
         left.retain(|frame| !is_hosts_own(frame));
         let listing = self.nft("list ruleset")?;
@@ -134,7 +196,28 @@ impl KernelBridge {
             left,
             counters: counters(&listing),
             listing,
+            again: None,
         })
+    }
+}
+
+/// Holds the thread on the processor where it is until it is dropped.
+struct Held(CpuSet);
+
+impl Held {
+    fn new() -> io::Result<Self> {
+        let before = sched_getaffinity(None)?;
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        sched_setaffinity(None, &here)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // A thread may always be let go to where it was.
+        let _ = sched_setaffinity(None, &self.0);
     }
 }
 

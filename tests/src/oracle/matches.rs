@@ -210,7 +210,7 @@ pub const MATCHES: &[Construct] = &[
             vec![df, udp4()]
         })
     }),
-    ("meta iifname", &["netdev"], |_| {
+    ("meta iifname", LINK, |_| {
         (
             "meta iifname { \"left\", \"other\" }".into(),
             vec![udp4(), arp()],

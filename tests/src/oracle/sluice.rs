@@ -27,13 +27,7 @@ const RIGHT: PortId = PortId(1);
 /// # Errors
 /// With the text of the refusal.
 pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
-    let mut engine = Engine::new(
-        profile(),
-        Arc::new(Counters::new(1)),
-        Arc::new(SystemClock),
-        Box::new(NoWorkers),
-    );
-    engine.set_ports(profile(), Arc::new(ports()));
+    let mut engine = engine();
     engine
         .run(Request::file("ruleset", ruleset))
         .map_err(|refusal| refusal.rendered)?;
@@ -67,12 +61,32 @@ pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
             outcome.side(*port).push(frame.bytes().to_vec());
         }
     }
-    let listing = engine
-        .run(Request::command("list ruleset"))
-        .map_err(|refusal| refusal.rendered)?;
-    outcome.counters = counters(&listing.output);
-    outcome.listing = listing.output;
+    outcome.listing = list(&mut engine)?;
+    outcome.counters = counters(&outcome.listing);
+    let mut engine = self::engine();
+    engine
+        .run(Request::file("listing", &outcome.listing))
+        .map_err(|refusal| format!("the listing is not taken back:\n{}", refusal.rendered))?;
+    outcome.again = Some(list(&mut engine)?);
     Ok(outcome)
+}
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(
+        profile(),
+        Arc::new(Counters::new(1)),
+        Arc::new(SystemClock),
+        Box::new(NoWorkers),
+    );
+    engine.set_ports(profile(), Arc::new(ports()));
+    engine
+}
+
+fn list(engine: &mut Engine) -> Result<String, String> {
+    engine
+        .run(Request::command("list ruleset"))
+        .map(|reply| reply.output)
+        .map_err(|refusal| refusal.rendered)
 }
 
 impl Outcome {

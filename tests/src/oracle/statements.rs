@@ -209,4 +209,36 @@ pub const STATEMENTS: &[Construct] = &[
     ("nftrace", IP4, |_| {
         ("meta nftrace set 1".into(), vec![udp4()])
     }),
+    ("dup", &["netdev"], |rng| {
+        (
+            format!(
+                "dup to \"{}\"",
+                ["left", "right"].choose(rng).unwrap_or(&"left")
+            ),
+            vec![udp4(), arp()],
+        )
+    }),
+    ("reject", &["netdev"], |rng| {
+        let text = [
+            "udp dport 2000 counter reject",
+            "meta l4proto tcp counter reject with tcp reset",
+            "ip protocol udp counter reject with icmp host-unreachable",
+            "ip6 nexthdr udp counter reject with icmpv6 port-unreachable",
+            "counter reject with icmpx admin-prohibited",
+        ];
+        let text = text.choose(rng).unwrap_or(&text[0]);
+        (
+            (*text).into(),
+            vec![udp4(), tcp4(), udp6(), tcp6(), echo4()],
+        )
+    }),
+    ("fwd", &["netdev"], |rng| {
+        (
+            format!(
+                "ip protocol udp counter fwd to \"{}\"",
+                ["left", "right"].choose(rng).unwrap_or(&"left")
+            ),
+            vec![udp4(), tcp4()],
+        )
+    }),
 ];
