@@ -1,9 +1,11 @@
-//! The system's allocator with a count for each thread: how the suites know that the packet path
+//! The daemon's allocator with a count for each thread: how the suites know that the packet path
 //! does not allocate.
-#![allow(unsafe_code)] // an allocator is an unsafe trait; every call goes on to the system's
+#![allow(unsafe_code)] // an allocator is an unsafe trait; every call goes on to the daemon's
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+
+use mimalloc::MiMalloc;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
@@ -19,34 +21,34 @@ fn count() {
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
-/// Counts, and asks the system.
+/// Counts, and asks the daemon's.
 #[derive(Debug)]
 pub(crate) struct Counting;
 
-// SAFETY: every method hands its arguments unchanged to the system's allocator, which keeps the
+// SAFETY: every method hands its arguments unchanged to the daemon's allocator, which keeps the
 // contract; the count itself never allocates (a constant in the thread's own memory).
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`; the memory came from `System`.
-        unsafe { System.dealloc(memory, layout) }
+        // SAFETY: the caller keeps the contract of `dealloc`; the memory came from `MiMalloc`.
+        unsafe { MiMalloc.dealloc(memory, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller keeps the contract of `realloc`; the memory came from `System`.
-        unsafe { System.realloc(memory, layout, size) }
+        // SAFETY: the caller keeps the contract of `realloc`; the memory came from `MiMalloc`.
+        unsafe { MiMalloc.realloc(memory, layout, size) }
     }
 }
 

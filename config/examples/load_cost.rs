@@ -19,6 +19,12 @@ fn main() {
             started.elapsed(),
             outcome.map_or_else(|refusal| refusal.rendered, |_| "ok".to_owned())
         );
+        for port in 0..4 {
+            let command = format!("add rule inet big c ip saddr 1.2.3.5 tcp dport {port} drop");
+            let started = Instant::now();
+            let outcome = engine.run(Request::command(&command));
+            println!("{:?} {command}: {}", started.elapsed(), outcome.is_ok());
+        }
     }
     for command in [
         "add rule inet big c ip saddr 1.2.3.4 tcp dport 80 counter drop",

@@ -1,9 +1,12 @@
 //! `bench rules`: loading a large file and adding one rule to it, next to the kernel.
 //!
-//! Ours is one request to the engine: parse, check, store, compile, verify, publish. The kernel's
+//! Ours is one request to the engine: parse, check, store, compile, verify, publish; and the same by
+//! `sluice nft` through a daemon's socket, where the executable has been built. The kernel's
 //! is the `nft` program in a network namespace of its own, as an operator runs it; starting the
 //! program is in its figure, and measured beside it as `nft list tables` of an empty ruleset. As root,
 //! because the socket buffer of an unprivileged `nft` is too small for such a file.
+
+mod daemon;
 
 use std::io::Write;
 use std::process::Command;
@@ -42,6 +45,9 @@ struct Seconds {
     /// The program alone; nothing for the engine.
     start: Vec<f64>,
     load: Vec<f64>,
+    /// The first rule that is added after the load.
+    first: Vec<f64>,
+    /// The others.
     add: Vec<f64>,
     replace: Vec<f64>,
 }
@@ -79,42 +85,67 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let text = file(options.rules);
     let mut path = tempfile::NamedTempFile::new()?;
     path.write_all(text.as_bytes())?;
-    let (mut ours, mut theirs) = (Seconds::default(), Seconds::default());
+    let program = daemon::program();
+    let mut ours = Seconds::default();
+    let (mut by_socket, mut theirs) = (Seconds::default(), Seconds::default());
     for _ in 0..options.runs {
         ours.extend(engine_run(&text, options)?);
+        if let Some(program) = &program {
+            by_socket.extend(daemon::run(program, path.path(), options)?);
+        }
         if !options.alone {
             let path = path.path().to_str().context("a temporary path in UTF-8")?;
             theirs.extend(in_namespace(path, options)?);
         }
     }
-    Ok(report(options, &ours, &theirs))
+    Ok(report(options, &ours, &by_socket, &theirs))
 }
 
 impl Seconds {
+    /// Notes what adding rule `number` took.
+    fn added(&mut self, number: usize, took: f64) {
+        let list = if number == 0 {
+            &mut self.first
+        } else {
+            &mut self.add
+        };
+        list.push(took);
+    }
+
     fn extend(&mut self, other: Self) {
         self.start.extend(other.start);
         self.load.extend(other.load);
+        self.first.extend(other.first);
         self.add.extend(other.add);
         self.replace.extend(other.replace);
     }
 }
 
-fn report(options: &Options, ours: &Seconds, theirs: &Seconds) -> Report {
+fn report(options: &Options, ours: &Seconds, by_socket: &Seconds, theirs: &Seconds) -> Report {
     let title = format!("{} rules (milliseconds)", options.rules);
-    let mut table = Table::new(&title, &["engine", "nft and kernel"]);
+    let mut table = Table::new(&title, &["engine", "sluice nft", "nft and kernel"]);
     let figure = |seconds: &[f64]| {
         let milliseconds: Vec<f64> = seconds.iter().map(|s| s * 1000.0).collect();
         (!seconds.is_empty()).then(|| Figure::of(&milliseconds))
     };
-    for (name, ours, theirs) in [
-        ("start of the program", &ours.start, &theirs.start),
-        ("load the file", &ours.load, &theirs.load),
-        ("add one rule", &ours.add, &theirs.add),
-        ("replace all by the same", &ours.replace, &theirs.replace),
-    ] {
-        table.push(name, vec![figure(ours), figure(theirs)]);
+    let rows: [(&str, fn(&Seconds) -> &Vec<f64>); 5] = [
+        ("start of the program", |seconds| &seconds.start),
+        ("load the file", |seconds| &seconds.load),
+        ("add the first rule", |seconds| &seconds.first),
+        ("add one rule", |seconds| &seconds.add),
+        ("replace all by the same", |seconds| &seconds.replace),
+    ];
+    for (name, of) in rows {
+        let figures = [ours, by_socket, theirs].map(|seconds| figure(of(seconds)));
+        table.push(name, figures.into());
     }
-    let (load, add) = (Figure::of(&ours.load), Figure::of(&ours.add));
+    let end_to_end = if by_socket.add.is_empty() {
+        ours
+    } else {
+        by_socket
+    };
+    let load = Figure::of(&end_to_end.load);
+    let add = Figure::of(&[&end_to_end.first[..], &end_to_end.add].concat());
     Report {
         tables: vec![table],
         goals: vec![
@@ -152,7 +183,8 @@ fn engine_run(text: &str, options: &Options) -> anyhow::Result<Seconds> {
     seconds.load.push(timed(|| request(&mut engine, whole))?);
     for number in 0..options.added {
         let command = Request::command(&one_more(number));
-        seconds.add.push(timed(|| request(&mut engine, command))?);
+        let took = timed(|| request(&mut engine, command))?;
+        seconds.added(number, took);
     }
     let again = Request::file("big.nft", &format!("flush ruleset\n{text}"));
     seconds.replace.push(timed(|| request(&mut engine, again))?);
@@ -198,7 +230,8 @@ fn kernel(path: &str, options: &Options) -> anyhow::Result<Seconds> {
     }
     seconds.load.push(timed(|| nft(&["-f", path]))?);
     for number in 0..options.added {
-        seconds.add.push(timed(|| nft(&[&one_more(number)]))?);
+        let took = timed(|| nft(&[&one_more(number)]))?;
+        seconds.added(number, took);
     }
     let mut again = tempfile::NamedTempFile::new()?;
     again.write_all(b"flush ruleset\n")?;
@@ -222,7 +255,7 @@ mod tests {
             in_namespace: None,
         };
         let report = run(&options).unwrap();
-        assert_eq!(report.tables[0].rows.len(), 4);
+        assert_eq!(report.tables[0].rows.len(), 5);
         let mut engine = engine(1);
         request(&mut engine, Request::file("big.nft", &file(300))).unwrap();
         request(&mut engine, Request::command(&one_more(7))).unwrap();
