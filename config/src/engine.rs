@@ -6,6 +6,9 @@
 //! nothing. Two requests cannot interleave: `run` takes the engine by `&mut`.
 
 mod request;
+mod source;
+
+pub use source::{FillError, Filled, SetPlace};
 
 pub use request::{
     Change, ChangeAction, Diagnostic, ListOptions, Mode, NoWorkers, Origin, PortProfile, Profile,
@@ -39,6 +42,7 @@ pub struct Engine {
     ports: Arc<PortTable>,
     engines: u32,
     retired: VecDeque<Retired>,
+    sources: source::Sources,
 }
 
 /// Slots of what was removed, until nobody uses the generation that had them.
@@ -75,6 +79,7 @@ impl Engine {
             ports: Arc::default(),
             engines: 0,
             retired: VecDeque::new(),
+            sources: source::Sources::default(),
         }
     }
 
@@ -171,6 +176,10 @@ impl Engine {
         let slots = SlotAllocator::new(self.counters.clone());
         let mut transaction = Transaction::new(self.ruleset.clone(), slots, surroundings);
         for command in &parsed.commands {
+            if let Some(complaint) = self.sources.forbids(command, &self.ruleset) {
+                transaction.kernel_errors.push(complaint);
+                continue;
+            }
             transaction.run(command);
             if transaction.check_errors.len() >= MAX_ERRORS {
                 break;
@@ -191,6 +200,9 @@ impl Engine {
         let mut warnings: Vec<String> = warnings
             .map(|warning| warning.render(&parsed.sources).trim_end().to_owned())
             .collect();
+        if transaction.changed {
+            warnings.extend(self.sources.keep(&mut transaction.ruleset));
+        }
         let output = std::mem::take(&mut transaction.output);
         if !transaction.changed {
             transaction.slots.roll_back();

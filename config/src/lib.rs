@@ -4,5 +4,6 @@ pub mod compile;
 pub mod describe;
 pub mod engine;
 pub mod model;
+pub mod set_file;
 pub mod store;
 pub mod syntax;

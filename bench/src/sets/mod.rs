@@ -4,6 +4,7 @@
 //! time, as the rule program makes them. Keys are drawn anew for each batch, so that large sets are
 //! not answered from the cache.
 
+mod kernel;
 mod readers;
 mod shapes;
 
@@ -24,9 +25,23 @@ pub struct Options {
     /// Only shapes whose name has this in it; `threads`: only several threads.
     #[arg(long, default_value = "")]
     only: String,
+    /// Beside them the kernel's sets (nft, ipset) on the same elements; as root.
+    #[arg(long)]
+    kernel: bool,
+    /// Only sets of this many elements.
+    #[arg(long)]
+    size: Option<usize>,
     /// Runs of each measurement.
     #[arg(long, default_value_t = 5)]
     runs: usize,
+}
+
+/// Binds this thread to a CPU, if there is such a one.
+pub(crate) fn pin(cpu: usize) -> std::io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    let last = std::thread::available_parallelism()?.get() - 1;
+    set.set(cpu.min(last));
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
 /// Processor time of this thread in nanoseconds: what others do on the machine is not in it.
@@ -131,8 +146,11 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     if options.large {
         sizes.push(10_000_000);
     }
+    if let Some(size) = options.size {
+        sizes = vec![size];
+    }
     let mut report = Report::default();
-    let mut table = Table::new(
+    let mut own = Table::new(
         "Look-up a batch of 64 at a time, one reader",
         &[
             "found, ns",
@@ -142,31 +160,29 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
             "changes, 1000/s",
         ],
     );
-    for case in Case::ALL
-        .into_iter()
-        .filter(|case| case.name().contains(&options.only))
-    {
-        let mut first = f64::NAN;
+    let mut peers = Table::new(
+        "The kernel's sets of the same elements: a packet with the set less one without",
+        &["found, ns", "bytes", "load, s", "changes, 1000/s"],
+    );
+    let wanted = |case: &Case| case.name().contains(&options.only);
+    for case in Case::ALL.into_iter().filter(wanted) {
+        let mut first = None;
         for count in sizes.iter().map(|&size| size.min(case.most())) {
             let loaded = loaded(case, count)?;
             let (inside, outside, rate) = measure(&loaded, options.runs)?;
             let bytes = loaded.set.view().memory() as f64 / loaded.elements.len() as f64;
+            let name = format!("{}, {count}", case.name());
             if count == 10 {
-                first = inside.median;
+                first = Some(inside.median);
             } else if count == 1_000_000 {
-                report.goals.push(ratio_goal(case, inside.median / first));
-                report.goals.extend(memory_goal(case, bytes));
-                if case == Case::Prefix {
-                    let reached = format!("{:.2} s", loaded.seconds);
-                    let goal = "1,000,000 prefixes in force in less than a second";
-                    report
-                        .goals
-                        .push(Goal::new(goal, reached, loaded.seconds < 1.0));
+                if let Some(first) = first {
+                    report.goals.push(ratio_goal(case, inside.median / first));
                 }
+                report.goals.extend(load_goal(case, loaded.seconds));
             }
             let one = |value| Some(Figure::of(&[value]));
-            table.push(
-                format!("{}, {count}", case.name()),
+            own.push(
+                &name,
                 vec![
                     Some(inside),
                     Some(outside),
@@ -175,15 +191,89 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
                     Some(rate),
                 ],
             );
+            if options.kernel {
+                let ours = (inside.median, bytes);
+                beside(case, &loaded, ours, options.runs, &mut peers, &mut report)?;
+            } else if count == 1_000_000 {
+                report.goals.extend(memory_goal(case, bytes));
+            }
         }
     }
-    report.tables.push(table);
+    report.tables.push(own);
+    if options.kernel {
+        report.tables.push(peers);
+    }
     if "threads".contains(&options.only) {
         let (table, goals) = readers::run(options.runs)?;
         report.tables.push(table);
         report.goals.extend(goals);
     }
     Ok(report)
+}
+
+/// The kernel's structures with the same elements, and what they are held against.
+fn beside(
+    case: Case,
+    loaded: &Loaded,
+    (look_up, bytes): (f64, f64),
+    runs: usize,
+    table: &mut Table,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    for peer in kernel::PEERS {
+        let count = loaded.elements.len();
+        let name = format!("{}, {}, {count}", case.name(), peer.name());
+        let measured = match kernel::measure(peer, case, &loaded.elements, runs)? {
+            Ok(measured) => measured,
+            Err(missing) => {
+                table.push(name, vec![None; 4]);
+                if let Some(row) = table.rows.last_mut() {
+                    row.remark = missing;
+                }
+                continue;
+            }
+        };
+        let one = |value| Some(Figure::of(&[value]));
+        table.push(
+            name,
+            vec![
+                Some(measured.look_up_ns),
+                measured.bytes.and_then(one),
+                one(measured.load_s),
+                one(measured.changes),
+            ],
+        );
+        let ranges = matches!(
+            case,
+            Case::Interval | Case::PrefixPort | Case::PrefixPortPrefix
+        );
+        if ranges && peer == kernel::KernelPeer::Nft && count > 10 {
+            let times = measured.look_up_ns.median / look_up;
+            let goal = format!("{}, {count}: 3 times as fast as the kernel's", case.name());
+            report
+                .goals
+                .push(Goal::new(&goal, format!("{times:.1}"), times >= 3.0));
+        }
+        if let (kernel::KernelPeer::Ipset, Some(theirs)) = (peer, measured.bytes)
+            && count >= 10_000
+        {
+            let goal = format!(
+                "{}, {count}: no more memory than ipset's {theirs:.1} bytes",
+                case.name()
+            );
+            report
+                .goals
+                .push(Goal::new(&goal, format!("{bytes:.1}"), bytes <= theirs));
+        }
+    }
+    Ok(())
+}
+
+fn load_goal(case: Case, seconds: f64) -> Option<Goal> {
+    (case == Case::Prefix).then(|| {
+        let goal = "1,000,000 prefixes in force in less than a second";
+        Goal::new(goal, format!("{seconds:.2} s"), seconds < 1.0)
+    })
 }
 
 fn ratio_goal(case: Case, ratio: f64) -> Goal {

@@ -21,11 +21,17 @@ fn readers(loaded: &Loaded, count: usize, beside: Option<&(dyn Fn(&AtomicBool) +
     let keys: f64 = std::thread::scope(|scope| {
         if let Some(beside) = beside {
             let stop = &stop;
-            scope.spawn(move || beside(stop));
+            scope.spawn(move || {
+                // On the core that the readers leave it.
+                let _ = super::pin(1);
+                beside(stop);
+            });
         }
         let threads: Vec<_> = (0..count)
-            .map(|_| {
-                scope.spawn(|| {
+            .map(|number| {
+                scope.spawn(move || {
+                    // Without the right to choose a core it is left to the scheduler.
+                    let _ = super::pin(number);
                     let (mut keys, busy) = (0.0, super::thread_ns());
                     while started.elapsed() < Duration::from_millis(500) {
                         // A worker takes the newest generation between batches; here, between runs.

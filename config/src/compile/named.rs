@@ -20,6 +20,9 @@ use crate::model::expr::{DataType, KeyPart};
 use crate::model::stmt::Stmt;
 use crate::store::{ElementData, Elements, Id, RuleSlots, Set, SetSpec, StoredElement, Words};
 
+/// Fewer differing elements than this are always changed one by one.
+const MUCH: usize = 1024;
+
 /// A runtime set and what it was made of.
 #[derive(Debug)]
 pub(super) struct Runtime {
@@ -239,6 +242,12 @@ impl Edit<'_, '_, '_> {
             change.flush();
         }
         if (flushed || old.is_empty()) && !new.is_empty() {
+            if let Some(keys) = self.bare_keys(new) {
+                change
+                    .load_keys(keys)
+                    .map_err(|(_, error)| refused(name, error))?;
+                return Ok(Some(change));
+            }
             let mut all = Vec::with_capacity(new.len());
             for (low, element) in &new.map {
                 all.push(self.element(key_of(low, element), element)?);
@@ -254,10 +263,50 @@ impl Edit<'_, '_, '_> {
         if flushed {
             return Ok(Some(change));
         }
+        if self.much_differs(old)
+            && let Some(keys) = self.bare_keys(new)
+        {
+            change.flush();
+            change
+                .load_keys(keys)
+                .map_err(|(_, error)| refused(name, error))?;
+            return Ok(Some(change));
+        }
         self.differences(&mut change, old)?;
         // A verdict map is asked for its chains as a whole.
         self.note_chains()?;
         Ok(Some(change))
+    }
+
+    /// First and last keys of all elements, one after the other, where there is nothing but keys: what
+    /// a large list is loaded from without a detour.
+    fn bare_keys(&self, elements: &Elements) -> Option<Vec<u32>> {
+        let extra = |element: &StoredElement| element.extra.is_some();
+        if is_dynamic(&self.set.spec)
+            || self.set.spec.data.is_some()
+            || !self.statements.is_empty()
+            || elements.catch_all.is_some()
+            || elements.map.values().any(extra)
+        {
+            return None;
+        }
+        let width: usize = field_words(&self.set.spec.key.parts)
+            .iter()
+            .map(|&words| usize::from(words))
+            .sum();
+        let mut keys = Vec::with_capacity(2 * width * elements.map.len());
+        for (low, element) in &elements.map {
+            keys.extend_from_slice(low);
+            keys.extend_from_slice(element.high.as_deref().unwrap_or(low));
+        }
+        Some(keys)
+    }
+
+    /// Whether so much differs that building anew is less work than changing.
+    fn much_differs(&self, old: &Elements) -> bool {
+        let new = &self.set.elements;
+        let limit = old.len().max(new.len()) / 4;
+        limit >= MUCH && old.map.diff(&new.map).take(limit).count() == limit
     }
 
     fn differences(&mut self, change: &mut Change, old: &Elements) -> Result<(), Cause> {

@@ -282,6 +282,51 @@ impl Elements {
         });
     }
 
+    /// The same set with other elements. `anew`: just these bare keys, in order; otherwise without what
+    /// is `gone` and with these, sharing the rest.
+    #[must_use]
+    pub(crate) fn with_keys(
+        &self,
+        keys: impl Iterator<Item = (Words, Option<Box<Words>>)>,
+        gone: &[Words],
+        anew: bool,
+    ) -> Self {
+        let bare = |(low, high)| {
+            let element = StoredElement {
+                high,
+                data: None,
+                extra: None,
+                order: 0,
+            };
+            (low, element)
+        };
+        let map = if anew {
+            keys.map(bare).collect()
+        } else {
+            let mut map = self.map.clone();
+            gone.iter().for_each(|low| drop(map.remove(low)));
+            map.extend(keys.map(bare));
+            map
+        };
+        Self {
+            map,
+            catch_all: None,
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// The same set with the elements of another one.
+    #[must_use]
+    pub(crate) fn sharing(&self, other: &Self) -> Self {
+        Self {
+            map: other.map.clone(),
+            catch_all: None,
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.map.len() + usize::from(self.catch_all.is_some())

@@ -9,6 +9,7 @@ pub mod openapi;
 mod ports;
 mod program;
 pub mod routes;
+mod sets;
 mod status;
 pub mod wire;
 

@@ -6,7 +6,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Shared, drops, events, gate, nft, openapi, ports, program, status, wire};
+use super::{Shared, drops, events, gate, nft, openapi, ports, program, sets, status, wire};
 use crate::rights::Right;
 
 /// How a resource is asked for.
@@ -177,6 +177,30 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Json(any),
         conditional: true,
         handler: || delete(ports::remove),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/sets",
+        operation: "listSetSources",
+        summary: "Every set whose elements come from a file",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<Vec<wire::SetSourceStatus>>),
+        conditional: false,
+        handler: || get(sets::list),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/sets/reload",
+        operation: "reloadSets",
+        summary: "Read files of sets again",
+        right: Right::Change,
+        parameters: &[],
+        request: Some(of::<wire::SetReload>),
+        answer: Form::Json(of::<Vec<wire::SetSourceStatus>>),
+        conditional: false,
+        handler: || post(sets::reload),
     },
     Route {
         verb: Verb::Get,

@@ -241,6 +241,53 @@ pub struct WorkerStatus {
     pub restarts: u64,
 }
 
+/// A set whose elements come from a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SetSourceStatus {
+    /// Family of the set's table.
+    pub family: String,
+    /// The set's table.
+    pub table: String,
+    /// The set.
+    pub set: String,
+    /// The file.
+    pub file: String,
+    /// How it is written: `list`, `ipset` or `csv`.
+    pub format: String,
+    /// Whether it is read again when it changes.
+    pub watch: bool,
+    /// Entries of the file when it was last read well, before what overlaps became one.
+    pub entries: u64,
+    /// Elements that they make in the set.
+    pub elements: u64,
+    /// Entries that country or set left out, and ranges of the other family.
+    pub passed_over: u64,
+    /// When the contents in force were read, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded_at: Option<u64>,
+    /// How long that took, from opening the file to the new generation.
+    pub load_ms: u64,
+    /// How often the file was read well.
+    pub loads: u64,
+    /// How often it could not be had.
+    pub failures: u64,
+    /// Since when it cannot, in seconds since 1970: what was there before is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<u64>,
+    /// Why: file, line and word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Which sets are to be read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetReload {
+    /// `SET`, `TABLE SET` or `FAMILY TABLE SET`; without it, all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
 /// Why frames ended here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drops {
@@ -394,6 +441,22 @@ pub enum Happening {
         /// `up`, `down`, `gone` or `back`.
         state: String,
     },
+    /// A set was filled from its file, or its file could not be had.
+    SetSource {
+        /// Family, table and name of the set.
+        set: String,
+        /// The file.
+        file: String,
+        /// Elements that the set has.
+        elements: u64,
+        /// Elements that are new.
+        added: u64,
+        /// Elements that went.
+        removed: u64,
+        /// Why the file could not be had: what was there before is in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     /// This follower was too slow: events are missing here.
     Lost {
         /// How many.
@@ -417,6 +480,10 @@ impl Happening {
             "link",
             "devices that went up or down, disappeared or came back",
         ),
+        (
+            "set_source",
+            "sets that were filled from their files, or could not be",
+        ),
     ];
 
     /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.
@@ -429,6 +496,7 @@ impl Happening {
             Self::WorkerRestart { .. } => "worker_restart",
             Self::Port { .. } => "port",
             Self::Link { .. } => "link",
+            Self::SetSource { .. } => "set_source",
             Self::Lost { .. } => "lost",
         }
     }

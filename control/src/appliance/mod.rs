@@ -7,9 +7,13 @@
 mod error;
 mod read;
 mod section;
+mod set_source;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use sluice_config::engine::SetPlace;
+use sluice_config::set_file::Reading;
 
 pub use error::{FileError, FileErrors};
 
@@ -25,6 +29,8 @@ pub struct Appliance {
     pub ports: Vec<Port>,
     /// The ruleset in force at start.
     pub ruleset: Ruleset,
+    /// Sets whose elements come from files.
+    pub set_sources: Vec<SetSource>,
     /// The control socket and who may use it.
     pub control: Control,
     /// The metrics listener, if there is one.
@@ -112,6 +118,21 @@ impl Default for Ruleset {
             state: PathBuf::from("/var/lib/sluice"),
         }
     }
+}
+
+/// `[[set-source]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSource {
+    /// The set that is filled.
+    pub place: SetPlace,
+    /// The file that has its elements.
+    pub file: PathBuf,
+    /// How it is read.
+    pub reading: Reading,
+    /// Whether the file is read again when it changes.
+    pub watch: bool,
+    /// Whether the daemon refuses to start when the file cannot be had.
+    pub required: bool,
 }
 
 /// `[control]`

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
+use super::set_source;
 use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Mode, Port, Ruleset, Wait, Who};
 
 /// Longest device or port name, as IFNAMSIZ allows.
@@ -50,6 +51,7 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
         dataplane: file.section("dataplane").map(dataplane).unwrap_or_default(),
         ports: ports(file.sections("port")),
         ruleset: file.section("ruleset").map(ruleset).unwrap_or_default(),
+        set_sources: set_source::read(file.sections("set-source")),
         control: file.section("control").map(control).unwrap_or_default(),
         metrics: file.section("metrics").and_then(metrics),
         log: file.section("log").map(log).unwrap_or_default(),

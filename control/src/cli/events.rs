@@ -10,7 +10,7 @@ use crate::client::Client;
 /// What `sluice events` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these kinds: log, trace, drops, change, worker_restart, port, link
+    /// Only these kinds: log, trace, drops, change, worker_restart, port, link, set_source
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
     /// Stop after this many events
@@ -82,6 +82,19 @@ fn text(what: &Happening) -> String {
             )
         }
         Happening::Link { name, state } => format!("link    {name} {state}"),
+        Happening::SetSource {
+            set,
+            file,
+            elements,
+            added,
+            removed,
+            error,
+        } => match error {
+            None => {
+                format!("set     {set} has {elements} elements of {file} (+{added} -{removed})")
+            }
+            Some(error) => format!("set     {set} keeps what it has: {error}"),
+        },
         Happening::Lost { count } => format!("lost    {count} events: this follower is too slow"),
     }
 }

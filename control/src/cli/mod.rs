@@ -12,7 +12,9 @@ mod nft;
 mod nft_monitor;
 pub mod nft_options;
 mod ports;
+mod progress;
 mod run;
+mod sets;
 mod status;
 mod table;
 
@@ -63,6 +65,8 @@ pub enum Command {
     Drops(drops::Options),
     /// List, add and remove ports
     Ports(ports::Options),
+    /// Sets whose elements come from files: list and read again
+    Sets(sets::Options),
     /// Follow what happens: log statements, drops, changes, worker restarts
     Events(events::Options),
     /// Look into the compiled ruleset
@@ -138,6 +142,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Status(options) => status::main(&client, &options)?,
         Command::Drops(options) => drops::main(&client, &options)?,
         Command::Ports(options) => ports::main(&client, options)?,
+        Command::Sets(options) => return sets::main(&client, options),
         Command::Events(options) => events::main(&client, &options)?,
         Command::Explain(options) => explain::main(&client, &options)?,
         Command::Check(options) => check::main(&options)?,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use super::nft_monitor::Monitor;
 use super::nft_options::{self, NFT_VERSION, NftCall, NftOptions};
+use super::progress::Progress;
 use crate::api::wire::{NftAnswer, NftCommand, NftPrint};
 use crate::client::{Client, ClientError, bundle};
 
@@ -128,8 +129,12 @@ fn send(socket: &Path, command: &NftCommand) -> Result<NftAnswer, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("nft: {error}\n"))?;
-    let client = Client::new(socket);
-    match runtime.block_on(client.post("/v1/nft", command)) {
+    let progress = Progress::default();
+    let shown = progress.clone();
+    let client = Client::new(socket).observed(move |sent, of| shown.sent(sent, of));
+    let answer = runtime.block_on(client.post("/v1/nft", command));
+    progress.finish();
+    match answer {
         Ok(answer) => Ok(answer.body),
         Err(ClientError::Refused { failure, .. }) if failure.error.ends_with('\n') => {
             Err(failure.error)

@@ -4,11 +4,13 @@
 //! caches.
 
 pub mod bundle;
+mod upload;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, ETAG, HOST, IF_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
@@ -61,10 +63,20 @@ pub struct Answer<T> {
 }
 
 /// A way to one daemon.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     socket: PathBuf,
     expected: Option<u64>,
+    observer: Option<upload::Observer>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("socket", &self.socket)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -73,7 +85,15 @@ impl Client {
         Self {
             socket: socket.as_ref().to_owned(),
             expected: None,
+            observer: None,
         }
+    }
+
+    /// `observer` is told how many bytes of a request have been sent, and how many there are.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
     }
 
     /// Every change is refused (409) unless `generation` is the one in force.
@@ -180,7 +200,8 @@ impl Client {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+        let body = Bytes::from(body.unwrap_or_default());
+        let request = request.body(upload::Upload::new(body, self.observer.clone()))?;
         let response = sender.send_request(request).await?;
         if response.status().is_success() {
             return Ok(response);

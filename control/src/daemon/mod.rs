@@ -8,5 +8,7 @@ pub mod privileges;
 mod publish;
 pub mod ruleset;
 pub mod serve;
+mod sources;
 pub mod start;
+mod watch;
 pub mod wire;

@@ -1,6 +1,8 @@
 //! What the control API asks of the ruleset, whoever keeps it.
 
-use crate::api::wire::{Complaint, NftAnswer, NftCommand, Program, RulesetSize};
+use std::path::PathBuf;
+
+use crate::api::wire::{Complaint, NftAnswer, NftCommand, Program, RulesetSize, SetSourceStatus};
 use crate::rights::Peer;
 
 /// Why a command was refused; nothing has changed.
@@ -72,6 +74,20 @@ pub trait Policy: Send + Sync {
 
     /// Gives memory of expired set elements back; called about once a second.
     fn sweep(&self);
+
+    /// The sets whose elements come from files.
+    fn set_sources(&self) -> Vec<SetSourceStatus>;
+
+    /// Reads files of sets again: those of a name, or all. Yields what became of each; a file that
+    /// cannot be had is told there, and leaves the set as it is.
+    ///
+    /// # Errors
+    /// When no set of that name has a file.
+    fn reload_sets(&self, name: Option<&str>) -> Result<Vec<SetSourceStatus>, String>;
+
+    /// Reads watched files of sets again that have changed; `told` are files that are known to be
+    /// written to their end.
+    fn refresh_sets(&self, told: &[PathBuf]);
 
     /// Hands every counted thing to `tally`.
     fn tally(&self, tally: &mut dyn Tally);

@@ -2,6 +2,7 @@
 //! engine, reads from a snapshot that no request holds up.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -15,9 +16,12 @@ use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use super::policy::{Done, Policy, Refused, RulePlace, Tally};
+use super::sources::{Source, Sources};
 use crate::api::wire::{
-    Complaint, FileText, NftAnswer, NftCommand, NftPrint, Program, RulesetSize,
+    Complaint, FileText, NftAnswer, NftCommand, NftPrint, Program, RulesetSize, SetSourceStatus,
 };
+use crate::appliance::SetSource;
+use crate::events::Hub;
 use crate::rights::Peer;
 
 /// Elements of each set that a sweep looks at.
@@ -55,6 +59,7 @@ pub struct EnginePolicy {
     engine: Mutex<Engine>,
     snapshot: ArcSwap<Snapshot>,
     counters: Arc<Counters>,
+    sources: OnceLock<Sources>,
 }
 
 impl EnginePolicy {
@@ -66,7 +71,57 @@ impl EnginePolicy {
             engine: Mutex::new(engine),
             snapshot,
             counters,
+            sources: OnceLock::new(),
         }
+    }
+
+    /// From now on these sets have the elements of files, which are read at once. To be called once,
+    /// when the ruleset is in force and before the first packet comes.
+    ///
+    /// # Errors
+    /// When a file that is required cannot be had. Every other failure is in the set's state.
+    pub fn follow_files(&self, files: &[SetSource], hub: &Hub) -> Result<(), String> {
+        let sources = self
+            .sources
+            .get_or_init(|| Sources::new(files, hub.clone()));
+        let mut engine = self.locked();
+        for source in &sources.all {
+            engine.follow(
+                source.spec.place.clone(),
+                &source.spec.file.display().to_string(),
+            );
+        }
+        drop(engine);
+        for source in &sources.all {
+            match self.load(sources, source) {
+                Err(error) if source.spec.required => return Err(error),
+                // Told by state, event and log.
+                Err(_) | Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, sources: &Sources, source: &Source) -> Result<(), String> {
+        sources.load(source, |contents| {
+            let mut engine = self.locked();
+            let filled = engine
+                .fill(&source.spec.place, contents)
+                .map_err(|error| error.to_string())?;
+            if filled.changed {
+                self.snapshot.store(Arc::new(Snapshot::of(&engine)));
+            }
+            Ok(filled)
+        })
+    }
+
+    /// Elements of the set that a file fills.
+    fn elements(&self, spec: &SetSource) -> u64 {
+        let snapshot = self.snapshot.load();
+        let place = &spec.place;
+        let table = snapshot.ruleset.table(place.family, &place.table);
+        let set = table.and_then(|table| table.set(&place.set));
+        set.map_or(0, |set| set.elements.len() as u64)
     }
 
     /// Publishes the rules in force over another table of ports. Says whether there was a
@@ -188,6 +243,9 @@ impl Policy for EnginePolicy {
             .map_err(|refusal| refused(refusal, engine.generation()))?;
         if reply.changed {
             self.snapshot.store(Arc::new(Snapshot::of(&engine)));
+            if let Some(sources) = self.sources.get() {
+                sources.after(&engine);
+            }
         }
         Ok(Done {
             answer: NftAnswer {
@@ -239,6 +297,45 @@ impl Policy for EnginePolicy {
             engine
                 .compiled()
                 .sweep_sets(SystemClock.monotonic_ns(), SWEEP);
+        }
+    }
+
+    fn set_sources(&self) -> Vec<SetSourceStatus> {
+        let sources = self.sources.get();
+        sources.map_or_else(Vec::new, |sources| {
+            sources.status(|spec| self.elements(spec))
+        })
+    }
+
+    fn reload_sets(&self, name: Option<&str>) -> Result<Vec<SetSourceStatus>, String> {
+        let all = self.sources.get();
+        let chosen: Vec<&Source> = match (all, name) {
+            (Some(sources), Some(name)) => sources.named(name),
+            (Some(sources), None) => sources.all.iter().collect(),
+            (None, _) => Vec::new(),
+        };
+        if let (true, Some(name)) = (chosen.is_empty(), name) {
+            return Err(format!("no set called \"{name}\" has a [[set-source]]"));
+        }
+        for source in &chosen {
+            if let Some(sources) = all {
+                // A failure is in the set's state, which is the answer.
+                let _ = self.load(sources, source);
+            }
+        }
+        let status = |source: &&Source| source.status(self.elements(&source.spec));
+        Ok(chosen.iter().map(status).collect())
+    }
+
+    fn refresh_sets(&self, told: &[PathBuf]) {
+        let Some(sources) = self.sources.get() else {
+            return;
+        };
+        for source in sources.all.iter().filter(|source| source.spec.watch) {
+            if source.is_stale(told.contains(&source.spec.file)) {
+                // A failure is in the set's state.
+                let _ = self.load(sources, source);
+            }
         }
     }
 

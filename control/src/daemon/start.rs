@@ -21,7 +21,7 @@ use super::plane::{Plane, Workbench};
 use super::policy::{Policy, Refused};
 use super::ruleset::EnginePolicy;
 use super::wire::Wire;
-use super::{packets, persist, privileges, serve};
+use super::{packets, persist, privileges, serve, watch as files};
 use crate::api::wire::Happening;
 use crate::api::{self, Shared};
 use crate::appliance::{Appliance, FileErrors};
@@ -72,6 +72,9 @@ pub enum StartError {
     /// A ruleset file: what nft would print.
     #[error("sluice: the ruleset was refused:\n{0}")]
     Ruleset(String),
+    /// A file of a set that is required.
+    #[error("sluice: set-source: {0}")]
+    SetSource(String),
     /// A port.
     #[error("sluice: port {name}: {source}")]
     Port {
@@ -196,6 +199,7 @@ pub async fn run_until(
         ));
     }
     tokio::spawn(every_second(shared.clone()));
+    tokio::spawn(files::follow(shared.clone(), stopping.clone()));
     tasks.spawn(serve::serve(shared, opened.control, stopping));
     notify(&[NotifyState::Ready]);
     tracing::info!(socket = %appliance.control.socket.display(), "ready");
@@ -284,7 +288,7 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     }
     let hub = Hub::default();
     let (policy, plane) = match opener {
-        None => workbench(&appliance)?,
+        None => workbench(&appliance, &hub)?,
         Some(opener) => wire(&appliance, opener, &hub)?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -301,17 +305,25 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     result
 }
 
+fn follow_files(appliance: &Appliance, policy: &EnginePolicy, hub: &Hub) -> Result<(), StartError> {
+    policy
+        .follow_files(&appliance.set_sources, hub)
+        .map_err(StartError::SetSource)
+}
+
 type Parts = (Arc<dyn Policy>, Arc<dyn Plane>);
 
-fn workbench(appliance: &Appliance) -> Result<Parts, StartError> {
+fn workbench(appliance: &Appliance, hub: &Hub) -> Result<Parts, StartError> {
     let policy = EnginePolicy::new(Engine::workbench());
     load_ruleset(appliance, &policy)?;
+    follow_files(appliance, &policy, hub)?;
     Ok((Arc::new(policy), Arc::new(Workbench)))
 }
 
 fn wire(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> Result<Parts, StartError> {
     let wire = Wire::start(&appliance.dataplane, opener, hub)?;
     load_ruleset(appliance, &**wire.policy())?;
+    follow_files(appliance, wire.policy(), hub)?;
     packets::carry(&wire, hub.clone())?;
     wire.open_all(&appliance.ports)
         .map_err(|(name, source)| StartError::Port { name, source })?;

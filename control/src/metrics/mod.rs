@@ -14,7 +14,7 @@ use prometheus::proto::MetricFamily;
 use sluice_dataplane::DropReason;
 
 use crate::api::Shared;
-use crate::api::wire::{PortStatus, QueueStatus, RulesetSize, WorkerStatus};
+use crate::api::wire::{PortStatus, QueueStatus, RulesetSize, SetSourceStatus, WorkerStatus};
 use crate::daemon::plane::{BATCH_BOUNDS, Plane};
 use crate::daemon::policy::{Policy, RulePlace, Tally};
 use family::Family;
@@ -29,6 +29,7 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub fn exposition(shared: &Shared) -> Result<String, prometheus::Error> {
     let mut families = process(shared.started);
     ruleset(&*shared.policy, &mut families);
+    set_sources(&shared.policy.set_sources(), &mut families);
     ports(&shared.plane.ports(), &mut families);
     workers(&*shared.plane, &mut families);
     drops(&shared.plane.drops(), &mut families);
@@ -159,6 +160,54 @@ impl Tally for Counted {
             elements as f64,
         );
     }
+}
+
+const SOURCES: &[Column<SetSourceStatus>] = &[
+    (
+        "sluice_set_source_entries",
+        "Entries of a set's file when it was last read well.",
+        |source| source.entries,
+    ),
+    (
+        "sluice_set_source_loaded_time_seconds",
+        "When the contents in force were read from a set's file, in seconds since 1970; 0: never.",
+        |source| source.loaded_at.unwrap_or(0),
+    ),
+    (
+        "sluice_set_source_failing_since_seconds",
+        "Since when a set's file cannot be had, in seconds since 1970; 0: it can.",
+        |source| source.failing_since.unwrap_or(0),
+    ),
+];
+
+fn set_sources(sources: &[SetSourceStatus], families: &mut Vec<Family>) {
+    let labels = |source: &SetSourceStatus| {
+        [
+            ("family", source.family.clone()),
+            ("table", source.table.clone()),
+            ("name", source.set.clone()),
+        ]
+    };
+    let mut add = |mut family: Family, value: fn(&SetSourceStatus) -> u64| {
+        for source in sources {
+            let labels = labels(source);
+            let labels = labels
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_str()));
+            family.add(&labels, value(source) as f64);
+        }
+        families.push(family);
+    };
+    for (name, help, value) in SOURCES {
+        add(Family::gauge(name, help), *value);
+    }
+    add(
+        Family::counter(
+            "sluice_set_source_failures_total",
+            "How often a set's file could not be had.",
+        ),
+        |source| source.failures,
+    );
 }
 
 const QUEUES: &[Column<QueueStatus>] = &[

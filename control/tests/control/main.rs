@@ -7,3 +7,4 @@ mod commands;
 mod metrics;
 mod process;
 mod server;
+mod sets;

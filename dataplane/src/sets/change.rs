@@ -255,6 +255,38 @@ impl Change {
         Ok(())
     }
 
+    /// Adds many elements that are only keys: first and last key of each, one after the other. What
+    /// [`load`](Self::load) does, without an [`Element`] for each. All or, on an error, none of them.
+    ///
+    /// # Errors
+    /// The number of the element (from 0) and what is wrong with it.
+    pub fn load_keys(&mut self, keys: Vec<u32>) -> Result<(), (usize, SetError)> {
+        let layout = self.set.layout;
+        let rows = Rows {
+            words: keys,
+            ..Rows::new(layout)
+        };
+        if !rows.words.len().is_multiple_of(2 * layout.key) {
+            return Err((0, SetError::Key("another number of words")));
+        }
+        if let Work::Copy { root, .. } = &mut self.work
+            && layout.tail == 0
+            && root.body.len() == 0
+            && !self.set.is_full(rows.len().saturating_sub(1))
+            && let Ok(body) = root.body.built(&rows)
+        {
+            root.body = body;
+            return Ok(());
+        }
+        let width = 2 * layout.key;
+        let elements: Vec<Element> = rows
+            .words
+            .chunks_exact(width)
+            .map(|row| Element::new(Key::range(&row[..layout.key], &row[layout.key..])))
+            .collect();
+        self.load(&elements)
+    }
+
     /// Builds the structure from what is there and new elements.
     fn build(&mut self, elements: &[Element]) -> Result<(), (usize, SetError)> {
         let Work::Copy { root, taken, .. } = &mut self.work else {
@@ -471,7 +503,8 @@ impl Change {
                         root: arc_swap::ArcSwap::from_pointee(root.clone()),
                     };
                     current.store(Arc::new(next));
-                    set.retire(&mut writer, version.root.load_full(), std::mem::take(freed));
+                    let old = version.root.load_full();
+                    set.retire(&mut writer, Some(version), old, std::mem::take(freed));
                 } else {
                     let now = version.root.load_full();
                     if !Arc::ptr_eq(&now, base) {
@@ -480,7 +513,7 @@ impl Change {
                         (*root, *freed) = replay(&set, &mut writer, &now, &self.steps, self.now_ns);
                     }
                     version.root.store(Arc::new(root.clone()));
-                    set.retire(&mut writer, now, std::mem::take(freed));
+                    set.retire(&mut writer, None, now, std::mem::take(freed));
                 }
             }
             (Work::Steps { promised, .. }, Store::Table { table, .. }) => {

@@ -1,9 +1,10 @@
 //! Exact keys that packets write: an extendible hash table that changes in place.
 //!
 //! The same pages as in [`hash`](super::hash), but small (16 buckets), and the directory's entries
-//! are atomic pointers. Readers pin an epoch once a batch and follow pointers; they take no lock. A
-//! writer (packet path, control, sweep) holds the table's one lock, copies a page with its change
-//! and swaps the pointer; the old page is freed when no reader can hold it any more. So an element
+//! are atomic pointers. Readers pin an [epoch](super::epoch) once a batch and follow pointers; they take
+//! no lock and free nothing. A writer (packet path, control, sweep) holds the table's one lock, copies
+//! a page with its change and swaps the pointer; writers after it free the old page when no reader can
+//! hold it any more. So an element
 //! that a packet added is seen by the next packet on any worker. Refreshing a timeout writes one
 //! word in place, under the same lock, so that it cannot be lost in a copy.
 //!
@@ -12,39 +13,26 @@
 //! `arc-swap` pointer a page (no unsafe): 9 ns less for each lane.
 #![allow(unsafe_code)]
 
+mod garbage;
+mod pages;
 mod upkeep;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_epoch::{self as epoch, Atomic, Guard, Owned, Shared};
-
+use super::epoch::{Pin, pin};
 use super::error::SetError;
 use super::hashing::Hasher;
 use super::hits::{Column, LANES, Lanes, Sink};
-use super::line::{Line, prefetch};
+use super::line::prefetch;
 use super::page::{self, BUCKET, Entry, Geometry};
 use super::slots::Slots;
 use super::spec::Layout;
-
-const BUCKET_BITS: u32 = 4;
-const BUCKETS: usize = 1 << BUCKET_BITS;
+use garbage::{Garbage, Link, leak};
+use pages::{BUCKET_BITS, Directory, Page};
 
 /// Pages looked at to make room in a full table before an element is refused.
 const LAST_RESORT_PAGES: usize = 64;
-
-struct Page {
-    buckets: [Line; BUCKETS],
-    rows: Box<[u32]>,
-    /// One an entry, in the order of the rows; none in sets without timeouts.
-    expires: Box<[AtomicU64]>,
-    depth: u32,
-}
-
-struct Directory {
-    depth: u32,
-    pages: Box<[Atomic<Page>]>,
-}
 
 /// What an edit does with an element.
 pub(super) enum Edit {
@@ -84,11 +72,13 @@ pub(super) struct Dynamic {
     slots: Arc<Slots>,
     size: Option<usize>,
     forceadd: bool,
-    directory: Atomic<Directory>,
+    directory: Link<Directory>,
     len: AtomicUsize,
     /// Elements promised to changes that are not committed.
     reserved: AtomicUsize,
     writer: Mutex<Writer>,
+    /// Taken only by who has the writer's lock, for moments.
+    garbage: Mutex<Garbage>,
 }
 
 impl std::fmt::Debug for Dynamic {
@@ -97,107 +87,6 @@ impl std::fmt::Debug for Dynamic {
             .debug_struct("Dynamic")
             .field("len", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Page {
-    fn empty(depth: u32) -> Self {
-        Self {
-            buckets: [Line::ZERO; BUCKETS],
-            rows: Box::default(),
-            expires: Box::default(),
-            depth,
-        }
-    }
-
-    fn locate(&self, geometry: Geometry, hash: u64, key: &[u32]) -> Option<(usize, usize)> {
-        let bucket = page::bucket_of(hash, BUCKET_BITS);
-        let line = &self.buckets[bucket];
-        let fingerprint = geometry.fingerprint(key[0], hash);
-        page::find(geometry, line, &self.rows, fingerprint, key).map(|at| (bucket, at))
-    }
-
-    fn tail(&self, geometry: Geometry, index: usize) -> &[u32] {
-        &self.rows[index * geometry.row..][..geometry.row][geometry.prefix..]
-    }
-
-    fn expires(&self, index: usize) -> u64 {
-        self.expires
-            .get(index)
-            .map_or(u64::MAX, |expires| expires.load(Ordering::Relaxed))
-    }
-
-    fn expires_copy(&self, edit: impl FnOnce(&mut Vec<u64>)) -> Box<[AtomicU64]> {
-        let mut copy: Vec<u64> = self
-            .expires
-            .iter()
-            .map(|word| word.load(Ordering::Relaxed))
-            .collect();
-        edit(&mut copy);
-        copy.into_iter().map(AtomicU64::new).collect()
-    }
-
-    /// A page of entries (with their expiries), or more pages where they do not fit one.
-    fn of(
-        geometry: Geometry,
-        depth: u32,
-        entries: &[(Entry<'_>, u64)],
-        timed: bool,
-        out: &mut Vec<Self>,
-    ) {
-        let mut page = Self::empty(depth);
-        let plain: Vec<Entry<'_>> = entries.iter().map(|&(entry, _)| entry).collect();
-        page.rows = vec![0; entries.len() * geometry.row].into();
-        if page::fill(
-            geometry,
-            (&mut page.buckets, &mut page.rows),
-            BUCKET_BITS,
-            &plain,
-        )
-        .is_ok()
-        {
-            if timed {
-                let mut order: Vec<(usize, u64)> = entries
-                    .iter()
-                    .map(|(entry, at)| (page::bucket_of(entry.hash, BUCKET_BITS), *at))
-                    .collect();
-                // Stable: `fill` keeps the order of entries within a bucket.
-                order.sort_by_key(|&(bucket, _)| bucket);
-                page.expires = order
-                    .into_iter()
-                    .map(|(_, at)| AtomicU64::new(at))
-                    .collect();
-            }
-            out.push(page);
-            return;
-        }
-        let bit = 1u64 << (63 - depth);
-        let (ones, zeros): (Vec<_>, Vec<_>) =
-            entries.iter().partition(|(entry, _)| entry.hash & bit != 0);
-        Self::of(geometry, depth + 1, &zeros, timed, out);
-        Self::of(geometry, depth + 1, &ones, timed, out);
-    }
-}
-
-impl Directory {
-    #[inline]
-    fn slot(&self, hash: u64) -> usize {
-        hash.checked_shr(64 - self.depth).unwrap_or(0) as usize
-    }
-
-    #[inline]
-    fn page<'g>(&self, slot: usize, guard: &'g Guard) -> &'g Page {
-        let page = self.pages[slot].load(Ordering::Acquire, guard);
-        // SAFETY: directory entries are never null: `Dynamic::new` and `install` fill all of them with
-        // owned pages, and a page is only freed by `defer_destroy` after every entry that led to it
-        // was overwritten, so under the pinned `guard` it is alive.
-        unsafe { page.deref() }
-    }
-
-    fn block(&self, slot: usize, depth: u32) -> std::ops::Range<usize> {
-        let size = 1 << (self.depth - depth);
-        let first = slot & !(size - 1);
-        first..first + size
     }
 }
 
@@ -211,7 +100,7 @@ impl Dynamic {
     ) -> Self {
         let directory = Directory {
             depth: 0,
-            pages: Box::new([Atomic::new(Page::empty(0))]),
+            pages: Box::new([Link::new(leak(Page::empty(0)))]),
         };
         Self {
             hasher,
@@ -220,10 +109,11 @@ impl Dynamic {
             slots,
             size: size.map(|size| size as usize),
             forceadd,
-            directory: Atomic::new(directory),
+            directory: Link::new(leak(directory)),
             len: AtomicUsize::new(0),
             reserved: AtomicUsize::new(0),
             writer: Mutex::new(Writer::default()),
+            garbage: Mutex::default(),
         }
     }
 
@@ -231,12 +121,15 @@ impl Dynamic {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn garbage(&self) -> MutexGuard<'_, Garbage> {
+        self.garbage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[inline]
-    fn directory<'g>(&self, guard: &'g Guard) -> &'g Directory {
-        let directory = self.directory.load(Ordering::Acquire, guard);
-        // SAFETY: never null (filled by `new`, replaced by `double` and `flush` with owned ones), and
-        // the old one is freed by `defer_destroy` only, so under the pinned `guard` it is alive.
-        unsafe { directory.deref() }
+    fn directory<'p>(&self, _pin: &'p Pin) -> &'p Directory {
+        // SAFETY: never null (filled by `new`, replaced by `replace_directory` with leaked ones), and
+        // the old one is retired only after it was replaced, so under the pin it is alive.
+        unsafe { &*self.directory.load() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -245,8 +138,8 @@ impl Dynamic {
 
     /// Looks up the lanes; returns those found.
     pub(super) fn lookup(&self, columns: &[&Column], lanes: u64, sink: &mut Sink<'_>) -> u64 {
-        let guard = epoch::pin();
-        let directory = self.directory(&guard);
+        let pin = pin();
+        let directory = self.directory(&pin);
         let geometry = self.geometry;
         let mut hashes = [0u64; LANES];
         for lane in Lanes(lanes) {
@@ -258,7 +151,7 @@ impl Dynamic {
             prefetch(&directory.pages[directory.slot(hash)]);
         }
         for lane in Lanes(lanes) {
-            let page = directory.page(directory.slot(hashes[lane]), &guard);
+            let page = directory.page(directory.slot(hashes[lane]), &pin);
             prefetch(&page.buckets[page::bucket_of(hashes[lane], BUCKET_BITS)]);
             prefetch(&page.rows);
         }
@@ -266,7 +159,7 @@ impl Dynamic {
         let mut same = [0u16; LANES];
         let mut maybe = 0u64;
         for lane in Lanes(lanes) {
-            let page = directory.page(directory.slot(hashes[lane]), &guard);
+            let page = directory.page(directory.slot(hashes[lane]), &pin);
             let bucket = &page.buckets[page::bucket_of(hashes[lane], BUCKET_BITS)];
             let found =
                 page::candidates(bucket, geometry.fingerprint(columns[0][lane], hashes[lane]));
@@ -306,10 +199,10 @@ impl Dynamic {
 
     /// What `look` makes of tail and expiry of an element, expired or not. Allocates nothing.
     pub(super) fn look<T>(&self, key: &[u32], look: impl FnOnce(&[u32], u64) -> T) -> Option<T> {
-        let guard = epoch::pin();
-        let directory = self.directory(&guard);
+        let pin = pin();
+        let directory = self.directory(&pin);
         let hash = self.hasher.words(key);
-        let page = directory.page(directory.slot(hash), &guard);
+        let page = directory.page(directory.slot(hash), &pin);
         let (bucket, at) = page.locate(self.geometry, hash, key)?;
         let index = page::start(&page.buckets[bucket]) + at;
         Some(look(page.tail(self.geometry, index), page.expires(index)))
@@ -351,10 +244,11 @@ impl Dynamic {
         decide: impl FnOnce(Option<(&[u32], u64)>) -> Edit,
     ) -> Result<(), SetError> {
         let mut writer = self.lock();
-        let guard = epoch::pin();
+        self.garbage().collect_some(&self.slots);
+        let pin = pin();
         let hash = self.hasher.words(key);
-        let directory = self.directory(&guard);
-        let page = directory.page(directory.slot(hash), &guard);
+        let directory = self.directory(&pin);
+        let page = directory.page(directory.slot(hash), &pin);
         let place = page.locate(self.geometry, hash, key);
         let index = place.map(|(bucket, at)| page::start(&page.buckets[bucket]) + at);
         match decide(index.map(|index| (page.tail(self.geometry, index), page.expires(index)))) {
@@ -366,14 +260,14 @@ impl Dynamic {
             }
             Edit::Remove => {
                 if let Some((bucket, at)) = place {
-                    self.take_out(hash, bucket, at, &guard);
+                    self.take_out(hash, bucket, at, &pin);
                 }
             }
             Edit::Put { tail, expires_ns } => {
                 if let Some((bucket, at)) = place {
-                    self.take_out(hash, bucket, at, &guard);
+                    self.take_out(hash, bucket, at, &pin);
                 } else if !promised && self.is_full() {
-                    self.make_room(&mut writer, now_ns, &guard)?;
+                    self.make_room(&mut writer, now_ns, &pin)?;
                 }
                 let fingerprint = self.geometry.fingerprint(key[0], hash);
                 self.put_in(
@@ -384,7 +278,7 @@ impl Dynamic {
                         tail: &tail,
                     },
                     expires_ns,
-                    &guard,
+                    &pin,
                 );
             }
         }
@@ -392,31 +286,30 @@ impl Dynamic {
     }
 
     /// Swaps a page in for the one at `slot`, which is freed when its readers are gone.
-    fn install(&self, directory: &Directory, slot: usize, depth: u32, page: Page, guard: &Guard) {
-        let old = directory.pages[slot].load(Ordering::Relaxed, guard);
-        let new = Owned::new(page).into_shared(guard);
-        for entry in &directory.pages[directory.block(slot, depth)] {
-            entry.store(new, Ordering::Release);
+    fn install(&self, directory: &Directory, slot: usize, depth: u32, page: Page) {
+        let old = directory.pages[slot].load();
+        let new = leak(page);
+        for link in &directory.pages[directory.block(slot, depth)] {
+            link.store(new);
         }
-        // SAFETY: all entries that led to `old` (the block of its depth) were overwritten above under
-        // the writer's lock, so it is unreachable for readers that pin from now on, and only this
-        // writer frees it.
-        unsafe { guard.defer_destroy(old) };
+        // SAFETY: all links that led to `old` (the block of its depth) were overwritten above under the
+        // writer's lock, so it is out of reach, and only this writer retires it.
+        unsafe { self.garbage().page(old) };
     }
 
-    fn take_out(&self, hash: u64, bucket: usize, at: usize, guard: &Guard) {
-        let directory = self.directory(guard);
+    fn take_out(&self, hash: u64, bucket: usize, at: usize, pin: &Pin) {
+        let directory = self.directory(pin);
         let slot = directory.slot(hash);
-        let page = directory.page(slot, guard);
+        let page = directory.page(slot, pin);
         let index = page::start(&page.buckets[bucket]) + at;
         let freed = self.layout.slot(page.tail(self.geometry, index));
-        self.without(directory, slot, &[(bucket, at)], guard);
-        self.free_later(&[freed], guard);
+        self.without(directory, slot, &[(bucket, at)], pin);
+        self.free_later(&[freed]);
     }
 
     /// Takes entries of one page out; those of one bucket from the last to the first.
-    fn without(&self, directory: &Directory, slot: usize, gone: &[(usize, usize)], guard: &Guard) {
-        let page = directory.page(slot, guard);
+    fn without(&self, directory: &Directory, slot: usize, gone: &[(usize, usize)], pin: &Pin) {
+        let page = directory.page(slot, pin);
         let mut copy = Page::empty(page.depth);
         copy.buckets = page.buckets;
         copy.rows = page.rows.clone();
@@ -445,20 +338,20 @@ impl Dynamic {
         }
         copy.expires = expires.into_iter().map(AtomicU64::new).collect();
         self.len.fetch_sub(gone.len(), Ordering::Relaxed);
-        self.install(directory, slot, page.depth, copy, guard);
+        self.install(directory, slot, page.depth, copy);
     }
 
-    fn put_in(&self, entry: Entry<'_>, expires_ns: u64, guard: &Guard) {
+    fn put_in(&self, entry: Entry<'_>, expires_ns: u64, pin: &Pin) {
         let bucket = page::bucket_of(entry.hash, BUCKET_BITS);
-        let mut directory = self.directory(guard);
-        while page::count(&directory.page(directory.slot(entry.hash), guard).buckets[bucket])
+        let mut directory = self.directory(pin);
+        while page::count(&directory.page(directory.slot(entry.hash), pin).buckets[bucket])
             == BUCKET
         {
-            self.split(entry.hash, guard);
-            directory = self.directory(guard);
+            self.split(entry.hash, pin);
+            directory = self.directory(pin);
         }
         let slot = directory.slot(entry.hash);
-        let page = directory.page(slot, guard);
+        let page = directory.page(slot, pin);
         let total = page::entries(&page.buckets);
         let index = page::start(&page.buckets[bucket]) + page::count(&page.buckets[bucket]);
         let mut copy = Page::empty(page.depth);
@@ -477,7 +370,7 @@ impl Dynamic {
             Box::default()
         };
         self.len.fetch_add(1, Ordering::Relaxed);
-        self.install(directory, slot, page.depth, copy, guard);
+        self.install(directory, slot, page.depth, copy);
     }
 
     fn entries<'g>(&self, page: &'g Page) -> Vec<(Entry<'g>, u64)> {
@@ -491,10 +384,10 @@ impl Dynamic {
     }
 
     /// Splits the page of a hash; the directory grows where the page is as deep as it.
-    fn split(&self, hash: u64, guard: &Guard) {
-        let mut directory = self.directory(guard);
-        let old = directory.pages[directory.slot(hash)].load(Ordering::Relaxed, guard);
-        let page = directory.page(directory.slot(hash), guard);
+    fn split(&self, hash: u64, pin: &Pin) {
+        let mut directory = self.directory(pin);
+        let old = directory.pages[directory.slot(hash)].load();
+        let page = directory.page(directory.slot(hash), pin);
         let bit = 1u64 << (63 - page.depth);
         let (ones, zeros): (Vec<_>, Vec<_>) = self
             .entries(page)
@@ -510,69 +403,61 @@ impl Dynamic {
             .max()
             .unwrap_or(page.depth);
         while directory.depth < deepest {
-            self.double(directory, guard);
-            directory = self.directory(guard);
+            self.double(directory);
+            directory = self.directory(pin);
         }
         let mut slot = directory.block(directory.slot(hash), page.depth).start;
         for page in pages {
             let size = 1 << (directory.depth - page.depth);
-            let new = Owned::new(page).into_shared(guard);
-            for entry in &directory.pages[slot..slot + size] {
-                entry.store(new, Ordering::Release);
+            let new = leak(page);
+            for link in &directory.pages[slot..slot + size] {
+                link.store(new);
             }
             slot += size;
         }
-        // SAFETY: the pages stored above cover the whole block of `old` in the current directory, and
-        // directories before it are freed no earlier than `old`'s readers leave; only the writer, whose
-        // lock is held, frees pages.
-        unsafe { guard.defer_destroy(old) };
+        // SAFETY: the pages stored above cover the whole block of `old` in the current directory; readers
+        // of directories before it began before this mark. Only the writer, whose lock is held, retires.
+        unsafe { self.garbage().page(old) };
     }
 
-    fn double(&self, directory: &Directory, guard: &Guard) {
+    fn double(&self, directory: &Directory) {
         let pages = directory
             .pages
             .iter()
             .flat_map(|entry| {
-                let page = entry.load(Ordering::Relaxed, guard);
-                [Atomic::from(page), Atomic::from(page)]
+                let page = entry.load();
+                [Link::new(page), Link::new(page)]
             })
             .collect();
-        self.replace_directory(
-            Directory {
-                depth: directory.depth + 1,
-                pages,
-            },
-            guard,
-        );
+        self.replace_directory(Directory {
+            depth: directory.depth + 1,
+            pages,
+        });
     }
 
-    fn replace_directory(&self, directory: Directory, guard: &Guard) {
-        let old = self
-            .directory
-            .swap(Owned::new(directory), Ordering::AcqRel, guard);
-        // SAFETY: `old` was the only pointer to that directory and has just been replaced; a directory
-        // does not own its pages, so destroying it frees nothing else.
-        unsafe { guard.defer_destroy(old) };
+    fn replace_directory(&self, directory: Directory) {
+        let old = self.directory.load();
+        self.directory.store(leak(directory));
+        // SAFETY: `directory` was the only link to `old`, and the writer's lock is held; a directory does
+        // not own its pages.
+        unsafe { self.garbage().directory(old) };
     }
 
     /// Gives slots back when no reader can have found them.
-    fn free_later(&self, freed: &[u32], guard: &Guard) {
+    fn free_later(&self, freed: &[u32]) {
         let freed: Vec<u32> = freed.iter().copied().filter(|&slot| slot != 0).collect();
-        if !freed.is_empty() {
-            let slots = Arc::clone(&self.slots);
-            guard.defer(move || slots.give_back(&freed));
-        }
+        self.garbage().slots(freed);
     }
 
     /// All elements: key, tail, expiry. Elements that come or go meanwhile may or may not be among
     /// them; every other one is, once.
     pub(super) fn for_each(&self, each: &mut EachEntry<'_>) {
-        let guard = epoch::pin();
-        let directory = self.directory(&guard);
+        let pin = pin();
+        let directory = self.directory(&pin);
         // The prefix of the hash that has been listed: pages may split and merge under our eyes.
         let mut slot = 0;
         while slot < directory.pages.len() {
-            let page = directory.page(slot, &guard);
+            let page = directory.page(slot, &pin);
             let block = directory.block(slot, page.depth.min(directory.depth));
             for (entry, expires) in self.entries(page) {
                 let place = directory.slot(entry.hash);
@@ -586,42 +471,36 @@ impl Dynamic {
 
     /// Bytes taken.
     pub(super) fn memory(&self) -> usize {
-        let guard = epoch::pin();
-        let directory = self.directory(&guard);
-        let pages: usize = distinct(directory, &guard)
+        let pin = pin();
+        let directory = self.directory(&pin);
+        let pages: usize = distinct(directory)
             .into_iter()
             .map(|page| {
                 // SAFETY: as in `Directory::page`.
-                let page = unsafe { page.deref() };
+                let page = unsafe { &*page };
                 size_of::<Page>() + page.rows.len() * 4 + page.expires.len() * 8
             })
             .sum();
-        size_of::<Self>() + directory.pages.len() * 8 + pages
+        size_of::<Self>() + directory.pages.len() * 8 + pages + self.garbage().memory()
     }
 }
 
 /// Every page of a directory once.
-fn distinct<'g>(directory: &Directory, guard: &'g Guard) -> Vec<Shared<'g, Page>> {
-    let mut pages: Vec<Shared<'g, Page>> = directory
-        .pages
-        .iter()
-        .map(|entry| entry.load(Ordering::Acquire, guard))
-        .collect();
+fn distinct(directory: &Directory) -> Vec<*mut Page> {
+    let mut pages: Vec<*mut Page> = directory.pages.iter().map(Link::load).collect();
     pages.dedup();
     pages
 }
 
 impl Drop for Dynamic {
     fn drop(&mut self) {
-        // SAFETY: `&mut self`: no reader or writer is left, so nothing needs an epoch; each page and
-        // the directory are owned by this table alone and listed once.
+        // SAFETY: `&mut self`: no reader or writer is left, so nothing needs a pin; each page and the
+        // directory were leaked, are owned by this table alone and listed once.
         unsafe {
-            let guard = epoch::unprotected();
-            let directory = self.directory.load(Ordering::Relaxed, guard);
-            for page in distinct(directory.deref(), guard) {
-                drop(page.into_owned());
+            let directory = Box::from_raw(self.directory.load());
+            for page in distinct(&directory) {
+                drop(Box::from_raw(page));
             }
-            drop(directory.into_owned());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Prefixes of a number, nested as they come; the longest that holds a key decides.
 //!
-//! Prefixes are sorted by first address, then by length. Each has, beside its first address, one bit
+//! Prefixes are sorted by first address, then by length (see [`ordered`](super::ordered)). Each has, beside its first address, one bit
 //! for its own length and for the length of every prefix of the set that holds it. So the longest
 //! match of a key follows from its predecessor alone: of the lengths noted there, the longest in
 //! which the two addresses agree. (Every prefix that holds the key begins before it, so it holds the
@@ -9,40 +9,24 @@
 //! Lengths that hold for a whole chunk are noted once for the chunk: adding 10.0.0.0/8 to a million
 //! addresses changes the index and two chunks. Elements: twice the number's words and the tail.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 
 use super::error::SetError;
-use super::hits::{Column, LANES, Lanes, Sink};
-use super::line::prefetch;
+use super::hits::{Column, Lanes, Sink};
+use super::ordered::{Ordered, Place};
 use super::scalar::Scalar;
-use super::sorted::{CHUNK, FILL, Sorted};
-use super::spine::Spine;
 use super::structure::{Row, Rows, Structure};
 
-#[derive(Clone, Debug, Default)]
-struct Chunk<T> {
-    lows: Sorted<T>,
-    /// Own length (the lowest bit) and lengths of those around, as far as not noted for the chunk.
-    lengths: Vec<T>,
-    tails: Vec<u32>,
-}
-
-/// Nested prefixes of numbers of `words` words.
+/// Nested prefixes. The side of an element: a bit for its own length (the lowest) and for those of the
+/// prefixes around it, as far as not noted for the chunk. What is noted for a chunk are lengths of
+/// prefixes that hold every prefix in it.
 #[derive(Clone, Debug)]
 pub(super) struct Prefix<T> {
-    words: usize,
-    tail: usize,
-    /// What a chunk is noted for: lengths of prefixes that hold every prefix in it, and which are
-    /// not noted with these.
-    spine: Spine<T, Chunk<T>>,
+    all: Ordered<T>,
     /// The prefix of length 0, which no bit stands for.
     whole: Option<Box<[u32]>>,
     len: usize,
 }
-
-type Place = (usize, usize);
 
 fn length_of<T: Scalar>(lengths: T) -> u32 {
     T::BITS - lengths.trailing_zeros()
@@ -53,11 +37,10 @@ fn last_of<T: Scalar>(low: T, length: u32) -> T {
 }
 
 impl<T: Scalar> Prefix<T> {
+    /// Of numbers of `words` words.
     pub(super) fn new(words: usize, tail: usize) -> Self {
         Self {
-            words,
-            tail,
-            spine: Spine::new(),
+            all: Ordered::new(words, tail),
             whole: None,
             len: 0,
         }
@@ -70,25 +53,21 @@ impl<T: Scalar> Prefix<T> {
         (low.and(T::mask(length)) == low && last_of(low, length) == high).then_some((low, length))
     }
 
-    fn key_at(&self, (chunk, at): Place) -> (T, u32) {
-        let chunk = self.spine.get(chunk);
-        (chunk.lows[at], length_of(chunk.lengths[at]))
+    fn key_at(&self, place: Place) -> (T, u32) {
+        let (low, lengths) = self.all.at(place);
+        (low, length_of(lengths))
     }
 
     /// The last prefix that stands at or before (`low`, `length`) in the order.
     fn before(&self, low: T, length: u32) -> Option<Place> {
-        if self.spine.first().is_none_or(|first| first > low) {
-            return None;
-        }
-        let mut chunk = self.spine.position(low);
-        let mut at = self.spine.get(chunk).lows.last_not_greater(low);
+        let (mut chunk, mut at) = self.all.at_or_before(low)?;
         // Prefixes with the same first address stand shortest first: at most one per length.
         while self.key_at((chunk, at)) > (low, length) {
             if at > 0 {
                 at -= 1;
             } else if chunk > 0 {
                 chunk -= 1;
-                at = self.spine.get(chunk).lows.len() - 1;
+                at = self.all.spine.get(chunk).lows.len() - 1;
             } else {
                 return None;
             }
@@ -101,44 +80,29 @@ impl<T: Scalar> Prefix<T> {
             .filter(|&place| self.key_at(place) == (low, length))
     }
 
-    fn lengths_at(&self, (chunk, at): Place) -> T {
-        self.spine.get(chunk).lengths[at].or(self.spine.cover(chunk))
-    }
-
-    fn tail_of<'a>(&self, chunk: &'a Chunk<T>, at: usize) -> &'a [u32] {
-        &chunk.tails[at * self.tail..(at + 1) * self.tail]
+    fn lengths_at(&self, place: Place) -> T {
+        self.all.at(place).1.or(self.all.spine.cover(place.0))
     }
 
     fn give(&self, place: Place, each: &mut dyn FnMut(Row<'_>) -> bool) -> bool {
-        let (number, length) = self.key_at(place);
-        let (mut low, mut high) = ([0; 4], [0; 4]);
-        number.put(&mut low[..self.words]);
-        last_of(number, length).put(&mut high[..self.words]);
-        let tail = self.tail_of(self.spine.get(place.0), place.1);
-        each(Row {
-            low: &low[..self.words],
-            high: &high[..self.words],
-            tail,
-        })
+        let (low, length) = self.key_at(place);
+        let high = last_of(low, length);
+        self.all.give(low, high, self.all.tail_at(place), each)
     }
 
     fn give_whole(&self, each: &mut dyn FnMut(Row<'_>) -> bool) -> bool {
-        let (low, high) = ([0; 4], [u32::MAX; 4]);
-        self.whole.as_ref().is_none_or(|tail| {
-            each(Row {
-                low: &low[..self.words],
-                high: &high[..self.words],
-                tail,
-            })
-        })
+        let last = T::ZERO.not();
+        self.whole
+            .as_ref()
+            .is_none_or(|tail| self.all.give(T::ZERO, last, tail, each))
     }
 
     /// Sets or clears a length in every prefix behind `place` that lies in (`low`, `length`).
     fn mark_inner(&mut self, place: Place, low: T, length: u32, set: bool) {
         let (last, bit) = (last_of(low, length), T::length_bit(length));
         let (mut index, mut at) = place;
-        while index < self.spine.len() {
-            let chunk = self.spine.get(index);
+        while index < self.all.spine.len() {
+            let chunk = self.all.spine.get(index);
             if at >= chunk.lows.len() {
                 (index, at) = (index + 1, 0);
                 continue;
@@ -148,14 +112,17 @@ impl<T: Scalar> Prefix<T> {
             }
             let whole = at == 0 && chunk.lows[chunk.lows.len() - 1] <= last;
             if whole && set {
-                self.spine.set_cover(index, self.spine.cover(index).or(bit));
-            } else if self.spine.cover(index).and(bit) != T::ZERO {
-                self.spine
-                    .set_cover(index, self.spine.cover(index).without(bit));
+                self.all
+                    .spine
+                    .set_cover(index, self.all.spine.cover(index).or(bit));
+            } else if self.all.spine.cover(index).and(bit) != T::ZERO {
+                self.all
+                    .spine
+                    .set_cover(index, self.all.spine.cover(index).without(bit));
                 debug_assert!(!set);
             } else {
-                let chunk = self.spine.get_mut(index);
-                for (lengths, _) in chunk.lengths[at..]
+                let chunk = self.all.spine.get_mut(index);
+                for (lengths, _) in chunk.sides[at..]
                     .iter_mut()
                     .zip(&chunk.lows[at..])
                     .take_while(|(_, low)| **low <= last)
@@ -176,50 +143,24 @@ impl<T: Scalar> Prefix<T> {
         if bits == T::ZERO {
             return;
         }
-        self.spine
-            .set_cover(index, self.spine.cover(index).without(bits));
-        for lengths in &mut self.spine.get_mut(index).lengths {
+        self.all
+            .spine
+            .set_cover(index, self.all.spine.cover(index).without(bits));
+        for lengths in &mut self.all.spine.get_mut(index).sides {
             *lengths = lengths.or(bits);
         }
     }
 
-    fn split_chunk(&mut self, index: usize) {
-        let (words, middle) = (self.tail, CHUNK / 2);
-        let chunk = self.spine.get_mut(index);
-        let upper = Chunk {
-            lows: chunk.lows.split_off(middle),
-            lengths: chunk.lengths.split_off(middle),
-            tails: chunk.tails.split_off(middle * words),
-        };
-        let cover = self.spine.cover(index);
-        self.spine.insert(index + 1, upper.lows[0], cover, upper);
-    }
-
-    fn join(&mut self, index: usize) {
-        let size = |at: usize| {
-            if at < self.spine.len() {
-                self.spine.get(at).lows.len()
-            } else {
-                CHUNK
-            }
-        };
-        let left = if index > 0 && size(index - 1) + size(index) < CHUNK {
-            index - 1
-        } else {
-            index
-        };
-        if size(left) + size(left + 1) >= CHUNK {
-            return;
-        }
-        let both = self.spine.cover(left).and(self.spine.cover(left + 1));
-        self.push_down(left, self.spine.cover(left).without(both));
-        self.push_down(left + 1, self.spine.cover(left + 1).without(both));
-        let right = self.spine.get(left + 1).clone();
-        self.spine.remove(left + 1);
-        let chunk = self.spine.get_mut(left);
-        chunk.lows.append(&right.lows);
-        chunk.lengths.extend_from_slice(&right.lengths);
-        chunk.tails.extend_from_slice(&right.tails);
+    /// Makes one of two chunks, once the same is noted for both.
+    fn join(&mut self, left: usize) {
+        let both = self
+            .all
+            .spine
+            .cover(left)
+            .and(self.all.spine.cover(left + 1));
+        self.push_down(left, self.all.spine.cover(left).without(both));
+        self.push_down(left + 1, self.all.spine.cover(left + 1).without(both));
+        self.all.join(left);
     }
 
     fn insert_prefix(&mut self, low: T, length: u32, tail: &[u32]) {
@@ -228,27 +169,16 @@ impl<T: Scalar> Prefix<T> {
             let common = low.common(self.key_at(place).0).min(length - 1);
             self.lengths_at(place).and(T::mask(common))
         });
-        let (index, at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
-        if self.spine.is_empty() {
-            self.spine.insert(0, low, T::ZERO, Chunk::default());
+        let index = before.map_or(0, |(chunk, _)| chunk);
+        let mut own = around;
+        if !self.all.spine.is_empty() {
+            self.push_down(index, self.all.spine.cover(index).without(around));
+            own = around.without(self.all.spine.cover(index));
         }
-        self.push_down(index, self.spine.cover(index).without(around));
-        let own = around
-            .without(self.spine.cover(index))
-            .or(T::length_bit(length));
-        let words = self.tail;
-        let chunk = self.spine.get_mut(index);
-        chunk.lows.insert(at, low);
-        chunk.lengths.insert(at, own);
-        chunk
-            .tails
-            .splice(at * words..at * words, tail.iter().copied());
-        let first = chunk.lows[0];
-        self.spine.set_first(index, first);
+        let own = own.or(T::length_bit(length));
+        let (index, at) = self.all.insert(before, low, own, tail);
         self.mark_inner((index, at + 1), low, length, true);
-        if self.spine.get(index).lows.len() > CHUNK {
-            self.split_chunk(index);
-        }
+        self.all.split(index);
     }
 
     /// The longest match with a look at tails: exceptions do not match, expired ones are not there.
@@ -265,10 +195,10 @@ impl<T: Scalar> Prefix<T> {
         });
         while lengths != T::ZERO {
             let length = length_of(lengths);
-            let Some((chunk, at)) = self.exact(number.and(T::mask(length)), length) else {
+            let Some(place) = self.exact(number.and(T::mask(length)), length) else {
                 return false;
             };
-            let tail = self.tail_of(self.spine.get(chunk), at);
+            let tail = self.all.tail_at(place);
             if sink.hit(lane, tail) {
                 return !sink.layout.is_nomatch(tail);
             }
@@ -282,52 +212,30 @@ impl<T: Scalar> Prefix<T> {
 
 impl<T: Scalar> Structure for Prefix<T> {
     fn lookup(&self, columns: &[&Column], lanes: u64, sink: &mut Sink<'_>) -> u64 {
-        let Some(first) = self.spine.first() else {
+        let Some(seen) = self.all.seek(columns, lanes) else {
             return Lanes(lanes)
                 .filter(|&lane| self.lookup_tail(lane, T::ZERO, None, sink))
                 .fold(0, |found, lane| found | 1 << lane);
         };
-        let mut numbers = [T::ZERO; LANES];
-        let mut chunks = [(0, 0); LANES];
-        let mut places = [0; LANES];
-        let mut maybe = 0;
-        for lane in Lanes(lanes) {
-            let number = T::of_lane(columns, lane);
-            numbers[lane] = number;
-            chunks[lane] = self.spine.seek(number);
-            prefetch(self.spine.chunk_at(chunks[lane]));
-            maybe |= u64::from(number >= first) << lane;
-        }
-        for lane in Lanes(maybe) {
-            self.spine.chunk_at(chunks[lane]).lows.fetch_samples();
-        }
-        for lane in Lanes(maybe) {
-            let lows = &self.spine.chunk_at(chunks[lane]).lows;
-            places[lane] = lows.block(numbers[lane]);
-            lows.fetch_block(places[lane]);
-        }
-        for lane in Lanes(maybe) {
-            let chunk = self.spine.chunk_at(chunks[lane]);
-            places[lane] = chunk.lows.within(places[lane], numbers[lane]);
-            prefetch(&chunk.lengths[places[lane]]);
-        }
-        let plain = self.tail == 0;
+        let plain = self.all.tail == 0;
         let mut found = if plain && self.whole.is_some() {
             lanes
         } else {
             0
         };
         for lane in Lanes(lanes) {
-            let below = maybe >> lane & 1 == 0;
+            let below = seen.lanes >> lane & 1 == 0;
             let hit = if !plain {
-                let place = (self.spine.number_of(chunks[lane]), places[lane]);
-                self.lookup_tail(lane, numbers[lane], (!below).then_some(place), sink)
+                let chunk = self.all.spine.number_of(seen.chunks[lane]);
+                let place = (!below).then_some((chunk, seen.places[lane]));
+                self.lookup_tail(lane, seen.numbers[lane], place, sink)
             } else if below {
                 false
             } else {
-                let chunk = self.spine.chunk_at(chunks[lane]);
-                let lengths = chunk.lengths[places[lane]].or(self.spine.cover_at(chunks[lane]));
-                let common = numbers[lane].common(chunk.lows[places[lane]]);
+                let chunk = self.all.spine.chunk_at(seen.chunks[lane]);
+                let at = seen.places[lane];
+                let lengths = chunk.sides[at].or(self.all.spine.cover_at(seen.chunks[lane]));
+                let common = seen.numbers[lane].common(chunk.lows[at]);
                 lengths.and(T::mask(common)) != T::ZERO
             };
             found |= u64::from(hit) << lane;
@@ -340,8 +248,7 @@ impl<T: Scalar> Structure for Prefix<T> {
         if length == 0 {
             return self.whole.as_deref();
         }
-        let (chunk, at) = self.exact(low, length)?;
-        Some(self.tail_of(self.spine.get(chunk), at))
+        self.exact(low, length).map(|place| self.all.tail_at(place))
     }
 
     fn insert(&mut self, low: &[u32], high: &[u32], tail: &[u32]) -> Result<(), SetError> {
@@ -366,12 +273,10 @@ impl<T: Scalar> Structure for Prefix<T> {
                 .map(|whole| *whole = tail.into())
                 .is_some();
         }
-        let Some((chunk, at)) = self.exact(low, length) else {
-            return false;
-        };
-        let words = self.tail;
-        self.spine.get_mut(chunk).tails[at * words..(at + 1) * words].copy_from_slice(tail);
-        true
+        let place = self.exact(low, length);
+        place
+            .inspect(|&place| self.all.set_tail(place, tail))
+            .is_some()
     }
 
     fn remove(&mut self, low: &[u32], high: &[u32]) -> bool {
@@ -388,35 +293,20 @@ impl<T: Scalar> Structure for Prefix<T> {
         };
         self.len -= 1;
         self.mark_inner((index, at + 1), low, length, false);
-        let words = self.tail;
-        let chunk = self.spine.get_mut(index);
-        chunk.lows.remove(at);
-        chunk.lengths.remove(at);
-        chunk.tails.drain(at * words..(at + 1) * words);
-        if chunk.lows.is_empty() {
-            self.spine.remove(index);
-            return true;
-        }
-        let (first, size) = (chunk.lows[0], chunk.lows.len());
-        self.spine.set_first(index, first);
-        if size < CHUNK / 4 {
-            self.join(index);
+        if let Some(left) = self.all.remove((index, at)) {
+            self.join(left);
         }
         true
     }
 
     fn for_each(&self, each: &mut dyn FnMut(Row<'_>)) {
-        self.give_whole(&mut |row| {
+        let mut each = |row: Row<'_>| {
             each(row);
             true
-        });
-        for (index, chunk) in self.spine.iter().enumerate() {
-            for at in 0..chunk.lows.len() {
-                self.give((index, at), &mut |row| {
-                    each(row);
-                    true
-                });
-            }
+        };
+        self.give_whole(&mut each);
+        for place in self.all.places() {
+            self.give(place, &mut each);
         }
     }
 
@@ -440,40 +330,31 @@ impl<T: Scalar> Structure for Prefix<T> {
                 return;
             }
         }
-        let (mut chunk, mut at) = before.map_or((0, 0), |(chunk, at)| (chunk, at + 1));
-        while chunk < self.spine.len() {
-            if at == self.spine.get(chunk).lows.len() {
-                (chunk, at) = (chunk + 1, 0);
-                continue;
-            }
-            if self.spine.get(chunk).lows[at] > high || !self.give((chunk, at), each) {
+        let mut place = self.all.after(before);
+        while let Some(here) = place {
+            if self.all.at(here).0 > high || !self.give(here, each) {
                 return;
             }
-            at += 1;
+            place = self.all.after(place);
         }
     }
 
     fn near(&self, at: u64, count: usize, each: &mut dyn FnMut(Row<'_>)) -> u64 {
-        let mut index = (at % (self.spine.len() as u64 + 1)) as usize;
-        let mut seen = 0;
-        if index == self.spine.len() {
-            self.give_whole(&mut |row| {
-                each(row);
-                true
-            });
+        let mut each = |row: Row<'_>| {
+            each(row);
+            true
+        };
+        let chunks = self.all.spine.len();
+        let from = (at % (chunks as u64 + 1)) as usize;
+        // Behind all chunks stands the prefix of length 0.
+        if from == chunks {
+            self.give_whole(&mut each);
             return 0;
         }
-        while seen < count && index < self.spine.len() {
-            for at in 0..self.spine.get(index).lows.len() {
-                self.give((index, at), &mut |row| {
-                    each(row);
-                    true
-                });
-                seen += 1;
-            }
-            index += 1;
-        }
-        index as u64
+        let give = &mut |place| {
+            self.give(place, &mut each);
+        };
+        self.all.near(from, count, give) as u64
     }
 
     fn len(&self) -> usize {
@@ -481,19 +362,7 @@ impl<T: Scalar> Structure for Prefix<T> {
     }
 
     fn memory(&self) -> usize {
-        let chunks: usize = self
-            .spine
-            .iter()
-            .map(|chunk| {
-                let lengths = chunk.lengths.capacity() * size_of::<T>();
-                size_of::<Chunk<T>>()
-                    + 16
-                    + chunk.lows.memory()
-                    + lengths
-                    + chunk.tails.capacity() * 4
-            })
-            .sum();
-        size_of::<Self>() + chunks + self.spine.memory()
+        size_of::<Self>() + self.all.memory()
     }
 
     fn boxed_clone(&self) -> Box<dyn Structure> {
@@ -501,7 +370,11 @@ impl<T: Scalar> Structure for Prefix<T> {
     }
 
     fn emptied(&self) -> Box<dyn Structure> {
-        Box::new(Self::new(self.words, self.tail))
+        Box::new(Self {
+            all: self.all.emptied(),
+            whole: None,
+            len: 0,
+        })
     }
 
     fn built(&self, rows: &Rows) -> Result<Box<dyn Structure>, usize> {
@@ -528,35 +401,20 @@ impl<T: Scalar> Structure for Prefix<T> {
             .map(|&(.., index)| index);
         let whole = zero.map(|index| rows.row(index as usize).tail.into());
         order.drain(..usize::from(zero.is_some()));
-        let mut lengths = Vec::with_capacity(order.len());
+        // The length of each becomes the lengths of all that hold it.
         let mut previous = (T::ZERO, T::ZERO);
-        for &(low, length, _) in &order {
-            let around = previous
-                .1
-                .and(T::mask(low.common(previous.0).min(length - 1)));
-            previous = (low, around.or(T::length_bit(length)));
-            lengths.push(previous.1);
-        }
-        let chunks: Vec<(T, Arc<Chunk<T>>)> = order
-            .par_chunks(FILL)
-            .zip(lengths.par_chunks(FILL))
-            .map(|(part, lengths)| {
-                let tails = part
-                    .iter()
-                    .flat_map(|&(.., index)| rows.row(index as usize).tail);
-                let chunk = Chunk {
-                    lows: part.iter().map(|&(low, ..)| low).collect(),
-                    lengths: lengths.to_vec(),
-                    tails: tails.copied().collect(),
-                };
-                (part[0].0, Arc::new(chunk))
+        let sides: Vec<(T, T, u32)> = order
+            .iter()
+            .map(|&(low, length, index)| {
+                let around = previous
+                    .1
+                    .and(T::mask(low.common(previous.0).min(length - 1)));
+                previous = (low, around.or(T::length_bit(length)));
+                (low, previous.1, index)
             })
             .collect();
-        let spine = Spine::of(&chunks);
         Ok(Box::new(Self {
-            words: self.words,
-            tail: self.tail,
-            spine,
+            all: self.all.built(&sides, rows),
             whole,
             len,
         }))

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -67,8 +67,27 @@ pub(super) enum Store {
 pub(super) struct Writer {
     cursor: u64,
     chance: u64,
-    /// Slots to give back once the root, and all before it, have no reader.
-    retired: VecDeque<(Weak<Root>, Vec<u32>)>,
+    /// What readers may still have, oldest first, and slots that nobody has once they have left.
+    retired: VecDeque<Retired>,
+}
+
+/// A root that was replaced, with the version that led to it, if that was replaced too. They are kept
+/// here until no reader has them: so it is never a reader that frees their pages.
+#[derive(Debug)]
+struct Retired {
+    version: Option<Arc<Version>>,
+    root: Arc<Root>,
+    freed: Vec<u32>,
+}
+
+impl Retired {
+    fn has_readers(&self) -> bool {
+        // Nobody who does not have them can come by them any more.
+        let version = self.version.as_ref().map_or(0, Arc::strong_count);
+        // The version has the root too.
+        let of_version = usize::from(self.version.is_some());
+        version > of_version || Arc::strong_count(&self.root) > 1 + of_version
+    }
 }
 
 /// A set or map with everything that belongs to it.
@@ -190,18 +209,36 @@ impl Set {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes slots that belong to nobody once `old` and all roots before it have no reader.
-    pub(super) fn retire(&self, writer: &mut Writer, old: Arc<Root>, freed: Vec<u32>) {
-        writer.retired.push_back((Arc::downgrade(&old), freed));
-        drop(old);
-        while writer
-            .retired
-            .front()
-            .is_some_and(|(root, _)| root.strong_count() == 0)
-        {
-            if let Some((_, freed)) = writer.retired.pop_front() {
-                self.slots.give_back(&freed);
+    /// Notes what was replaced, and slots that belong to nobody once it has no reader.
+    pub(super) fn retire(
+        &self,
+        writer: &mut Writer,
+        version: Option<Arc<Version>>,
+        root: Arc<Root>,
+        freed: Vec<u32>,
+    ) {
+        writer.retired.push_back(Retired {
+            version,
+            root,
+            freed,
+        });
+        self.release_retired(writer);
+    }
+
+    fn release_retired(&self, writer: &mut Writer) {
+        while writer.retired.front().is_some_and(|old| !old.has_readers()) {
+            if let Some(old) = writer.retired.pop_front() {
+                self.slots.give_back(&old.freed);
             }
+        }
+    }
+
+    /// Frees what was replaced and has no reader any more. Writers do it as they go; this is for
+    /// sets that nobody writes meanwhile.
+    pub fn reclaim(&self) {
+        match &self.store {
+            Store::Table { table, .. } => table.reclaim(),
+            Store::Versions(_) => self.release_retired(&mut self.lock()),
         }
     }
 
@@ -209,6 +246,7 @@ impl Set {
     /// now and then with a budget that takes less time than a packet may wait. Yields how many went.
     /// Does nothing while a change of the set is open.
     pub fn sweep(&self, now_ns: u64, budget: usize) -> usize {
+        self.reclaim();
         if self.layout.timed.is_none() {
             return 0;
         }
@@ -238,7 +276,7 @@ impl Set {
                 root.body.remove(low, high);
             }
             version.root.store(Arc::new(root));
-            self.retire(&mut writer, old, freed);
+            self.retire(&mut writer, None, old, freed);
         }
         self.changing.store(false, Ordering::Release);
         gone.len()
@@ -361,7 +399,7 @@ impl Set {
                     &mut freed,
                 )?;
                 version.root.store(Arc::new(root));
-                self.retire(&mut writer, old, freed);
+                self.retire(&mut writer, None, old, freed);
                 Ok(())
             }
         }
