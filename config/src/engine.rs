@@ -311,6 +311,11 @@ impl Engine {
         self.cache.sweep_sets(now_ns, budget)
     }
 
+    /// Gives back the memory of generations that no worker has any more. To be called now and then.
+    pub fn tidy(&mut self) {
+        self.publisher.tidy();
+    }
+
     /// Says what the dataplane has beyond the rule VM, as bits of
     /// [`engines`](sluice_dataplane::program::op::engines).
     pub fn set_engines(&mut self, engines: u32) {

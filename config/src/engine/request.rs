@@ -232,6 +232,10 @@ pub struct Diagnostic {
 pub trait Publisher: Send {
     /// Swaps the generation in; returns when every packet that starts from now on sees it.
     fn publish(&mut self, generation: Arc<Generation>);
+
+    /// Gives back the memory of generations that no worker has any more. Called about once a second;
+    /// whoever keeps none has nothing to do.
+    fn tidy(&mut self) {}
 }
 
 /// A publisher for a workbench and for tests: nobody is there.

@@ -58,15 +58,31 @@ pub(super) struct Publish {
     pub(super) history: History,
     /// Weak: the group of workers ends when the plane does, whoever still holds the engine.
     pub(super) workers: Weak<Workers>,
+    /// Generations that workers may still have: they are let go of here, so that it is never a worker
+    /// that gives their memory back, in the time of its packets.
+    pub(super) left: Arc<Mutex<Vec<Arc<Generation>>>>,
 }
 
 impl Publisher for Publish {
     fn publish(&mut self, generation: Arc<Generation>) {
         self.history.note(&generation);
-        self.slot.store(generation);
+        let old = self.slot.swap(generation);
+        self.left().push(old);
         // Sleeping workers let go of the old generation now, not at their next packet.
         if let Some(workers) = self.workers.upgrade() {
             workers.wake();
         }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        self.left()
+            .retain(|generation| Arc::strong_count(generation) > 1);
+    }
+}
+
+impl Publish {
+    fn left(&self) -> MutexGuard<'_, Vec<Arc<Generation>>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

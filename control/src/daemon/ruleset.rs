@@ -293,7 +293,8 @@ impl Policy for EnginePolicy {
 
     fn sweep(&self) {
         // A transaction under way is not waited for: the next second will do.
-        if let Ok(engine) = self.engine.try_lock() {
+        if let Ok(mut engine) = self.engine.try_lock() {
+            engine.tidy();
             engine
                 .compiled()
                 .sweep_sets(SystemClock.monotonic_ns(), SWEEP);

@@ -116,6 +116,7 @@ impl Wire {
             slot,
             history: History::default(),
             workers: Arc::downgrade(&workers),
+            left: Arc::default(),
         };
         let profile = Profile {
             mode: Mode::Wire,

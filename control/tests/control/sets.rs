@@ -267,7 +267,7 @@ fn a_ruleset_that_is_loaded_anew_finds_its_sets_full() {
     assert_eq!(elements(&daemon, "bad"), "10.0.0.1");
     // The set goes, and comes back with another type: that it cannot be filled is told.
     assert_eq!(load("flush ruleset\ntable inet t { }\n").0, 0);
-    let (code, _, warning) = load("table inet t { set bad { type inet_service; } }\n");
+    let (code, _, warning) = load("table inet t {\nset bad { type inet_service; }\n}\n");
     assert_eq!(code, 0);
     assert!(
         warning.contains("cannot be filled from a file"),

@@ -21,6 +21,9 @@ use super::spec::{Layout, MAX_WORDS, SetSpec, Shape};
 use super::structure::Structure;
 use super::view::OwnView;
 
+/// Elements that a sweep looks at before it lets go of the lock.
+const SLICE: usize = 1024;
+
 /// What adding an element did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -252,24 +255,40 @@ impl Set {
         }
         match &self.store {
             Store::Table { table, .. } => table.sweep(now_ns, budget),
-            Store::Versions(current) => self.sweep_version(&current.load_full(), now_ns, budget),
+            Store::Versions(current) => {
+                let (mut left, mut gone) = (budget, 0);
+                while left > 0 {
+                    // The lock is held for one slice at a time: packets that add wait that long at most.
+                    let slice = left.min(SLICE);
+                    left -= slice;
+                    let (went, more) = self.sweep_version(&current.load_full(), now_ns, slice);
+                    gone += went;
+                    if !more {
+                        break;
+                    }
+                }
+                gone
+            }
         }
     }
 
-    fn sweep_version(&self, version: &Version, now_ns: u64, budget: usize) -> usize {
+    /// Sweeps a slice: how many went, and whether there is more behind it.
+    fn sweep_version(&self, version: &Version, now_ns: u64, budget: usize) -> (usize, bool) {
         if self.changing.swap(true, Ordering::Acquire) {
-            return 0;
+            return (0, false);
         }
         let mut writer = self.lock();
         let old = version.root.load_full();
         let mut gone: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
         let mut freed = Vec::new();
-        writer.cursor = old.body.near(writer.cursor, budget, &mut |row| {
+        let from = writer.cursor;
+        writer.cursor = old.body.near(from, budget, &mut |row| {
             if self.layout.expired(row.tail, now_ns) {
                 gone.push((row.low.to_vec(), row.high.to_vec()));
                 freed.push(self.layout.slot(row.tail));
             }
         });
+        let more = writer.cursor > from;
         if !gone.is_empty() {
             let mut root = Root::clone(&old);
             for (low, high) in &gone {
@@ -279,7 +298,7 @@ impl Set {
             self.retire(&mut writer, None, old, freed);
         }
         self.changing.store(false, Ordering::Release);
-        gone.len()
+        (gone.len(), more)
     }
 
     /// The tail of an element, and when it expires.

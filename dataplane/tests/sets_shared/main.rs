@@ -4,6 +4,7 @@ mod changes;
 mod limits;
 mod program;
 mod time;
+mod views;
 
 use std::sync::Arc;
 
