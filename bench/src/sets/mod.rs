@@ -4,6 +4,7 @@
 //! time, as the rule program makes them. Keys are drawn anew for each batch, so that large sets are
 //! not answered from the cache.
 
+mod file;
 mod kernel;
 mod readers;
 mod shapes;
@@ -22,7 +23,8 @@ pub struct Options {
     /// Also sets of ten million elements.
     #[arg(long)]
     large: bool,
-    /// Only shapes whose name has this in it; `threads`: only several threads.
+    /// Only shapes whose name has this in it; `threads`: only several threads; `file`: only a list from
+    /// a file.
     #[arg(long, default_value = "")]
     only: String,
     /// Beside them the kernel's sets (nft, ipset) on the same elements; as root.
@@ -202,6 +204,11 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     report.tables.push(own);
     if options.kernel {
         report.tables.push(peers);
+    }
+    if "file".contains(&options.only) {
+        let (table, goals) = file::run(options.runs)?;
+        report.tables.push(table);
+        report.goals.extend(goals);
     }
     if "threads".contains(&options.only) {
         let (table, goals) = readers::run(options.runs)?;

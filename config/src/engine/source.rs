@@ -274,7 +274,7 @@ fn shared(set: &Set, again: &Elements, contents: &Contents) -> Option<Elements> 
         _ => false,
     };
     let spec = &set.spec;
-    let plain = !set.is_map() && !(spec.dynamic || spec.timeout || spec.meter);
+    let plain = !(set.is_map() || spec.dynamic || spec.timeout || spec.meter);
     let roomy = spec.size.is_none_or(|size| again.len() <= size as usize);
     let whole = again.len()
         == if first.len() == 1 {

@@ -324,7 +324,7 @@ fn a_table_that_packets_write_agrees_with_models_while_time_goes_on() {
         }
     });
     let end = clock.into_inner() + 10 * SECOND;
-    while set.view().len() > 0 {
+    while !set.view().is_empty() {
         set.sweep(end, 1_000);
     }
     set.reclaim();
