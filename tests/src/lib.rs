@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod frames;
 pub mod oracle;
 pub mod raw;
+pub mod tracker;
 pub mod wire;
 
 /// Whether these programs are there. Where they are not, the test that asks says so and is

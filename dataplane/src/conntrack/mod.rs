@@ -18,6 +18,7 @@ pub mod filter;
 pub mod flow;
 mod flow_list;
 mod hashing;
+pub mod helper;
 mod in_force;
 mod index;
 pub mod invalid;
