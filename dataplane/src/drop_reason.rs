@@ -56,6 +56,7 @@ drop_reasons! {
     OffloadBad = "offload_bad", "An offload header that does not fit its frame.";
     FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
     FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
+    AnnouncementCut = "announcement_cut", "A segment that ends in the middle of an announcement that a helper reads; it comes again whole.";
     WorkerPanic = "worker_panic", "The worker failed while it held the packet and was restarted.";
 }
 

@@ -68,9 +68,7 @@ impl CompiledChunk {
             rule: Arc::clone(&chunk.rules[0]),
             cause,
         })?;
-        let all = compiled.all_blocks();
-        let needed = all.fold(0, |needed, block| needed | block.uses().engines);
-        match needed & !available {
+        match compiled.engines() & !available {
             0 => Ok(compiled),
             missing => Err(culprit(chunk, &compiled, missing, shared.tables)),
         }
@@ -81,6 +79,12 @@ impl CompiledChunk {
         self.blocks
             .iter()
             .chain(self.anonymous.iter().flat_map(|(_, blocks)| blocks))
+    }
+
+    /// What it needs beyond the VM, as bits of [`engines`].
+    pub(super) fn engines(&self) -> u32 {
+        let all = self.all_blocks();
+        all.fold(0, |needed, block| needed | block.uses().engines)
     }
 
     /// Notes that the compilation `now` met the chunk and all that it owns.

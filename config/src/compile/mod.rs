@@ -14,6 +14,7 @@
 mod cells;
 mod chains;
 mod chunk;
+mod connection;
 pub mod dependence;
 mod effects;
 mod error;

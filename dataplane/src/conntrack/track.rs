@@ -122,6 +122,12 @@ impl TrackerWorker {
         context: &TrackContext,
     ) -> u64 {
         self.met.clear();
+        if context.exact {
+            // Those that were tracked before and have waited go first as well.
+            let tracked = lanes(among).map(|lane| packets.ct[lane].flow);
+            self.met
+                .extend(tracked.filter(|flow| flow.is_some()).map(|flow| flow.0));
+        }
         let (flows, errors) = self.read_tuples(among, packets, frames, context);
         self.fetch_ahead(flows);
         let mut deferred = 0;

@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod cell;
+pub mod connection;
 pub mod counters;
 pub mod encoding;
 pub mod engines;
@@ -29,6 +30,9 @@ mod property_tests;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
+mod track;
+#[cfg(test)]
+mod track_tests;
 mod verify;
 mod write;
 

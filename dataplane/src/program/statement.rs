@@ -6,8 +6,8 @@ use super::key::{Slot, reads};
 use super::lane_set::Change;
 use super::lanes::lanes;
 use super::op::{
-    CellId, Combine, CounterSlot, Icmpx, LogId, MetaSetKey, ObjectKind, Op, Reject, RuleRef,
-    SetAction, Slots, Value,
+    CellId, Combine, CounterSlot, EngineObjectId, Icmpx, LogId, MetaSetKey, ObjectKind, Op, Reject,
+    RuleRef, SetAction, Slots, Value,
 };
 use super::vm::Run;
 use crate::drop_reason::DropReason;
@@ -143,6 +143,20 @@ impl Run<'_, '_> {
                 let m = self.keys(data, m);
                 self.change_set(set.0, keys, data, (*action, *timeout_ms, statements), m)
             }
+            Op::CtSet {
+                key,
+                direction,
+                from,
+            } if self.tracker.is_some() => {
+                let m = self.key(*from, m);
+                self.set_ct(*key, *direction, *from, m)
+            }
+            Op::Notrack if self.tracker.is_some() => self.notrack(m),
+            Op::EngineObject {
+                kind:
+                    kind @ (ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation),
+                object,
+            } if self.tracker.is_some() => self.connection_object(*kind, *object, m),
             // Programs with these are published only where their engine is: fail closed.
             _ => {
                 self.vm.packets.end(m, DropReason::EngineMissing, rule);
@@ -307,10 +321,14 @@ impl Run<'_, '_> {
         let Some(cell) = self.generation.cells().get(cell as usize) else {
             return 0;
         };
+        let now_ns = self.context.now_ns;
         let mut going_on = 0;
         for lane in lanes(m) {
-            let length = self.vm.packets.lengths[lane];
-            going_on |= u64::from(cell.matches(self.context.now_ns, length)) << lane;
+            let matches = match (&**cell, self.connections()) {
+                (Cell::ConnLimit(limit), Some(connections)) => limit.matches(&connections, lane),
+                (cell, _) => cell.matches(now_ns, self.vm.packets.lengths[lane]),
+            };
+            going_on |= u64::from(matches) << lane;
         }
         going_on
     }
@@ -327,7 +345,10 @@ impl Run<'_, '_> {
                     one
                 }
                 ObjectKind::Quota | ObjectKind::Limit => self.cell(index, one),
-                _ => 0,
+                ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation => {
+                    self.connection_object(kind, EngineObjectId(index), one)
+                }
+                ObjectKind::Synproxy => 0,
             };
         }
         going_on

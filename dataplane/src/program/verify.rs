@@ -5,7 +5,7 @@
 
 use super::block::{RULE_HEADER, SCAN, SCAN_HEADER, Uses, equality, may_scan};
 use super::encoding::{Field, Malformed, Words};
-use super::key::{Exthdr, FibResult, Slot, Source};
+use super::key::{CtKey, Exthdr, FibResult, Slot, Source};
 use super::op::{CounterSlot, Op, SetId, Slots, Value, Verdict, engines};
 use super::tables::{CellKind, SetData, Tables};
 
@@ -246,7 +246,13 @@ impl Checker<'_> {
                 self.width("a header write", *from, 1)
             }
             Op::MetaSet { from, .. } => self.width("a meta value", *from, 1),
-            Op::CtSet { from, .. } => self.columns(*from).map(|_| ()),
+            Op::CtSet { key, from, .. } => {
+                // The zone of a packet that has no connection yet is the packet's own.
+                if *key != CtKey::Zone {
+                    self.uses.connection.set();
+                }
+                self.columns(*from).map(|_| ())
+            }
             Op::Nat {
                 address_min,
                 address_max,
@@ -315,7 +321,10 @@ impl Checker<'_> {
                     "a work slot is read before its rule writes it",
                 ));
             }
-            Source::Ct { .. } => engines::TRACK,
+            Source::Ct { key, .. } => {
+                self.uses.connection.read(key);
+                engines::TRACK
+            }
             Source::Rt { .. } => engines::ROUTES,
             Source::Fib { result, .. } if result != FibResult::Type => engines::ROUTES,
             _ => 0,

@@ -5,12 +5,16 @@
 //! payload say so, for a translation to rewrite. It never blocks a flow, but for a line that is cut off in
 //! the middle of an announcement ([`ftp`]).
 
+pub mod conversations;
 pub mod ftp;
 pub mod tftp;
 
 use super::expect::SourceMask;
 use super::tuple::Tuple;
 use crate::packet::headers::protocol;
+
+/// How long an announced connection is waited for, as in Linux.
+pub const TIMEOUT_NS: u64 = 300_000_000_000;
 
 /// A helper, by the number that flows carry; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
