@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::flow::Flow;
+
 /// Why a request was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
@@ -457,6 +459,13 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A tracked connection began, changed or ended.
+    Flow {
+        /// `new`, `update` or `destroy`.
+        change: String,
+        /// The connection as it was then.
+        flow: Box<Flow>,
+    },
     /// This follower was too slow: events are missing here.
     Lost {
         /// How many.
@@ -484,6 +493,10 @@ impl Happening {
             "set_source",
             "sets that were filled from their files, or could not be",
         ),
+        (
+            "flow",
+            "tracked connections that began, changed or ended; only when asked for",
+        ),
     ];
 
     /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.
@@ -497,6 +510,7 @@ impl Happening {
             Self::Port { .. } => "port",
             Self::Link { .. } => "link",
             Self::SetSource { .. } => "set_source",
+            Self::Flow { .. } => "flow",
             Self::Lost { .. } => "lost",
         }
     }

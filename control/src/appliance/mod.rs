@@ -4,6 +4,7 @@
 //! file (peers exist, names are unique). Nothing here asks the machine: whether a device, a user
 //! or a ruleset file exists is found out by whoever uses it.
 
+pub mod conntrack;
 mod error;
 mod read;
 mod section;
@@ -39,6 +40,8 @@ pub struct Appliance {
     pub log: Log,
     /// The daemon as a process.
     pub daemon: Daemon,
+    /// The connection tracker.
+    pub conntrack: sluice_dataplane::conntrack::Settings,
 }
 
 impl Appliance {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+use super::conntrack::conntrack;
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
 use super::set_source;
@@ -56,10 +57,10 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
         metrics: file.section("metrics").and_then(metrics),
         log: file.section("log").map(log).unwrap_or_default(),
         daemon: file.section("daemon").map(daemon).unwrap_or_default(),
+        conntrack: file.section("conntrack").map(conntrack).unwrap_or_default(),
     };
     file.unbuilt("route", "routes need mode = \"gateway\"");
     file.unbuilt("gateway", "the gateway mode");
-    file.unbuilt("conntrack", "connection tracking");
     file.finish();
     appliance
 }

@@ -1,12 +1,14 @@
 //! The command line: one file per command.
 //!
 //! Exit codes of our own commands: 0 done, 1 refused or failed, 2 wrong usage. Called by the name
-//! `nft` (a link), the program is that command, with its texts and exit codes.
+//! `nft` or `conntrack` (a link), the program is that command, with its texts and exit codes.
 
 mod check;
+mod conntrack;
 mod drops;
 mod events;
 mod explain;
+mod flows;
 mod manual;
 mod nft;
 mod nft_monitor;
@@ -63,6 +65,11 @@ pub enum Command {
     Status(status::Options),
     /// Why frames ended here, and the last of them
     Drops(drops::Options),
+    /// List, count and end tracked connections; look at and steer the tracker
+    Flows(flows::Options),
+    /// What conntrack(8) takes, against the running daemon
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Conntrack(conntrack::Words),
     /// List, add and remove ports
     Ports(ports::Options),
     /// Sets whose elements come from files: list and read again
@@ -118,9 +125,14 @@ impl Failed {
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().and_then(|word| Path::new(word).file_name());
-    if name.is_some_and(|name| name == "nft") {
+    let command: Option<fn(&Path, Vec<OsString>) -> ExitCode> = match name {
+        Some(name) if name == "nft" => Some(nft::main),
+        Some(name) if name == "conntrack" => Some(conntrack::main),
+        _ => None,
+    };
+    if let Some(command) = command {
         let socket = std::env::var_os("SLUICE_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
-        return nft::main(Path::new(&socket), words.split_off(1));
+        return command(Path::new(&socket), words.split_off(1));
     }
     let arguments = Arguments::parse_from(words);
     match dispatch(arguments) {
@@ -138,6 +150,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
     let client = Client::new(&arguments.socket);
     match arguments.command {
         Command::Nft(words) => return Ok(nft::main(&arguments.socket, words.words)),
+        Command::Conntrack(words) => {
+            return Ok(conntrack::main(&arguments.socket, words.words));
+        }
+        Command::Flows(options) => flows::main(&client, &options)?,
         Command::Run(options) => run::main(&options)?,
         Command::Status(options) => status::main(&client, &options)?,
         Command::Drops(options) => drops::main(&client, &options)?,

@@ -1,5 +1,7 @@
 //! The daemon: what `sluice run` keeps running.
 
+mod flow_events;
+mod flow_file;
 mod packets;
 pub mod persist;
 pub mod plane;

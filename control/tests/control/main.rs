@@ -4,6 +4,7 @@
 mod api;
 mod appliance;
 mod commands;
+mod flows;
 mod metrics;
 mod process;
 mod server;
