@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod frames;
 pub mod oracle;
 pub mod raw;
+pub mod server;
 pub mod tracker;
 pub mod wire;
 
