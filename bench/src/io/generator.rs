@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::bed::{Bed, CONTESTANT_CPU, GENERATOR_CPU, busy_us, pin};
 
-/// Flows, one frame each.
-const FLOWS: usize = 1024;
+/// Flows of a flood that says nothing else.
+pub(super) const FLOWS: usize = 1024;
+/// Frames that are sent before they are made anew, when each is to begin a flow.
+const FRESH: usize = 4096;
 /// Frames of one system call.
 const AT_ONCE: usize = 64;
 const FRAME: usize = 60;
@@ -22,11 +24,20 @@ pub(super) struct Flood {
     pub(super) cpu_us_per_packet: f64,
 }
 
+/// What a flood consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flows {
+    /// So many flows, a frame of each in turn.
+    Same(usize),
+    /// Every frame begins another one.
+    New,
+}
+
 /// Floods the contestant for a while and measures what arrives in that time.
-pub(super) fn flood(bed: &Bed, length: Duration) -> anyhow::Result<Flood> {
+pub(super) fn flood(bed: &Bed, flows: Flows, length: Duration) -> anyhow::Result<Flood> {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| bed.source.run(|| send_until(&stop)));
+        let sender = scope.spawn(|| bed.source.run(|| send_until(flows, &stop)));
         std::thread::sleep(WARM_UP);
         let (from, cpu, begun) = (bed.delivered()?, busy_us(CONTESTANT_CPU)?, Instant::now());
         std::thread::sleep(length);
@@ -43,9 +54,14 @@ pub(super) fn flood(bed: &Bed, length: Duration) -> anyhow::Result<Flood> {
     })
 }
 
-fn send_until(stop: &std::sync::atomic::AtomicBool) -> io::Result<()> {
+fn send_until(flows: Flows, stop: &std::sync::atomic::AtomicBool) -> io::Result<()> {
     pin(GENERATOR_CPU)?;
-    let mut frames: Vec<[u8; FRAME]> = (0..FLOWS).map(frame).collect();
+    let count = match flows {
+        Flows::Same(count) => count,
+        Flows::New => FRESH,
+    };
+    let mut next = count;
+    let mut frames: Vec<[u8; FRAME]> = (0..count).map(frame).collect();
     let socket = socket()?;
     let mut pieces: Vec<libc::iovec> = frames
         .iter_mut()
@@ -65,7 +81,14 @@ fn send_until(stop: &std::sync::atomic::AtomicBool) -> io::Result<()> {
         })
         .collect();
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-        for some in messages.chunks_mut(AT_ONCE) {
+        for (at, some) in messages.chunks_mut(AT_ONCE).enumerate() {
+            if flows == Flows::New {
+                let first = at * AT_ONCE;
+                for slot in &mut frames[first..first + some.len()] {
+                    *slot = frame(next);
+                    next += 1;
+                }
+            }
             // SAFETY: each message points to one piece and that to a frame; all of them outlive
             // the call. What the device does not take (ENOBUFS) is not a frame of the flood.
             unsafe { libc::sendmmsg(socket.as_raw_fd(), some.as_mut_ptr(), some.len() as u32, 0) };
@@ -80,7 +103,8 @@ fn frame(flow: usize) -> [u8; FRAME] {
     frame[..6].copy_from_slice(&[2, 0, 0, 0, 9, 9]);
     frame[6..12].copy_from_slice(&[2, 0, 0, 0, 9, 1]);
     frame[12..24].copy_from_slice(&[8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17]);
-    frame[26..30].copy_from_slice(&[10, 1, (flow >> 8) as u8, flow as u8]);
+    let [.., high, middle, low] = (flow as u32).to_be_bytes();
+    frame[26..30].copy_from_slice(&[10, high, middle, low]);
     frame[30..34].copy_from_slice(&[10, 2, 0, 1]);
     let sum: u32 = frame[14..34]
         .chunks(2)
@@ -88,7 +112,9 @@ fn frame(flow: usize) -> [u8; FRAME] {
         .sum();
     let sum = (sum & 0xffff) + (sum >> 16);
     frame[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-    frame[34..36].copy_from_slice(&(1024 + flow as u16).to_be_bytes());
+    // Another port each time that the addresses are through.
+    let port = 1024 + (flow >> 24) as u16;
+    frame[34..36].copy_from_slice(&port.to_be_bytes());
     frame[36..38].copy_from_slice(&7u16.to_be_bytes());
     frame[38..40].copy_from_slice(&26u16.to_be_bytes());
     frame

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bed::{Bed, Receive};
 use contestant::{Contestant, Kind};
+use generator::Flows;
 
 use crate::alternate::{alternate, ratio};
 use crate::report::{Figure, Goal, Report, Table};
@@ -54,6 +55,8 @@ enum Suite {
     Tcp,
     /// Ping through the idle wire.
     Ping,
+    /// Small packets under a stateful policy, next to a stateless one and the kernel's bridge.
+    Track,
 }
 
 /// Runs the suites.
@@ -84,6 +87,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     if wanted(Suite::Ping) {
         ping(options, &mut report)?;
     }
+    if wanted(Suite::Track) {
+        track(options, &mut report)?;
+    }
     Ok(report)
 }
 
@@ -99,6 +105,10 @@ impl Options {
 
     /// The contestants that can take part here; the others are told and left out.
     fn present(&self) -> Vec<Kind> {
+        self.there(self.kinds())
+    }
+
+    fn there(&self, kinds: Vec<Kind>) -> Vec<Kind> {
         let there = |kind: &Kind| match kind.missing() {
             None => true,
             Some(reason) => {
@@ -106,8 +116,71 @@ impl Options {
                 false
             }
         };
-        self.kinds().into_iter().filter(there).collect()
+        kinds.into_iter().filter(there).collect()
     }
+}
+
+/// A stateful policy next to a stateless one, ours and the kernel's, pair by pair.
+fn track(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = options.there(Kind::TRACKING.to_vec());
+    for (title, flows) in [
+        ("1,000 flows", Flows::Same(1000)),
+        ("100,000 flows", Flows::Same(100_000)),
+        ("every packet a new flow", Flows::New),
+    ] {
+        let mut beds = beds(&kinds, Receive::Own)?;
+        let samples = alternate(&mut beds, options.runs, |(_, kind, bed)| {
+            let contestant = Contestant::start(*kind, bed, options.slots)?;
+            let flood = generator::flood(bed, flows, options.length())?;
+            contestant.stop()?;
+            Ok(flood.delivered_per_second / 1e6)
+        })?;
+        let of = |wanted: Kind| kinds.iter().position(|kind| *kind == wanted);
+        let mut table = Table::new(
+            &format!("Small packets, receive on its own core, {title}"),
+            &["Mpps", "of stateless"],
+        );
+        for (place, kind) in kinds.iter().enumerate() {
+            let stateless = match kind {
+                Kind::Stateful => of(Kind::Stateless),
+                Kind::BridgeStateful => of(Kind::BridgeStateless),
+                _ => None,
+            };
+            let of_stateless = stateless.map(|base| ratio(&samples[place], &samples[base]));
+            table.push(
+                kind.name(),
+                vec![Some(Figure::of(&samples[place])), of_stateless],
+            );
+        }
+        report.tables.push(table);
+        let pair = match flows {
+            Flows::Same(_) => (Kind::Stateful, Kind::Stateless),
+            Flows::New => (Kind::Stateful, Kind::BridgeStateful),
+        };
+        let (Some(one), Some(other)) = (of(pair.0), of(pair.1)) else {
+            continue;
+        };
+        let ratio = ratio(&samples[one], &samples[other]);
+        let (goal, least) = match flows {
+            Flows::Same(_) => (
+                "a stateful policy: at least 0.95 of the stateless rate",
+                0.95,
+            ),
+            Flows::New => (
+                "new flows: at least twice the kernel's bridge with its tracker",
+                2.0,
+            ),
+        };
+        let shown = format!(
+            "{:.2} ({:.2}-{:.2})",
+            ratio.median, ratio.least, ratio.greatest
+        );
+        let goal = format!("{title}, {goal}");
+        report
+            .goals
+            .push(Goal::new(&goal, shown, ratio.median >= least));
+    }
+    Ok(())
 }
 
 fn own(options: &Options, report: &mut Report) -> anyhow::Result<()> {
@@ -158,7 +231,7 @@ fn small_packets(
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     let samples = alternate(&mut beds, options.runs, |(place, kind, bed)| {
         let contestant = Contestant::start(*kind, bed, options.slots)?;
-        let flood = generator::flood(bed, options.length())?;
+        let flood = generator::flood(bed, Flows::Same(generator::FLOWS), options.length())?;
         contestant.stop()?;
         cpu[*place].push(flood.cpu_us_per_packet);
         Ok(flood.delivered_per_second / 1e6)
