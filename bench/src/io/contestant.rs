@@ -119,6 +119,14 @@ impl<'bed> Contestant<'bed> {
         Ok(contestant)
     }
 
+    /// The control socket of a daemon.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Process(_, Some(directory)) => Some(directory.path().join("control.sock")),
+            _ => None,
+        }
+    }
+
     pub(super) fn stop(self) -> anyhow::Result<()> {
         match self {
             Self::Bridge(bed) => bed.middle.remove_link("br0")?,
