@@ -159,6 +159,14 @@ impl<'bed> Contestant<'bed> {
         Ok(contestant)
     }
 
+    /// The control socket of a daemon.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Process(_, Some(directory)) => Some(directory.path().join("control.sock")),
+            _ => None,
+        }
+    }
+
     pub(super) fn stop(self) -> anyhow::Result<()> {
         match self {
             Self::Bridge(bed) => {

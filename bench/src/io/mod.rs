@@ -8,6 +8,7 @@
 //! it runs on CPU 1 (by RPS), where the contestant has to live beside it. Delivered frames are
 //! what the sink's device has counted.
 
+mod answers;
 mod bare;
 mod bed;
 mod contestant;
@@ -16,6 +17,7 @@ mod host;
 
 use std::time::Duration;
 
+use anyhow::Context;
 use bed::{Bed, Receive};
 use contestant::{Contestant, Kind};
 use generator::Flows;
@@ -51,6 +53,8 @@ enum Suite {
     Shared,
     /// The same with the receive softirq in a kernel thread of low priority.
     Thread,
+    /// The control socket, flooded, receive softirq on the contestant's core.
+    Control,
     /// TCP with default offloads.
     Tcp,
     /// Ping through the idle wire.
@@ -80,6 +84,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     if wanted(Suite::Thread) {
         let title = "Small packets, shared core, flooded, threaded NAPI at nice 19";
         small_packets(options, Receive::Thread, title, &mut report)?;
+    }
+    if wanted(Suite::Control) {
+        control(options, &mut report)?;
     }
     if wanted(Suite::Tcp) {
         tcp(options, &mut report)?;
@@ -229,19 +236,25 @@ fn small_packets(
     let kinds = options.present();
     let mut beds = beds(&kinds, receive)?;
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let mut offered: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     let samples = alternate(&mut beds, options.runs, |(place, kind, bed)| {
         let contestant = Contestant::start(*kind, bed, options.slots)?;
         let flood = generator::flood(bed, Flows::Same(generator::FLOWS), options.length())?;
         contestant.stop()?;
         cpu[*place].push(flood.cpu_us_per_packet);
+        offered[*place].push(flood.offered_per_second / 1e6);
         Ok(flood.delivered_per_second / 1e6)
     })?;
-    let mut table = Table::new(title, &["Mpps", "us of CPU 1 per packet", "of bare"]);
+    let mut table = Table::new(
+        title,
+        &["Mpps", "offered", "us of CPU 1 per packet", "of bare"],
+    );
     let bare = kinds.iter().position(|kind| *kind == Kind::Bare);
     for (place, kind) in kinds.iter().enumerate() {
         let of_bare = bare.map(|bare| ratio(&samples[place], &samples[bare]));
         let figures = vec![
             Some(Figure::of(&samples[place])),
+            Some(Figure::of(&offered[place])),
             Some(Figure::of(&cpu[place])),
             of_bare,
         ];
@@ -257,6 +270,51 @@ fn beds(kinds: &[Kind], receive: Receive) -> anyhow::Result<Vec<(usize, Kind, Be
     let made = kinds.iter().enumerate();
     made.map(|(place, &kind)| Ok((place, kind, Bed::new(receive)?)))
         .collect()
+}
+
+fn control(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let daemons = [Kind::Rules0, Kind::Rules100];
+    let kinds = options.present().into_iter();
+    let kinds: Vec<Kind> = kinds.filter(|kind| daemons.contains(kind)).collect();
+    let mut beds = beds(&kinds, Receive::Shared)?;
+    let mut longest: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let mut again: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let samples = alternate(&mut beds, options.runs.min(5), |(place, kind, bed)| {
+        let contestant = Contestant::start(*kind, bed, options.slots)?;
+        let socket = contestant.socket().context("a daemon has a socket")?;
+        let mut times = {
+            let flows = Flows::Same(generator::FLOWS);
+            generator::during(bed, flows, || answers::times(&socket, options.length()))?
+        };
+        // The flood has just ended: how long until a host answers again?
+        again[*place].push(host::first_answer(bed)?);
+        contestant.stop()?;
+        times.sort_by(f64::total_cmp);
+        longest[*place].extend(times.last());
+        Ok(times[times.len() / 2])
+    })?;
+    let mut table = Table::new(
+        "Control socket under flood, shared core, ms",
+        &["median answer", "longest answer", "ping after the flood"],
+    );
+    for (place, kind) in kinds.iter().enumerate() {
+        let figures = [&samples[place], &longest[place], &again[place]];
+        let worst = Figure::of(&longest[place]).greatest;
+        table.push(
+            kind.name(),
+            figures.map(|samples| Some(Figure::of(samples))).to_vec(),
+        );
+        report.goals.push(Goal::new(
+            &format!(
+                "flooded, {}: the control socket answers within 100 ms",
+                kind.name()
+            ),
+            format!("{worst:.1} ms at most"),
+            worst <= 100.0,
+        ));
+    }
+    report.tables.push(table);
+    Ok(())
 }
 
 fn tcp(options: &Options, report: &mut Report) -> anyhow::Result<()> {
