@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod generation;
 mod implied;
+mod ipset;
 mod key;
 mod listing;
 mod look_up;
@@ -37,5 +38,6 @@ mod walk;
 
 pub use error::{Cause, CompileError, Place, Warning};
 pub use generation::generation;
+pub(crate) use named::secret;
 pub use listing::explain;
 pub use program::{CompileCache, Compiled, Target, compile};

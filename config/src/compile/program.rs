@@ -20,6 +20,7 @@ use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
 use crate::model::{ChainType, Family};
+use crate::ipset::IpSets;
 use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
 
@@ -175,6 +176,7 @@ pub fn compile(
         target: *target,
         now,
         now_ns,
+        ipsets: view.ipsets.clone(),
         order: Order::default(),
         bodies: HashMap::new(),
         jumps: HashMap::new(),
@@ -218,6 +220,7 @@ struct Job<'a> {
     target: Target,
     now: u64,
     now_ns: u64,
+    ipsets: IpSets,
     order: Order,
     bodies: Bodies,
     jumps: Jumps,
@@ -292,6 +295,7 @@ impl Job<'_> {
             logs: &mut self.cache.logs,
             now: self.now,
             now_ns: self.now_ns,
+            ipsets: &self.ipsets,
             table,
         }
     }

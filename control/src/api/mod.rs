@@ -4,6 +4,7 @@
 mod drops;
 mod events;
 pub mod gate;
+mod ipset;
 mod nft;
 pub mod openapi;
 mod ports;

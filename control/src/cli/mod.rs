@@ -1,12 +1,14 @@
 //! The command line: one file per command.
 //!
 //! Exit codes of our own commands: 0 done, 1 refused or failed, 2 wrong usage. Called by the name
-//! `nft` (a link), the program is that command, with its texts and exit codes.
+//! `nft` or `ipset` (a link), the program is that command, with its texts and exit codes.
 
 mod check;
 mod drops;
 mod events;
 mod explain;
+mod ipset;
+mod ipset_names;
 mod manual;
 mod nft;
 mod nft_monitor;
@@ -59,6 +61,9 @@ pub enum Command {
     /// What nft(8) takes, against the running daemon
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Nft(nft::Words),
+    /// What ipset(8) takes, against the running daemon
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipset(nft::Words),
     /// What the daemon is doing
     Status(status::Options),
     /// Why frames ended here, and the last of them
@@ -122,6 +127,10 @@ pub fn main() -> ExitCode {
         let socket = std::env::var_os("SLUICE_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
         return nft::main(Path::new(&socket), words.split_off(1));
     }
+    if name.is_some_and(|name| name == "ipset") {
+        let socket = std::env::var_os("SLUICE_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
+        return ipset::main(Path::new(&socket), words.split_off(1));
+    }
     let arguments = Arguments::parse_from(words);
     match dispatch(arguments) {
         Ok(code) => code,
@@ -138,6 +147,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
     let client = Client::new(&arguments.socket);
     match arguments.command {
         Command::Nft(words) => return Ok(nft::main(&arguments.socket, words.words)),
+        Command::Ipset(words) => return Ok(ipset::main(&arguments.socket, words.words)),
         Command::Run(options) => run::main(&options)?,
         Command::Status(options) => status::main(&client, &options)?,
         Command::Drops(options) => drops::main(&client, &options)?,

@@ -1,5 +1,6 @@
 //! The daemon: what `sluice run` keeps running.
 
+mod hosts;
 mod packets;
 pub mod persist;
 pub mod plane;

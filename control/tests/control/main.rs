@@ -4,6 +4,7 @@
 mod api;
 mod appliance;
 mod commands;
+mod ipset;
 mod metrics;
 mod process;
 mod server;

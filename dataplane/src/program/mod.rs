@@ -9,6 +9,7 @@ pub mod cell;
 pub mod counters;
 pub mod encoding;
 pub mod engines;
+pub mod fact;
 pub mod hash;
 pub mod key;
 pub mod lane_set;
@@ -35,6 +36,7 @@ mod write;
 pub use block::{Block, BlockBuilder};
 pub use builder::{Chain, DEPTH, Program, ProgramBuilder};
 pub use encoding::Malformed;
+pub use fact::{FactKind, Facts, Way};
 pub use key::{
     Base, CtKey, Direction, Exthdr, FibResult, KeyDesc, Meta, Requires, RtKey, Slot, Source,
 };
