@@ -74,11 +74,8 @@ fn the_kernels_ipset_and_ours_answer_a_written_session_alike() {
     if !sluice_tests::needs(&["ipset"]) {
         return;
     }
-    let text = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/ipset/session"
-    ))
-    .unwrap();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ipset/session"))
+        .unwrap();
     let mut differences = Vec::new();
     for part in text.split("\n\n") {
         let (kernel, mut ours) = (Kernel::new().unwrap(), Ours::new());

@@ -196,7 +196,11 @@ fn fields(header: &Header, used: &IpsetUse) -> Option<Vec<KeyField>> {
     };
     let port = |at: usize| KeyField::ProtocolPort {
         fact: FactKind::Port(way(used, at)),
-        icmp: if header.family == Family::Inet6 { 58 } else { 1 },
+        icmp: if header.family == Family::Inet6 {
+            58
+        } else {
+            1
+        },
     };
     let number = |fact, port| {
         let span = header.span?;

@@ -38,6 +38,6 @@ mod walk;
 
 pub use error::{Cause, CompileError, Place, Warning};
 pub use generation::generation;
-pub(crate) use named::secret;
 pub use listing::explain;
+pub(crate) use named::secret;
 pub use program::{CompileCache, Compiled, Target, compile};

@@ -19,8 +19,8 @@ use super::lower::{Logs, Shared};
 use super::sets::Sets;
 use super::walk::{self, Attached};
 use crate::engine::Mode;
-use crate::model::{ChainType, Family};
 use crate::ipset::IpSets;
+use crate::model::{ChainType, Family};
 use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
 

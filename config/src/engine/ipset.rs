@@ -73,7 +73,11 @@ impl Engine {
         let known = &self.ruleset.ipsets;
         let replaced = sets
             .iter()
-            .filter(|set| !known.get(&set.name).is_some_and(|known| known.same_content(set)))
+            .filter(|set| {
+                !known
+                    .get(&set.name)
+                    .is_some_and(|known| known.same_content(set))
+            })
             .any(|set| {
                 let lists = sets.lists_of(&set.name);
                 let mut names = std::iter::once(&set.name).chain(lists);

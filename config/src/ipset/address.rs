@@ -272,7 +272,15 @@ mod tests {
                 "Syntax error: cannot parse {word}: resolving to IPv4 address failed"
             )))
         };
-        for word in ["0x01020304", "1.2.3.4/", "1.2.3.4-", "-1.2.3.4", "", "1.2.3.256", "fe80::1"] {
+        for word in [
+            "0x01020304",
+            "1.2.3.4/",
+            "1.2.3.4-",
+            "-1.2.3.4",
+            "",
+            "1.2.3.256",
+            "fe80::1",
+        ] {
             assert_eq!(v4(word), unknown(word));
         }
         assert_eq!(v4("1.2.3.4-1.2.3.10-5"), unknown("1.2.3.10-5"));
@@ -309,10 +317,7 @@ mod tests {
             });
             all
         };
-        assert_eq!(
-            cut(1, 10),
-            [(1, 32), (2, 31), (4, 30), (8, 31), (10, 32)]
-        );
+        assert_eq!(cut(1, 10), [(1, 32), (2, 31), (4, 30), (8, 31), (10, 32)]);
         assert_eq!(cut(0, 0x7fff_ffff), [(0, 1)]);
         assert_eq!(cut(u128::from(u32::MAX), u128::from(u32::MAX)).len(), 1);
     }

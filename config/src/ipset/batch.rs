@@ -100,7 +100,11 @@ impl Batch {
         }
         let header = Arc::clone(&self.header);
         let wildcard = entry.extras.wildcard;
-        let room = self.set.spec().size.map_or(usize::MAX, |size| size as usize);
+        let room = self
+            .set
+            .spec()
+            .size
+            .map_or(usize::MAX, |size| size as usize);
         let begun = self.lines.len();
         let refused = each_key(&header, &entry.parts, wildcard, self.verb, &mut |bounds| {
             let count = self.lines.len() - begun;
@@ -112,7 +116,10 @@ impl Batch {
                 return Err(Kernel::Full);
             }
             // A key of the shape follows from the type, so the list takes it.
-            if self.bulk.push(&element(&header, &bounds, entry, self.exist)) {
+            if self
+                .bulk
+                .push(&element(&header, &bounds, entry, self.exist))
+            {
                 self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
             }
             Ok(())
@@ -153,8 +160,13 @@ impl Batch {
             self.add(&mut change, bulk)
         } else {
             (0..bulk.len()).try_for_each(|index| {
-                remove(&mut change, &self.header, &bulk.element(index).key, self.exist)
-                    .map_err(|error| (index, error))
+                remove(
+                    &mut change,
+                    &self.header,
+                    &bulk.element(index).key,
+                    self.exist,
+                )
+                .map_err(|error| (index, error))
             })
         };
         change.commit();
@@ -164,7 +176,9 @@ impl Batch {
     fn add(&self, change: &mut Change, bulk: Bulk) -> Result<(), Refused> {
         let plain = !matches!(self.header.kind, Kind::HashNetIface | Kind::BitmapIpMac);
         if plain && !self.exist {
-            return change.load_bulk(bulk).map_err(|(index, error)| (index, kernel(error)));
+            return change
+                .load_bulk(bulk)
+                .map_err(|(index, error)| (index, kernel(error)));
         }
         if plain && bulk.len() > 1 {
             return self.overwrite(change, bulk);
@@ -255,12 +269,7 @@ pub fn same_iface(change: &Change, header: &Header, key: &Key) -> Option<Key> {
 }
 
 /// Adds one element, over what is there if it may.
-fn put(
-    change: &mut Change,
-    header: &Header,
-    element: &Element,
-    exist: bool,
-) -> Result<(), Kernel> {
+fn put(change: &mut Change, header: &Header, element: &Element, exist: bool) -> Result<(), Kernel> {
     let mut element = element.clone();
     if header.kind == Kind::HashNetIface {
         if let Some(known) = same_iface(change, header, &element.key) {
@@ -306,7 +315,10 @@ fn both_kinds(change: &Change, header: &Header, key: &Key) -> Result<(), Kernel>
 fn keep_counters(element: &mut Element, known: Option<&Element>) {
     for (at, count) in element.state.iter_mut().enumerate() {
         if *count == NOT_GIVEN {
-            *count = known.and_then(|known| known.state.get(at)).copied().unwrap_or(0);
+            *count = known
+                .and_then(|known| known.state.get(at))
+                .copied()
+                .unwrap_or(0);
         }
     }
 }
@@ -334,4 +346,3 @@ pub fn first_key(header: &Header, entry: &Entry, verb: Verb) -> Result<Bounds, K
     });
     walked.and(first.ok_or(Kernel::InvalidArgument))
 }
-

@@ -229,7 +229,9 @@ pub fn command(words: &[String], env: &mut Env, at: At) -> Result<Command, Refus
         )));
     }
     let missing = |which: &str| {
-        Refusal::Usage(format!("Missing {which}mandatory argument to command {name}"))
+        Refusal::Usage(format!(
+            "Missing {which}mandatory argument to command {name}"
+        ))
     };
     let (mut first, mut second) = (None, None);
     if row.arity != Arity::Nothing {
@@ -345,12 +347,18 @@ mod tests {
         for (line, text) in [
             ("", "No command specified."),
             ("foo", "No command specified: unknown argument foo"),
-            ("-create a hash:ip", "No command specified: unknown argument -create"),
+            (
+                "-create a hash:ip",
+                "No command specified: unknown argument -create",
+            ),
             ("add", "Missing mandatory argument to command add"),
             ("add a", "Missing second mandatory argument to command add"),
             ("list a b", "Unknown argument b"),
             ("list -o", "Missing mandatory argument to option -o"),
-            ("-f a -f b save", "-file option cannot be used when full io is activated"),
+            (
+                "-f a -f b save",
+                "-file option cannot be used when full io is activated",
+            ),
         ] {
             assert_eq!(read(line).0, Err(Refusal::Usage(text.to_owned())), "{line}");
         }
@@ -358,6 +366,9 @@ mod tests {
         assert_eq!(read("-o foo list").0, Err(Refusal::Failed(mode.to_owned())));
         let (_, env) = read("list a -t -! -s -o xml -f x");
         assert!(env.terse && env.exist && env.sorted);
-        assert_eq!((env.mode, env.file.as_deref()), (Some(Mode::Xml), Some("x")));
+        assert_eq!(
+            (env.mode, env.file.as_deref()),
+            (Some(Mode::Xml), Some("x"))
+        );
     }
 }

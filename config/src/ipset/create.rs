@@ -335,12 +335,7 @@ fn put_addresses(written: &mut Written, all: Addresses) {
     (written.from, written.to) = (Some(first as u32), Some(last as u32));
 }
 
-fn range(
-    kind: Kind,
-    written: &mut Written,
-    value: &str,
-    names: &dyn Names,
-) -> Result<(), Refusal> {
+fn range(kind: Kind, written: &mut Written, value: &str, names: &dyn Names) -> Result<(), Refusal> {
     if kind == Kind::BitmapPort {
         let (from, to) = port::bare_ports(value)?;
         (written.from, written.to) = (Some(from.into()), to.map(u32::from));
@@ -399,7 +394,10 @@ mod tests {
     #[test]
     fn options_are_rounded_as_the_kernel_rounds_them() {
         let header = read("hash:ip hashsize 1025 maxelem 010 bucketsize 3").expect("a header");
-        assert_eq!((header.hashsize, header.maxelem, header.bucketsize), (2048, 8, 4));
+        assert_eq!(
+            (header.hashsize, header.maxelem, header.bucketsize),
+            (2048, 8, 4)
+        );
         let header = read("hash:ip hashsize 1 bucketsize 99").expect("a header");
         assert_eq!((header.hashsize, header.bucketsize), (64, 12));
         assert_eq!(read("list:set size 3").map(|header| header.size), Ok(4));
@@ -408,7 +406,10 @@ mod tests {
     #[test]
     fn the_family_counts_wherever_it_stands() {
         let header = read("hash:ip netmask 64 family inet6").expect("a header");
-        assert_eq!((header.family, header.cut), (Family::Inet6, Cut::Netmask(64)));
+        assert_eq!(
+            (header.family, header.cut),
+            (Family::Inet6, Cut::Netmask(64))
+        );
         let text = "Syntax error: cannot parse 255.0.0.0: resolving to IPv6 address failed\n\
                     Syntax error: bitmask is not valid for family = inet6";
         assert_eq!(

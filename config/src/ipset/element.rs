@@ -244,7 +244,9 @@ pub fn parts(
                     match error {
                         Refusal::Failed(text) if text.contains("can be used with family") => {
                             let verb = verb.word();
-                            Refusal::Failed(format!("{text}\nInvalid {verb} command: missing setname"))
+                            Refusal::Failed(format!(
+                                "{text}\nInvalid {verb} command: missing setname"
+                            ))
                         }
                         other => other,
                     }
@@ -270,7 +272,11 @@ pub fn allowed(parts: &Parts, ty: &Type, family: Family, verb: Verb) -> Result<(
     };
     let ip = parts.ip.as_ref();
     let written = [
-        (ip.is_some_and(|ip| ip.cidr.is_some()), cidr, "IP/CIDR range"),
+        (
+            ip.is_some_and(|ip| ip.cidr.is_some()),
+            cidr,
+            "IP/CIDR range",
+        ),
         (ip.is_some_and(|ip| ip.to.is_some()), to, "FROM-TO IP range"),
         (
             parts.ports.is_some_and(|ports| ports.to.is_some())
@@ -342,9 +348,7 @@ pub fn option(entry: &mut Entry, opt: Opt, word: &str) -> Result<(), Refusal> {
         Opt::Skbprio => {
             twice(extras.skbprio.is_some())?;
             extras.skbprio = Some(class(word).ok_or_else(|| {
-                Refusal::syntax(
-                    "Invalid skbprio format, it should be:MAJOR:MINOR (see manpage)",
-                )
+                Refusal::syntax("Invalid skbprio format, it should be:MAJOR:MINOR (see manpage)")
             })?);
         }
         Opt::Skbqueue => {
@@ -456,14 +460,21 @@ mod tests {
                 "you must specify elements as setname,[before|after],setname",
             ),
         ] {
-            assert_eq!(read(ty, word), Err(Refusal::Failed(text.to_owned())), "{word}");
+            assert_eq!(
+                read(ty, word),
+                Err(Refusal::Failed(text.to_owned())),
+                "{word}"
+            );
         }
     }
 
     #[test]
     fn the_mac_of_a_bitmap_may_be_left_out() {
         let parts = read("bitmap:ip,mac", "10.0.0.1").expect("an element");
-        assert_eq!((parts.ip, parts.mac), (Some(Addresses::one(0x0a00_0001)), None));
+        assert_eq!(
+            (parts.ip, parts.mac),
+            (Some(Addresses::one(0x0a00_0001)), None)
+        );
         let parts = read("bitmap:ip,mac", "10.0.0.1,1:2:3:4:5:ab").expect("an element");
         assert_eq!(parts.mac, Some([1, 2, 3, 4, 5, 0xab]));
     }

@@ -89,11 +89,7 @@ pub fn element(header: &Header, bounds: &Bounds, entry: &Entry, keeps: bool) -> 
     }
     if header.counters && (extras.packets.is_some() || extras.bytes.is_some()) {
         let rest = if keeps { NOT_GIVEN } else { 0 };
-        element.state = [
-            extras.packets.unwrap_or(rest),
-            extras.bytes.unwrap_or(rest),
-        ]
-        .into();
+        element.state = [extras.packets.unwrap_or(rest), extras.bytes.unwrap_or(rest)].into();
     }
     element.comment = extras
         .comment
@@ -129,7 +125,11 @@ pub fn wire_bytes(header: &Header, entry: &Entry) -> usize {
     let extras = &entry.extras;
     let flags = extras.nomatch
         || extras.wildcard
-        || entry.parts.iface.as_ref().is_some_and(|(_, physical)| *physical)
+        || entry
+            .parts
+            .iface
+            .as_ref()
+            .is_some_and(|(_, physical)| *physical)
         || entry.parts.place.as_ref().is_some_and(|place| place.before);
     bytes += if flags { attribute(4) } else { 0 };
     bytes += extras.timeout.map_or(0, |_| attribute(4));

@@ -81,15 +81,9 @@ fn elements(kind: Kind) -> (&'static str, &'static str) {
         Kind::HashMac => ("MAC", "MAC"),
         Kind::HashIpMac => ("IP,MAC", "IP,MAC"),
         Kind::HashNet => ("IP[/CIDR]", "IP[/CIDR]"),
-        Kind::HashNetNet => (
-            "IP[/CIDR]|FROM-TO,IP[/CIDR]|FROM-TO",
-            "IP[/CIDR],IP[/CIDR]",
-        ),
+        Kind::HashNetNet => ("IP[/CIDR]|FROM-TO,IP[/CIDR]|FROM-TO", "IP[/CIDR],IP[/CIDR]"),
         Kind::HashIpPort => ("IP,[PROTO:]PORT", "IP,[PROTO:]PORT"),
-        Kind::HashNetPort => (
-            "IP[/CIDR]|FROM-TO,[PROTO:]PORT",
-            "IP[/CIDR],[PROTO:]PORT",
-        ),
+        Kind::HashNetPort => ("IP[/CIDR]|FROM-TO,[PROTO:]PORT", "IP[/CIDR],[PROTO:]PORT"),
         Kind::HashIpPortIp => ("IP,[PROTO:]PORT,IP", "IP,[PROTO:]PORT,IP"),
         Kind::HashIpPortNet => ("IP,[PROTO:]PORT,IP[/CIDR]", "IP,[PROTO:]PORT,IP[/CIDR]"),
         Kind::HashIpMark => ("IP,MARK", "IP,MARK"),

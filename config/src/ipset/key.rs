@@ -71,9 +71,7 @@ pub fn each_key(
     each: &mut EachKey<'_>,
 ) -> Result<(), Kernel> {
     match header.kind {
-        Kind::BitmapIp | Kind::BitmapIpMac | Kind::BitmapPort => {
-            bitmap(header, parts, verb, each)
-        }
+        Kind::BitmapIp | Kind::BitmapIpMac | Kind::BitmapPort => bitmap(header, parts, verb, each),
         Kind::HashMac => {
             let mac = parts.mac.filter(|mac| *mac != [0; 6]).ok_or(Kernel::Null)?;
             let mut bounds = Bounds::default();
@@ -228,7 +226,9 @@ impl Walk<'_> {
                 if first == 0 && last == address::host_mask(0, bits) {
                     return Err(Kernel::WholeRange);
                 }
-                networks(first, last, bits, |net, cidr| nets.try_push((net, cidr)).is_ok());
+                networks(first, last, bits, |net, cidr| {
+                    nets.try_push((net, cidr)).is_ok()
+                });
             }
             None => {
                 let cidr = ip.cidr.unwrap_or(bits);

@@ -161,51 +161,203 @@ const LEGACY_RANGE: &[Opt] = &[From, To, Network];
 const LEGACY_HASH: &[Opt] = &[Probes, Resize, Gc];
 const LEGACY_PORT: &[Opt] = &[Probes, Resize, From, To, Network];
 const ADD: &[Opt] = &[
-    Timeout, Packets, Bytes, CommentText, Skbmark, Skbprio, Skbqueue,
+    Timeout,
+    Packets,
+    Bytes,
+    CommentText,
+    Skbmark,
+    Skbprio,
+    Skbqueue,
 ];
 const ADD_NET: &[Opt] = &[
-    Timeout, Nomatch, Packets, Bytes, CommentText, Skbmark, Skbprio, Skbqueue,
+    Timeout,
+    Nomatch,
+    Packets,
+    Bytes,
+    CommentText,
+    Skbmark,
+    Skbprio,
+    Skbqueue,
 ];
 const ADD_IFACE: &[Opt] = &[
-    Timeout, Nomatch, Wildcard, Packets, Bytes, CommentText, Skbmark, Skbprio, Skbqueue,
+    Timeout,
+    Nomatch,
+    Wildcard,
+    Packets,
+    Bytes,
+    CommentText,
+    Skbmark,
+    Skbprio,
+    Skbqueue,
 ];
 const ADD_LIST: &[Opt] = &[
-    Timeout, Before, After, Packets, Bytes, CommentText, Skbmark, Skbprio, Skbqueue,
+    Timeout,
+    Before,
+    After,
+    Packets,
+    Bytes,
+    CommentText,
+    Skbmark,
+    Skbprio,
+    Skbqueue,
 ];
 const HASH: &[Opt] = &[
-    Fam, Hashsize, Maxelem, Timeout, Counters, CommentFlag, Forceadd, Skbinfo, Bucketsize, Initval,
+    Fam,
+    Hashsize,
+    Maxelem,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
 ];
 const HASH_MAC: &[Opt] = &[
-    Hashsize, Maxelem, Timeout, Counters, CommentFlag, Forceadd, Skbinfo, Bucketsize, Initval,
+    Hashsize,
+    Maxelem,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
 ];
 const HASH_IP: &[Opt] = &[
-    Fam, Hashsize, Maxelem, Netmask, Bitmask, Timeout, Counters, CommentFlag, Forceadd, Skbinfo,
-    Bucketsize, Initval,
+    Fam,
+    Hashsize,
+    Maxelem,
+    Netmask,
+    Bitmask,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
 ];
 const HASH_IP_PORT: &[Opt] = &[
-    Fam, Hashsize, Maxelem, Timeout, Counters, CommentFlag, Forceadd, Skbinfo, Bucketsize, Initval,
-    Netmask, Bitmask,
+    Fam,
+    Hashsize,
+    Maxelem,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
+    Netmask,
+    Bitmask,
 ];
 const HASH_NET_NET: &[Opt] = &[
-    Fam, Hashsize, Maxelem, Timeout, Counters, CommentFlag, Forceadd, Skbinfo, Bucketsize, Initval,
-    Bitmask, Netmask,
+    Fam,
+    Hashsize,
+    Maxelem,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
+    Bitmask,
+    Netmask,
 ];
 const HASH_MARK: &[Opt] = &[
-    Fam, Markmask, Hashsize, Maxelem, Timeout, Counters, CommentFlag, Forceadd, Skbinfo,
-    Bucketsize, Initval,
+    Fam,
+    Markmask,
+    Hashsize,
+    Maxelem,
+    Timeout,
+    Counters,
+    CommentFlag,
+    Forceadd,
+    Skbinfo,
+    Bucketsize,
+    Initval,
 ];
 const LIST: &[Opt] = &[Size, Timeout, Counters, CommentFlag, Skbinfo];
 
-const R_BITMAP: &[&str] = &["skbinfo support", "comment support", "counters support", "Initial revision"];
-const R_IP: &[&str] = &["bitmask support", "bucketsize, initval support", "skbinfo support", "forceadd support", "comment support", "counters support", "Initial revision"];
+const R_BITMAP: &[&str] = &[
+    "skbinfo support",
+    "comment support",
+    "counters support",
+    "Initial revision",
+];
+const R_IP: &[&str] = &[
+    "bitmask support",
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "Initial revision",
+];
 const R_MAC: &[&str] = &["bucketsize, initval support", "Initial revision"];
-const R_MARK: &[&str] = &["bucketsize, initval support", "skbinfo support", "forceadd support", "initial revision"];
-const R_IP_PORT: &[&str] = &["netmask and bitmask support", "bucketsize, initval support", "skbinfo support", "forceadd support", "comment support", "counters support", "SCTP and UDPLITE support"];
-const R_IP_PORT_IP: &[&str] = &["bucketsize, initval support", "skbinfo support", "forceadd support", "comment support", "counters support", "SCTP and UDPLITE support"];
-const R_IP_PORT_NET: &[&str] = &["bucketsize, initval support", "skbinfo support", "forceadd support", "comment support", "counters support", "nomatch flag support", "Add/del range support", "SCTP and UDPLITE support"];
-const R_NET: &[&str] = &["bucketsize, initval support", "skbinfo support", "forceadd support", "comment support", "counters support", "nomatch flag support", "Add/del range support", "Initial revision"];
-const R_NET_NET: &[&str] = &["netmask and bitmask support", "bucketsize, initval support", "skbinfo support", "forceadd support", "initial revision"];
-const R_NET_IFACE: &[&str] = &["bucketsize, initval support", "skbinfo and wildcard support", "skbinfo support", "forceadd support", "comment support", "counters support", "/0 network support", "nomatch flag support", "Initial revision"];
+const R_MARK: &[&str] = &[
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "initial revision",
+];
+const R_IP_PORT: &[&str] = &[
+    "netmask and bitmask support",
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "SCTP and UDPLITE support",
+];
+const R_IP_PORT_IP: &[&str] = &[
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "SCTP and UDPLITE support",
+];
+const R_IP_PORT_NET: &[&str] = &[
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "nomatch flag support",
+    "Add/del range support",
+    "SCTP and UDPLITE support",
+];
+const R_NET: &[&str] = &[
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "nomatch flag support",
+    "Add/del range support",
+    "Initial revision",
+];
+const R_NET_NET: &[&str] = &[
+    "netmask and bitmask support",
+    "bucketsize, initval support",
+    "skbinfo support",
+    "forceadd support",
+    "initial revision",
+];
+const R_NET_IFACE: &[&str] = &[
+    "bucketsize, initval support",
+    "skbinfo and wildcard support",
+    "skbinfo support",
+    "forceadd support",
+    "comment support",
+    "counters support",
+    "/0 network support",
+    "nomatch flag support",
+    "Initial revision",
+];
 
 const BASE: Type = Type {
     kind: Kind::HashIp,
@@ -269,9 +421,7 @@ pub static TYPES: &[Type] = &[
 impl Type {
     /// A type by its name, or by the name of versions before 5.
     pub fn named(name: &str) -> Option<&'static Self> {
-        TYPES
-            .iter()
-            .find(|ty| ty.name == name || ty.alias == name)
+        TYPES.iter().find(|ty| ty.name == name || ty.alias == name)
     }
 
     /// The revision in use.

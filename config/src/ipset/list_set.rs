@@ -86,12 +86,7 @@ pub fn add(
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn remove(
-    sets: &IpSets,
-    set: &IpSet,
-    entry: &Entry,
-    now_ns: u64,
-) -> Result<IpSet, Kernel> {
+pub fn remove(sets: &IpSets, set: &IpSet, entry: &Entry, now_ns: u64) -> Result<IpSet, Kernel> {
     let (name, place) = named(sets, entry)?;
     let mut all = members(set, now_ns);
     let at = match (position(&all, name), place) {

@@ -231,9 +231,8 @@ fn name(header: &Header, element: &Element, layout: DataLayout) -> (String, bool
 /// The order of `-sorted`: part by part, the shorter part first, then by its characters; of the same
 /// address the longer prefix first.
 pub fn by_parts(one: &str, other: &str) -> std::cmp::Ordering {
-    let parts = |text: &str| -> Vec<String> {
-        text.split(['.', ':', ',']).map(str::to_owned).collect()
-    };
+    let parts =
+        |text: &str| -> Vec<String> { text.split(['.', ':', ',']).map(str::to_owned).collect() };
     let (one, other) = (parts(one), parts(other));
     for (a, b) in one.iter().zip(&other) {
         let order = part(a, b);

@@ -148,7 +148,8 @@ pub static ICMPV6: &[(&str, u8, u8)] = &[
 /// Type and code of a message whose name begins so.
 pub fn message(table: &[(&str, u8, u8)], word: &str) -> Option<u16> {
     let begins = |name: &str| {
-        name.len() >= word.len() && name.as_bytes()[..word.len()].eq_ignore_ascii_case(word.as_bytes())
+        name.len() >= word.len()
+            && name.as_bytes()[..word.len()].eq_ignore_ascii_case(word.as_bytes())
     };
     let (_, kind, code) = table.iter().find(|(name, ..)| begins(name))?;
     Some(u16::from(*kind) << 8 | u16::from(*code))

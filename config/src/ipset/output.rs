@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::create::{Cut, Header};
 use super::address;
+use super::create::{Cut, Header};
 use super::member::{Listed, by_parts, listed, member};
 use super::option::Opt;
 use super::set::{Content, IpSet};
@@ -113,9 +113,9 @@ struct Facts {
 /// Hands over every element that has not expired.
 fn each_element(set: &IpSet, now_ns: u64, each: &mut dyn FnMut(Listed)) {
     match &set.content {
-        Content::Elements(elements) => elements
-            .view()
-            .for_each(now_ns, &mut |element| each(listed(&set.header, &element, now_ns))),
+        Content::Elements(elements) => elements.view().for_each(now_ns, &mut |element| {
+            each(listed(&set.header, &element, now_ns))
+        }),
         Content::Names(members) => members
             .iter()
             .filter(|one| !one.expired(now_ns))

@@ -116,9 +116,9 @@ fn proto(word: &str) -> Result<u8, Refusal> {
     if let Some(number) = names::protocol(word) {
         return Ok(number);
     }
-    number(word, 0, 255).map(|number| number as u8).map_err(|_| {
-        Refusal::syntax(format_args!("cannot parse '{word}' as a protocol"))
-    })
+    number(word, 0, 255)
+        .map(|number| number as u8)
+        .map_err(|_| Refusal::syntax(format_args!("cannot parse '{word}' as a protocol")))
 }
 
 /// Type and code, or the name of a message.

@@ -149,12 +149,7 @@ fn restore(text: &str, env: &mut Env, session: &mut Session<'_>) -> End {
 }
 
 /// A line of the interactive mode.
-fn interactive(
-    options: &[String],
-    line: &str,
-    env: &mut Env,
-    session: &mut Session<'_>,
-) -> End {
+fn interactive(options: &[String], line: &str, env: &mut Env, session: &mut Session<'_>) -> End {
     // The options of the program's own line stay in force.
     if let Err(refusal) = call::command(options, env, At::Interactive) {
         return End::Stopped(None, refusal.into());

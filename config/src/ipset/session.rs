@@ -474,8 +474,7 @@ impl<'a> Session<'a> {
             element::option(&mut entry, opt, value)?;
         }
         element::allowed(&entry.parts, ty, family, verb)?;
-        if header.kind == Kind::HashIpPortIp
-            && entry.parts.ip2.is_some_and(|ip| ip.cidr.is_some())
+        if header.kind == Kind::HashIpPortIp && entry.parts.ip2.is_some_and(|ip| ip.cidr.is_some())
         {
             // The original trips over its own table here.
             return Err(Refusal::Failed(
@@ -487,13 +486,7 @@ impl<'a> Session<'a> {
         Ok(entry)
     }
 
-    fn member(
-        &mut self,
-        verb: Verb,
-        name: &str,
-        entry: &Entry,
-        exist: bool,
-    ) -> Result<(), Stop> {
+    fn member(&mut self, verb: Verb, name: &str, entry: &Entry, exist: bool) -> Result<(), Stop> {
         let set = self.known(name)?;
         let changed = match verb {
             Verb::Add => list_set::add(&self.sets, &set, entry, exist, self.now_ns),
@@ -548,7 +541,9 @@ impl<'a> Session<'a> {
                 return false;
             };
             let known = same_iface(&change, header, &key);
-            known.and_then(|key| change.get(&key)).map(|found| found.data)
+            known
+                .and_then(|key| change.get(&key))
+                .map(|found| found.data)
         } else {
             view.get(&key, self.now_ns).map(|found| found.data)
         };

@@ -119,7 +119,9 @@ pub fn shape(header: &Header) -> Shape {
     };
     let exact = |words| Shape::Exact { words };
     let last = || {
-        let span = header.span.map_or(0, |span| u64::from(span.last - span.first));
+        let span = header
+            .span
+            .map_or(0, |span| u64::from(span.last - span.first));
         (span / header.hosts()) as u32
     };
     match header.kind {
@@ -199,10 +201,7 @@ impl IpSet {
 impl IpSets {
     /// A set by name.
     pub fn get(&self, name: &str) -> Option<&Arc<IpSet>> {
-        self.places
-            .iter()
-            .flatten()
-            .find(|set| &*set.name == name)
+        self.places.iter().flatten().find(|set| &*set.name == name)
     }
 
     fn place(&self, name: &str) -> Option<usize> {

@@ -33,7 +33,10 @@ mod tests {
 
     #[test]
     fn quotes_keep_blanks_and_an_open_one_loses_its_word() {
-        assert_eq!(words("add a 1.1.1.1  comment \"a b\"c\n"), ["add", "a", "1.1.1.1", "comment", "a bc"]);
+        assert_eq!(
+            words("add a 1.1.1.1  comment \"a b\"c\n"),
+            ["add", "a", "1.1.1.1", "comment", "a bc"]
+        );
         assert_eq!(words("x comment \"a b"), ["x", "comment"]);
         assert_eq!(words("x comment \"\""), ["x", "comment", ""]);
         assert_eq!(words("x 'a b'"), ["x", "'a", "b'"]);

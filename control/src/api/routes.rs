@@ -6,9 +6,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{
-    Shared, drops, events, gate, ipset, nft, openapi, ports, program, sets, status, wire,
-};
+use super::{Shared, drops, events, gate, ipset, nft, openapi, ports, program, sets, status, wire};
 use crate::rights::Right;
 
 /// How a resource is asked for.

@@ -200,10 +200,7 @@ fn ask(client: &Client, mut command: IpsetCommand) -> Result<IpsetAnswer, Ended>
 }
 
 /// The addresses of names that are not known yet.
-fn look_up(
-    names: &[String],
-    known: &BTreeMap<String, Vec<IpAddr>>,
-) -> Vec<(String, Vec<IpAddr>)> {
+fn look_up(names: &[String], known: &BTreeMap<String, Vec<IpAddr>>) -> Vec<(String, Vec<IpAddr>)> {
     let fresh = names.iter().filter(|name| !known.contains_key(*name));
     fresh
         .filter_map(|name| {

@@ -39,7 +39,10 @@ fn scripts_work_as_they_are() {
     std::os::unix::fs::symlink(SLUICE, &link).unwrap();
     // Called by the name ipset, it is ipset; old forms too.
     assert_eq!(told(&daemon.call(&link, &["-N", "a", "iphash"])), done());
-    assert_eq!(told(&daemon.call(&link, &["-A", "a", "10.0.0.0/30"])), done());
+    assert_eq!(
+        told(&daemon.call(&link, &["-A", "a", "10.0.0.0/30"])),
+        done()
+    );
     let (code, out, err) = told(&daemon.call(&link, &["-T", "a", "10.0.0.9"]));
     assert_eq!((code, out.as_str()), (1, ""));
     assert_eq!(err, "10.0.0.9 is NOT in set a.\n");

@@ -545,7 +545,10 @@ impl Run<'_, '_> {
             keys.iter().map(|slot| self.key(*slot, m)).collect();
         let columns = keys.iter().map(|slot| {
             let (first, count) = self.columns_of(*slot);
-            self.vm.columns[first..first + count].iter().take(4).collect()
+            self.vm.columns[first..first + count]
+                .iter()
+                .take(4)
+                .collect()
         });
         let facts = Facts::new(kinds, columns.zip(lanes));
         self.generation.sets()[set as usize].by_facts(&facts, m, &self.moment(), map) & m

@@ -667,4 +667,3 @@ impl PacketMember {
             .is_ok()
     }
 }
-

@@ -221,13 +221,14 @@ impl OwnView {
             return Ok(false);
         }
         let mut was = false;
-        self.set.edit(low, high, now_ns, true, |found| match found {
-            Some((_, until)) => {
-                was = until > now_ns;
-                Edit::Remove
-            }
-            None => Edit::Keep,
-        })?;
+        self.set
+            .edit(low, high, now_ns, true, |found| match found {
+                Some((_, until)) => {
+                    was = until > now_ns;
+                    Edit::Remove
+                }
+                None => Edit::Keep,
+            })?;
         Ok(was)
     }
 

@@ -105,7 +105,10 @@ impl Generator {
         }
         if !ty.starts_with("bitmap") && ty != "list:set" {
             if self.chance(30) {
-                words.extend(["family".into(), self.pick(&["inet", "inet6", "inet6"]).into()]);
+                words.extend([
+                    "family".into(),
+                    self.pick(&["inet", "inet6", "inet6"]).into(),
+                ]);
             }
             for (percent, option) in [(15, "maxelem 6"), (10, "hashsize 64"), (5, "bucketsize 4")] {
                 if self.chance(percent) {
@@ -185,7 +188,10 @@ impl Generator {
             words.push("nomatch".into());
         }
         if ty == "list:set" && self.chance(30) {
-            words.extend([self.pick(&["before", "after"]).into(), self.pick(NAMES).into()]);
+            words.extend([
+                self.pick(&["before", "after"]).into(),
+                self.pick(NAMES).into(),
+            ]);
         }
         words
     }
@@ -264,7 +270,9 @@ impl Generator {
                 }
             }
             "bitmap:port" => self
-                .pick(&["80", "81", "75-77", "udp:53", "2000", "http", "foo", "70000"])
+                .pick(&[
+                    "80", "81", "75-77", "udp:53", "2000", "http", "foo", "70000",
+                ])
                 .to_owned(),
             "hash:net" => self.net(v6),
             "hash:ip,port" => format!("{},{}", self.hosts(v6), self.port(v6)),

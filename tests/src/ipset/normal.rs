@@ -55,7 +55,9 @@ fn mask(line: &str, before: &str, behind: char) -> String {
 fn round(line: &str, before: &str, behind: char) -> String {
     match number(line, before, behind) {
         Some((at, number)) => {
-            let rounded = number.parse::<u64>().map_or(0, |seconds| seconds.next_multiple_of(100));
+            let rounded = number
+                .parse::<u64>()
+                .map_or(0, |seconds| seconds.next_multiple_of(100));
             format!("{}{rounded}{}", &line[..at], &line[at + number.len()..])
         }
         None => line.to_owned(),
