@@ -2,6 +2,7 @@
 
 pub mod appliance;
 pub mod frames;
+pub mod ipset;
 pub mod oracle;
 pub mod raw;
 pub mod server;

@@ -8,6 +8,7 @@ use sluice_dataplane::program::{Block, BlockBuilder, ChainId, Op, RuleRef, Table
 use super::chains::ChainKey;
 use super::effects::Effects;
 use super::error::Cause;
+use super::ipset::Used;
 use super::lower::{Lowering, Shared, StateCursor};
 use super::sets::SetKey;
 use crate::model::Rule;
@@ -27,6 +28,8 @@ pub(super) struct CompiledChunk {
     owned: Vec<Owned>,
     /// What its rules do that packets can see of one another.
     pub(super) effects: Effects,
+    /// Sets of ipset that its rules use: put together anew by each compilation.
+    ipsets: Vec<Used>,
     /// The compilation that met it last.
     pub(super) seen: u64,
 }
@@ -97,6 +100,9 @@ impl CompiledChunk {
                 Owned::Chain(key) => shared.chains.touch(key, now),
                 Owned::Set(key) => shared.sets.touch(key, now),
             }
+        }
+        for used in &self.ipsets {
+            used.put(shared.sets, shared.ipsets);
         }
     }
 }
@@ -172,6 +178,7 @@ struct Made {
     anonymous: Vec<(ChainId, Vec<Arc<Block>>)>,
     owned: Vec<Owned>,
     effects: Effects,
+    ipsets: Vec<Used>,
 }
 
 impl Made {
@@ -201,10 +208,12 @@ impl Made {
         if depth >= NESTING {
             return Err(Cause::unsupported("jumps that are nested deeper than 16"));
         }
+        shared.sets.ipset_uses.clear();
         let mut lowering = Lowering::new(shared, rule.id, &rule.slots, cursor);
         lowering.statements(&body.stmts)?;
         let (ops, nested) = (lowering.ops, lowering.anonymous);
         self.effects.note(&ops);
+        self.ipsets.append(&mut shared.sets.ipset_uses);
         for (chain, rules) in nested {
             let mut blocks = Blocks::default();
             for inner in &rules {
@@ -222,6 +231,7 @@ impl Made {
             anonymous: self.anonymous,
             owned: self.owned,
             effects: self.effects,
+            ipsets: self.ipsets,
             seen: shared.now,
         })
     }

@@ -16,6 +16,8 @@ use sluice_dataplane::program::{CellId, CellKind, ChainId, Op, SetId, Tables};
 enum State {
     Set(SetId),
     Cell(CellId),
+    /// All sets of ipset: each use has an index of its own, so they are not told apart.
+    Ipsets,
 }
 
 /// Who uses a state: how many instructions, and whether one of them changes it for others.
@@ -41,6 +43,10 @@ impl Effects {
                 | Op::MapInto { set, .. }
                 | Op::VerdictMap { set, .. }
                 | Op::ObjectMap { set, .. } => self.uses.push((State::Set(*set), false)),
+                Op::FactMatch { writes, .. } => self.uses.push((State::Ipsets, *writes)),
+                Op::FactAct { mark, priority, .. } => {
+                    self.uses.push((State::Ipsets, !mark && !priority));
+                }
                 Op::Cell { cell } | Op::NumgenInc { cell, .. } => {
                     self.uses.push((State::Cell(*cell), true));
                 }
@@ -94,7 +100,7 @@ impl Order {
 fn can_be_seen(state: &State, tables: &Tables) -> bool {
     match state {
         State::Cell(cell) => tables.cells().get(cell.0 as usize) != Some(&CellKind::Last),
-        State::Set(_) => true,
+        State::Set(_) | State::Ipsets => true,
     }
 }
 

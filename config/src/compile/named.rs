@@ -35,7 +35,7 @@ pub(super) struct Runtime {
 }
 
 /// A number that nobody can guess, to key a set's hashing.
-pub(super) fn secret() -> u64 {
+pub(crate) fn secret() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

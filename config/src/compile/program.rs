@@ -22,6 +22,7 @@ use super::lower::{Logs, Shared};
 use super::sets::Sets;
 use super::walk::{self, Attached, Tracking};
 use crate::engine::Mode;
+use crate::ipset::IpSets;
 use crate::model::{ChainType, Family};
 use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
@@ -180,6 +181,7 @@ pub fn compile(
         target: *target,
         now,
         now_ns,
+        ipsets: view.ipsets.clone(),
         order: Order::default(),
         tracking: Tracking::default(),
         bodies: HashMap::new(),
@@ -228,6 +230,7 @@ struct Job<'a> {
     target: Target,
     now: u64,
     now_ns: u64,
+    ipsets: IpSets,
     order: Order,
     tracking: Tracking,
     bodies: Bodies,
@@ -303,6 +306,7 @@ impl Job<'_> {
             logs: &mut self.cache.logs,
             now: self.now,
             now_ns: self.now_ns,
+            ipsets: &self.ipsets,
             table,
         }
     }

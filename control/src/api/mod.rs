@@ -7,6 +7,7 @@ mod events;
 pub mod flow;
 pub(crate) mod flows;
 pub mod gate;
+mod ipset;
 mod nft;
 pub mod openapi;
 mod ports;

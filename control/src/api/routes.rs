@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Shared, conntrack, drops, events, flow, flows, gate, nft, openapi, ports, program, sets,
+    Shared, conntrack, drops, events, flow, flows, gate, ipset, nft, openapi, ports, program, sets,
     status, wire,
 };
 use crate::rights::Right;
@@ -171,6 +171,18 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Json(of::<wire::NftAnswer>),
         conditional: true,
         handler: || post(nft::run),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/ipset",
+        operation: "ipset",
+        summary: "Run a command line of ipset, or the lines of a restore",
+        right: Right::Read,
+        parameters: &[],
+        request: Some(of::<wire::IpsetCommand>),
+        answer: Form::Json(of::<wire::IpsetAnswer>),
+        conditional: true,
+        handler: || post(ipset::run),
     },
     Route {
         verb: Verb::Get,

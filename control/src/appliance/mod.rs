@@ -107,6 +107,8 @@ pub struct Port {
 pub struct Ruleset {
     /// Files in force at every start, in this order, as one transaction.
     pub files: Vec<PathBuf>,
+    /// Files of `ipset save`, restored before them.
+    pub ipsets: Vec<PathBuf>,
     /// Whether changes by the socket are kept in the state folder.
     pub persist: bool,
     /// The state folder.
@@ -117,6 +119,7 @@ impl Default for Ruleset {
     fn default() -> Self {
         Self {
             files: Vec::new(),
+            ipsets: Vec::new(),
             persist: false,
             state: PathBuf::from("/var/lib/sluice"),
         }

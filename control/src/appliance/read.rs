@@ -238,17 +238,19 @@ fn check_name(source: &Source<'_>, name: &Placed<String>) {
 fn ruleset(mut section: Section<'_, '_>) -> Ruleset {
     let default = Ruleset::default();
     let files = section.strings("files").unwrap_or_default();
+    let ipsets = section.strings("ipsets").unwrap_or_default();
     let persist = section.boolean("persist").unwrap_or(default.persist);
     let state = section
         .string("state")
         .map_or(default.state, |state| PathBuf::from(state.value));
     section.finish();
-    let files = files
-        .into_iter()
-        .map(|file| PathBuf::from(file.value))
-        .collect();
+    let paths = |files: Vec<Placed<String>>| -> Vec<PathBuf> {
+        let paths = files.into_iter().map(|file| PathBuf::from(file.value));
+        paths.collect()
+    };
     Ruleset {
-        files,
+        files: paths(files),
+        ipsets: paths(ipsets),
         persist,
         state,
     }

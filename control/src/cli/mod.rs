@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
 //! Exit codes of our own commands: 0 done, 1 refused or failed, 2 wrong usage. Called by the name
-//! `nft` or `conntrack` (a link), the program is that command, with its texts and exit codes.
+//! `nft`, `ipset` or `conntrack` (a link), the program is that command, with its texts and exit codes.
 
 mod check;
 mod conntrack;
@@ -9,6 +9,8 @@ mod drops;
 mod events;
 mod explain;
 mod flows;
+mod ipset;
+mod ipset_names;
 mod manual;
 mod nft;
 mod nft_monitor;
@@ -61,6 +63,9 @@ pub enum Command {
     /// What nft(8) takes, against the running daemon
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Nft(nft::Words),
+    /// What ipset(8) takes, against the running daemon
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipset(nft::Words),
     /// What the daemon is doing
     Status(status::Options),
     /// Why frames ended here, and the last of them
@@ -127,6 +132,7 @@ pub fn main() -> ExitCode {
     let name = words.first().and_then(|word| Path::new(word).file_name());
     let command: Option<fn(&Path, Vec<OsString>) -> ExitCode> = match name {
         Some(name) if name == "nft" => Some(nft::main),
+        Some(name) if name == "ipset" => Some(ipset::main),
         Some(name) if name == "conntrack" => Some(conntrack::main),
         _ => None,
     };
@@ -154,6 +160,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
             return Ok(conntrack::main(&arguments.socket, words.words));
         }
         Command::Flows(options) => flows::main(&client, &options)?,
+        Command::Ipset(words) => return Ok(ipset::main(&arguments.socket, words.words)),
         Command::Run(options) => run::main(&options)?,
         Command::Status(options) => status::main(&client, &options)?,
         Command::Drops(options) => drops::main(&client, &options)?,

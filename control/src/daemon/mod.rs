@@ -2,6 +2,7 @@
 
 mod flow_events;
 mod flow_file;
+mod hosts;
 mod packets;
 pub mod persist;
 pub mod plane;

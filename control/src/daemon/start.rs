@@ -22,7 +22,7 @@ use super::policy::{Policy, Refused};
 use super::ruleset::EnginePolicy;
 use super::wire::Wire;
 use super::{flow_events, packets, persist, privileges, serve, watch as files};
-use crate::api::wire::Happening;
+use crate::api::wire::{Happening, IpsetCommand};
 use crate::api::{self, Shared};
 use crate::appliance::{Appliance, FileErrors};
 use crate::client::bundle;
@@ -132,6 +132,14 @@ impl Opened {
 /// When a file cannot be read or is refused.
 pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), StartError> {
     let kept = persist::file(&appliance.ruleset.state);
+    let kept_sets = persist::ipset_file(&appliance.ruleset.state);
+    if appliance.ruleset.persist && kept_sets.exists() {
+        load_sets(&kept_sets, policy)?;
+    } else {
+        for file in &appliance.ruleset.ipsets {
+            load_sets(file, policy)?;
+        }
+    }
     let files = if appliance.ruleset.persist && kept.exists() {
         vec![kept]
     } else {
@@ -156,6 +164,22 @@ pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), St
         );
     }
     Ok(())
+}
+
+/// Restores sets of ipset: rules may use them.
+fn load_sets(file: &Path, policy: &dyn Policy) -> Result<(), StartError> {
+    let refused = |text: String| StartError::Ruleset(format!("{}: {text}", file.display()));
+    let input = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    let restore = IpsetCommand {
+        words: vec!["restore".to_owned()],
+        input: Some(input),
+        ..IpsetCommand::default()
+    };
+    match policy.ipset(restore, true) {
+        Ok(answer) if answer.code == 0 => Ok(()),
+        Ok(answer) => Err(refused(answer.errors)),
+        Err(other) => Err(refused(format!("{other:?}"))),
+    }
 }
 
 /// Runs a daemon made of these parts until `stop` says so (a signal, or the caller of a test).

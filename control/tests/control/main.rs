@@ -5,6 +5,7 @@ mod api;
 mod appliance;
 mod commands;
 mod flows;
+mod ipset;
 mod metrics;
 mod process;
 mod server;

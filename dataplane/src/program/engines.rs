@@ -41,6 +41,8 @@ impl Op {
         matches!(
             self,
             Self::DynSet { .. }
+                | Self::FactAct { .. }
+                | Self::FactMatch { writes: true, .. }
                 | Self::Cell { .. }
                 | Self::NumgenInc { .. }
                 | Self::ObjectMap {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use super::fact::Facts;
 use super::lanes::Column;
 use super::op::{ElementStatement, SetAction};
 use super::tables::SetDesc;
@@ -80,4 +81,17 @@ pub trait LaneSet: Send + Sync + std::fmt::Debug {
     /// Adds, updates or deletes the elements of `lanes`. Yields the lanes whose rule goes on: not
     /// those for which the set was full, or whose element statements end the rule.
     fn change(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, change: &Change<'_>) -> u64;
+
+    /// Asks or changes a set by facts, as its rule wants it; yields the lanes for which it was
+    /// found or done. A set that maps writes mark, mask, class and queue into `map`. Only sets made for
+    /// it know facts.
+    fn by_facts(
+        &self,
+        _facts: &Facts<'_>,
+        _lanes: u64,
+        _moment: &Moment<'_>,
+        _map: &mut [Column],
+    ) -> u64 {
+        0
+    }
 }

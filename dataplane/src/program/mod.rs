@@ -10,6 +10,7 @@ pub mod connection;
 pub mod counters;
 pub mod encoding;
 pub mod engines;
+pub mod fact;
 pub mod hash;
 pub mod key;
 pub mod lane_set;
@@ -39,6 +40,7 @@ mod write;
 pub use block::{Block, BlockBuilder};
 pub use builder::{Chain, DEPTH, Program, ProgramBuilder};
 pub use encoding::Malformed;
+pub use fact::{FactKind, Facts, Way};
 pub use key::{
     Base, CtKey, Direction, Exthdr, FibResult, KeyDesc, Meta, Requires, RtKey, Slot, Source,
 };

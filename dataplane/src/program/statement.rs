@@ -4,7 +4,7 @@ use super::cell::Cell;
 use super::hash::{jhash, scale};
 use super::key::{Slot, reads};
 use super::lane_set::Change;
-use super::lanes::lanes;
+use super::lanes::{Column, lanes};
 use super::op::{
     CellId, Combine, CounterSlot, EngineObjectId, Icmpx, LogId, MetaSetKey, ObjectKind, Op, Reject,
     RuleRef, SetAction, Slots, Value,
@@ -157,6 +157,13 @@ impl Run<'_, '_> {
                     kind @ (ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation),
                 object,
             } if self.tracker.is_some() => self.connection_object(*kind, *object, m),
+            Op::FactAct {
+                set,
+                keys,
+                kinds,
+                mark,
+                priority,
+            } => self.act_by_facts(set.0, (keys, *kinds), (*mark, *priority), m),
             // Programs with these are published only where their engine is: fail closed.
             _ => {
                 self.vm.packets.end(m, DropReason::EngineMissing, rule);
@@ -393,6 +400,33 @@ impl Run<'_, '_> {
             },
             m,
         );
+        m
+    }
+
+    /// Adds to or deletes from a set by facts, or takes what it maps packets to; the rule goes on.
+    fn act_by_facts(
+        &mut self,
+        set: u32,
+        keys: (&Slots, u16),
+        (mark, priority): (bool, bool),
+        m: u64,
+    ) -> u64 {
+        let mut map: [Column; 4] = std::array::from_fn(|_| Column::default());
+        let found = self.by_facts(set, keys, m, &mut map);
+        for lane in lanes(found) {
+            let packets = &mut self.vm.packets;
+            if mark {
+                packets.marks[lane] = packets.marks[lane] & !map[1][lane] ^ map[0][lane];
+            }
+            if priority {
+                packets.priorities[lane] = map[2][lane];
+            }
+        }
+        for (wanted, what) in [(mark, reads::MARK), (priority, reads::PRIORITY)] {
+            if wanted {
+                self.vm.forget(what, found);
+            }
+        }
         m
     }
 

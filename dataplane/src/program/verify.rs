@@ -5,6 +5,7 @@
 
 use super::block::{RULE_HEADER, SCAN, SCAN_HEADER, Uses, equality, may_scan};
 use super::encoding::{Field, Malformed, Words};
+use super::fact::FactKind;
 use super::key::{CtKey, Exthdr, FibResult, Slot, Source};
 use super::op::{CounterSlot, Op, SetId, Slots, Value, Verdict, engines};
 use super::tables::{CellKind, SetData, Tables};
@@ -118,6 +119,15 @@ impl Checker<'_> {
                 self.constant(*key, high)
             }
             Op::LookUp { set, keys, .. } => self.set_key(*set, keys).map(|_| ()),
+            Op::FactMatch {
+                set, keys, kinds, ..
+            }
+            | Op::FactAct {
+                set, keys, kinds, ..
+            } => {
+                self.set_key(*set, keys)?;
+                self.facts(keys, *kinds)
+            }
             Op::MapInto { set, keys, into } => {
                 let SetData::Columns { count } = self.set_key(*set, keys)? else {
                     return Err(Malformed::Invalid("a map look-up in what is not a map"));
@@ -295,6 +305,28 @@ impl Checker<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// As many keys as facts, each of its fact's width.
+    fn facts(&mut self, keys: &Slots, kinds: u16) -> Result<(), Malformed> {
+        let kinds: Vec<FactKind> = FactKind::ALL
+            .into_iter()
+            .filter(|kind| kinds & kind.bit() != 0)
+            .collect();
+        if kinds.len() != keys.len() {
+            return Err(Malformed::Invalid("another number of facts than keys"));
+        }
+        for (slot, kind) in keys.iter().zip(kinds) {
+            let found = self.columns(*slot)?;
+            if found != kind.columns() {
+                return Err(Malformed::Width {
+                    what: "a fact",
+                    found: found as u32,
+                    expected: kind.columns() as u32,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn counter(&mut self, counter: CounterSlot) {

@@ -8,6 +8,7 @@
 use super::block::{RULE_HEADER, SCAN, SCAN_HEADER};
 use super::builder::Program;
 use super::encoding::{Field, Words};
+use super::fact::Facts;
 use super::key::{Slot, reads};
 use super::lane_set::{Connections, Moment};
 use super::lanes::{Column, compare, equal, find, lanes};
@@ -372,6 +373,16 @@ impl Run<'_, '_> {
                     self.look_up(set.0, &keys, m, 0)
                 }
             }
+            Op::FactMatch {
+                set,
+                keys,
+                kinds,
+                inverted,
+                ..
+            } => {
+                let found = self.by_facts(set.0, (&keys, kinds), m, &mut []);
+                if inverted { m & !found } else { found }
+            }
             Op::MapInto { set, keys, into } => {
                 let m = self.keys(&keys, m);
                 let (first, count) = self.columns_of(into);
@@ -528,6 +539,30 @@ impl Run<'_, '_> {
         }
         let key = self.key_columns(&self.vm.columns, keys);
         self.generation.sets()[set as usize].contains(&key, m, &self.moment())
+    }
+
+    /// Asks or changes a set by the packets' facts; lanes that lack one stay in.
+    pub(super) fn by_facts(
+        &mut self,
+        set: u32,
+        (keys, kinds): (&Slots, u16),
+        m: u64,
+        map: &mut [Column],
+    ) -> u64 {
+        if m == 0 {
+            return 0;
+        }
+        let lanes: arrayvec::ArrayVec<u64, { super::op::MAX_COLUMNS }> =
+            keys.iter().map(|slot| self.key(*slot, m)).collect();
+        let columns = keys.iter().map(|slot| {
+            let (first, count) = self.columns_of(*slot);
+            self.vm.columns[first..first + count]
+                .iter()
+                .take(4)
+                .collect()
+        });
+        let facts = Facts::new(kinds, columns.zip(lanes));
+        self.generation.sets()[set as usize].by_facts(&facts, m, &self.moment(), map) & m
     }
 
     pub(super) fn moment(&self) -> Moment<'_> {
