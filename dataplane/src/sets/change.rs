@@ -271,6 +271,7 @@ impl Change {
         }
         if let Work::Copy { root, .. } = &mut self.work
             && layout.tail == 0
+            && !self.set.spec.dynamic
             && root.body.len() == 0
             && !self.set.is_full(rows.len().saturating_sub(1))
             && let Ok(body) = root.body.built(&rows)

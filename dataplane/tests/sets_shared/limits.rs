@@ -146,3 +146,46 @@ fn keys_that_do_not_fit_are_refused() {
         Err(SetError::NotDynamic)
     );
 }
+
+#[test]
+fn bare_keys_load_as_their_elements_would() {
+    let rows: Vec<u32> = (0..3_000u32)
+        .rev()
+        .flat_map(|n| [n * 4, n * 4 + 3])
+        .collect();
+    for (shape, dynamic) in [
+        (Shape::Interval { words: 1 }, false),
+        (Shape::Prefix { words: 1 }, false),
+        (Shape::Interval { words: 1 }, true),
+    ] {
+        let spec = SetSpec {
+            dynamic,
+            size: Some(3_001),
+            ..SetSpec::new(shape)
+        };
+        let set = Set::new(spec, 1).unwrap();
+        let mut change = set.begin(0).unwrap();
+        change.load_keys(rows.clone()).unwrap();
+        // Again, over what is there, it changes nothing.
+        change.load_keys(rows[..2_000].to_vec()).unwrap();
+        change.commit();
+        assert_eq!(set.view().len(), 3_000);
+        assert_eq!(found(&set, &[0, 5, 11_999, 12_000], 0), 0b0111);
+        let mut change = set.begin(0).unwrap();
+        assert!(matches!(
+            change.load_keys(vec![1]),
+            Err((0, SetError::Key(_)))
+        ));
+        let full = change.load_keys(vec![20_000, 20_003, 20_004, 20_007]);
+        assert_eq!(full, Err((1, SetError::Full)));
+    }
+    let set = Set::new(spec(1), 1).unwrap();
+    let mut change = set.begin(0).unwrap();
+    assert!(matches!(
+        change.load_keys(vec![1, 1, 2, 3]),
+        Err((1, SetError::Key(_)))
+    ));
+    change.load_keys(vec![7, 7, 9, 9, 7, 7]).unwrap();
+    change.commit();
+    assert_eq!(found(&set, &[7, 8, 9], 0), 0b101);
+}
