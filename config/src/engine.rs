@@ -5,6 +5,7 @@
 //! [`Publisher`]; only then the clone becomes the committed ruleset. A refused request changes
 //! nothing. Two requests cannot interleave: `run` takes the engine by `&mut`.
 
+mod ipset;
 mod request;
 mod source;
 

@@ -3,6 +3,7 @@
 pub mod compile;
 pub mod describe;
 pub mod engine;
+pub mod ipset;
 pub mod model;
 pub mod set_file;
 pub mod store;

@@ -11,6 +11,9 @@ use packets::build::{Frame, zoo};
 #[path = "packets/statements.rs"]
 mod statements;
 
+#[path = "packets/ipset.rs"]
+mod ipset;
+
 #[path = "packets/cases.rs"]
 mod cases;
 

@@ -68,6 +68,7 @@ fn found(generation: &Generation, keys: &Column) -> u64 {
         now_ns: 0,
         lengths: &lengths,
         worker: 0,
+        connections: None,
     };
     let held = generation
         .sets()

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod events;
+pub mod flows;
 pub mod lab;
 pub mod metrics;
 pub mod netns;

@@ -38,6 +38,13 @@ drop_reasons! {
     IpHeaderBad = "ip_header_bad", "A malformed IPv4 or IPv6 header where an IP hook looked at it.";
     IpChecksumBad = "ip_checksum_bad", "A wrong IPv4 header checksum where an IP hook looked at it.";
     ExtensionHeaders = "extension_headers", "More IPv6 extension headers than the parser follows.";
+    FragmentBad = "fragment_bad", "A fragment that cannot be part of a datagram, or does not fit the others of it.";
+    FragmentTiny = "fragment_tiny", "A first fragment that does not hold the transport header.";
+    FragmentOverlap = "fragment_overlap", "Fragments that overlap, and the rest of their datagram.";
+    FragmentDuplicate = "fragment_duplicate", "A fragment that had come already.";
+    FragmentMany = "fragment_many", "A datagram in more fragments than are gathered.";
+    FragmentMemory = "fragment_memory", "No room for more fragments: the oldest datagram went.";
+    FragmentTimeout = "fragment_timeout", "A datagram whose missing fragments did not come in time.";
     EngineMissing = "engine_missing", "A rule needed an engine that this dataplane does not have.";
     JumpDepth = "jump_depth", "More nested jumps than the program may have.";
     NoPeer = "no_peer", "The port has no peer at the moment.";
@@ -49,6 +56,7 @@ drop_reasons! {
     OffloadBad = "offload_bad", "An offload header that does not fit its frame.";
     FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
     FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
+    AnnouncementCut = "announcement_cut", "A segment that ends in the middle of an announcement that a helper reads; it comes again whole.";
     WorkerPanic = "worker_panic", "The worker failed while it held the packet and was restarted.";
 }
 

@@ -76,7 +76,9 @@ impl Daemon {
         file.push_str(&format!(
             "\n[control]\nsocket = \"{dir}/control.sock\"\nmode = \"0666\"\n"
         ));
-        file.push_str(&format!("\n[ruleset]\nfiles = [\"{dir}/ruleset.nft\"]\n"));
+        file.push_str(&format!(
+            "\n[ruleset]\nfiles = [\"{dir}/ruleset.nft\"]\nstate = \"{dir}\"\n"
+        ));
         std::fs::write(folder.path().join("ruleset.nft"), ruleset).expect("the ruleset is written");
         std::fs::write(folder.path().join("sluice.toml"), file)
             .expect("the appliance file is written");
@@ -216,6 +218,19 @@ impl Daemon {
     /// When it does not start again.
     pub fn kill_and_restart(&mut self, namespace: &Namespace) {
         self.kill();
+        self.restart(namespace);
+    }
+
+    /// Where the daemon keeps what outlives it.
+    pub fn state(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a daemon that has ended again on the same files.
+    ///
+    /// # Panics
+    /// When it does not start again.
+    pub fn restart(&mut self, namespace: &Namespace) {
         self.child = Self::spawn(namespace, self.folder.path());
         if let Err(log) = self.wait() {
             panic!("the daemon did not start again:\n{log}");

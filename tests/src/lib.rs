@@ -2,8 +2,11 @@
 
 pub mod appliance;
 pub mod frames;
+pub mod ipset;
 pub mod oracle;
 pub mod raw;
+pub mod server;
+pub mod tracker;
 pub mod wire;
 
 /// Whether these programs are there. Where they are not, the test that asks says so and is

@@ -1,4 +1,7 @@
 //! The wire on real traffic: what passes, what is dropped, and that nothing is changed on the way.
+//!
+//! `SLUICE_TRANSFER_BYTES` sets how much the first TCP test sends in each direction, and
+//! `SLUICE_REPLACEMENTS` how often the ruleset is replaced under traffic.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -35,65 +38,95 @@ fn ping_and_address_resolution_pass_in_both_families() {
     assert!(wire.daemon.packets("nd") >= 1);
 }
 
-/// Sends `bytes` both ways over one connection; returns whether each side got what was sent.
-fn exchange(wire: &Wire, bytes: usize) -> bool {
-    let pattern = |seed: u8| {
-        (0..bytes)
-            .map(|at| (at * 31 % 251) as u8 ^ seed)
-            .collect::<Vec<u8>>()
-    };
+/// Sends `bytes` both ways at once over one connection; each side checks every byte that it gets.
+fn exchange(wire: &Wire, bytes: u64) {
     let listener = wire
         .right
         .run(|| TcpListener::bind("10.0.0.2:7000"))
         .unwrap()
         .unwrap();
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| {
-            let (stream, _) = listener.accept().unwrap();
-            talk(stream, &pattern(1), bytes)
-        });
+        let server = scope.spawn(|| talk(listener.accept().unwrap().0, 1, 2, bytes));
         let stream = wire
             .left
             .run(|| TcpStream::connect("10.0.0.2:7000"))
             .unwrap()
             .unwrap();
-        let back = talk(stream, &pattern(2), bytes);
-        server.join().unwrap() == pattern(2) && back == pattern(1)
-    })
+        talk(stream, 2, 1, bytes);
+        server.join().unwrap();
+    });
 }
 
-/// Sends `out` while it receives as many bytes.
-fn talk(mut stream: TcpStream, out: &[u8], bytes: usize) -> Vec<u8> {
+/// Sends `bytes` of one stream while it receives and checks as many of another.
+fn talk(mut stream: TcpStream, sent: u64, wanted: u64, bytes: u64) {
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(move || writer.write_all(out).unwrap());
-        let mut got = vec![0; bytes];
-        stream.read_exact(&mut got).unwrap();
-        got
-    })
+        scope.spawn(move || {
+            let (pattern, mut left) = (pattern(sent), bytes);
+            while left > 0 {
+                let count = left.min(pattern.len() as u64) as usize;
+                writer.write_all(&pattern[..count]).unwrap();
+                left -= count as u64;
+            }
+        });
+        let (pattern, mut got) = (pattern(wanted), 0);
+        let mut room = vec![0; 256 << 10];
+        while got < bytes {
+            let count = stream.read(&mut room).unwrap();
+            assert!(count > 0, "the stream ended after {got} of {bytes} bytes");
+            let at = (got % pattern.len() as u64) as usize;
+            let first = count.min(pattern.len() - at);
+            let same = room[..first] == pattern[at..at + first]
+                && room[first..count] == pattern[..count - first];
+            assert!(same, "changed bytes behind the first {got}");
+            got += count as u64;
+        }
+        assert_eq!(got, bytes);
+    });
+}
+
+/// A stream that repeats only after 4 MiB and a bit, so that bytes out of place do not go unseen.
+fn pattern(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take((4 << 20) / 8 + 33).flatten().collect()
+}
+
+/// A number from the environment: the long form of a test.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+    )
 }
 
 #[test]
 fn tcp_arrives_intact_both_ways_with_all_offloads_on() {
     let wire = Wire::new(OPEN);
-    assert!(exchange(&wire, 50_000_000));
+    exchange(&wire, number("SLUICE_TRANSFER_BYTES").unwrap_or(50_000_000));
 }
 
 #[test]
 fn tcp_arrives_intact_with_two_workers() {
     let appliance = format!("[dataplane]\nmode = \"wire\"\nworkers = 2\n{PORTS}");
     let wire = Wire::with(&appliance, OPEN, 1500);
-    assert!(exchange(&wire, 20_000_000));
+    exchange(&wire, 20_000_000);
 }
 
 #[test]
 fn tcp_arrives_intact_with_jumbo_frames() {
     let appliance = format!("[dataplane]\nmode = \"wire\"\n{PORTS}");
     let wire = Wire::with(&appliance, OPEN, 9000);
-    assert!(exchange(&wire, 20_000_000));
+    exchange(&wire, 20_000_000);
 }
 
 #[test]
@@ -105,11 +138,11 @@ fn tcp_arrives_intact_when_the_way_out_has_no_offloads() {
     wire.firewall
         .sh("ethtool -K right tx off tso off gso off sg off")
         .unwrap();
-    assert!(exchange(&wire, 10_000_000));
+    exchange(&wire, 10_000_000);
     wire.firewall
         .sh("ethtool -K right tx on tso on gso on sg on")
         .unwrap();
-    assert!(exchange(&wire, 10_000_000));
+    exchange(&wire, 10_000_000);
 }
 
 #[test]
@@ -283,7 +316,7 @@ fn rules_drop_and_count_and_reasons_are_told() {
 #[test]
 fn replacing_the_ruleset_under_traffic_loses_nothing_and_mixes_nothing() {
     // Both rulesets let the traffic through once; a mixture would count it twice or drop it.
-    let ruleset = |mark: u32| {
+    let ruleset = |mark: u64| {
         format!(
             "flush ruleset\ntable inet t {{\n chain a {{\n type filter hook prerouting priority 0;\n \
              udp dport 5000 meta mark set {mark}\n }}\n chain b {{\n type filter hook forward priority 0; policy drop;\n \
@@ -297,7 +330,7 @@ fn replacing_the_ruleset_under_traffic_loses_nothing_and_mixes_nothing() {
     let (sent, replaced) = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
             let mut sent = 0_u64;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) && sent < 2_000_000 {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) && sent < 20_000_000 {
                 for _ in 0..16 {
                     left.send(&frame).unwrap();
                 }
@@ -318,7 +351,7 @@ fn replacing_the_ruleset_under_traffic_loses_nothing_and_mixes_nothing() {
             {}
             got
         });
-        for round in 0..100 {
+        for round in 0..number("SLUICE_REPLACEMENTS").unwrap_or(100) {
             wire.daemon.load(&ruleset(round % 7 + 1));
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);

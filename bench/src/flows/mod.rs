@@ -77,7 +77,29 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     let (table, goal) = births(options)?;
     report.tables.push(table);
     report.goals.push(goal);
+    report.tables.push(control(options)?);
     Ok(report)
+}
+
+/// What control does with all flows.
+fn control(options: &Options) -> anyhow::Result<Table> {
+    let size = options.most.min(1_000_000);
+    let population = Population::new(Kind::Tcp, size)?;
+    let mut samples: [Vec<f64>; 4] = Default::default();
+    for _ in 0..options.runs {
+        let figures = population.control()?;
+        samples
+            .iter_mut()
+            .zip(figures)
+            .for_each(|(all, one)| all.push(one));
+    }
+    let title = format!("{size} flows, milliseconds of processor time");
+    let mut table = Table::new(&title, &["list", "save", "load", "delete"]);
+    table.push(
+        "all",
+        samples.map(|samples| Some(Figure::of(&samples))).to_vec(),
+    );
+    Ok(table)
 }
 
 /// Figures of known flows of one protocol.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Barrier, Mutex};
 
 use sluice_dataplane::conntrack::{
-    CtState, PacketCt, Settings, TrackContext, Tracker, TrackerWorker, Tuple,
+    CtState, Filter, PacketCt, Settings, TrackContext, Tracker, TrackerWorker, Tuple,
 };
 use sluice_dataplane::packet::{Burst, Frame, Headers};
 use sluice_dataplane::port::PortId;
@@ -118,6 +118,45 @@ impl Population {
         Ok(costs.iter().sum::<f64>() / costs.len() as f64)
     }
 
+    /// Milliseconds for listing all flows, saving them, loading them into an empty table, and deleting
+    /// them there.
+    pub(super) fn control(&self) -> anyhow::Result<[f64; 4]> {
+        let workers = self
+            .workers
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a worker failed"))?;
+        let (tracker, now) = (
+            Arc::clone(workers[0].worker.tracker()),
+            workers[0].now.load(Relaxed),
+        );
+        let mut begun = thread_ns();
+        let mut lap = || {
+            let now = thread_ns();
+            (now - std::mem::replace(&mut begun, now)) as f64 / 1e6
+        };
+        let (mut from, mut flows, mut listed) = (Some(0), Vec::new(), 0);
+        while let Some(next) = from {
+            from = tracker.list(&Filter::default(), next, 1024, &mut flows);
+            listed += flows.len();
+            flows.clear();
+        }
+        let list = lap();
+        let mut bytes = Vec::new();
+        tracker.save(now, now, &mut bytes)?;
+        let save = lap();
+        let other = Tracker::new((*tracker.settings()).clone(), 1, 1)?;
+        lap();
+        let loaded = other.load(&bytes, now, now)?;
+        let load = lap();
+        let deleted = other.delete_matching(&Filter::default(), now);
+        let counts = [listed as u64, loaded.added, deleted];
+        anyhow::ensure!(
+            counts == [u64::from(self.size); 3],
+            "listed, loaded, deleted: {counts:?}"
+        );
+        Ok([list, save, load, lap()])
+    }
+
     /// What a packet costs one worker.
     pub(super) fn alone(
         &self,
@@ -208,7 +247,7 @@ impl Worker {
             .random
             .wrapping_mul(0x5851_f42d_4c95_7f2d)
             .wrapping_add(0x1405_7b7e_f767_814f);
-        let flow = ((self.random >> 32) * u64::from(self.size) >> 32) as u32;
+        let flow = (((self.random >> 32) * u64::from(self.size)) >> 32) as u32;
         let reply = match self.share {
             (number, 2) => number == 1,
             _ => self.random >> 31 & 1 == 1,
@@ -337,7 +376,7 @@ impl Worker {
             }
             established += self.batch(BATCH, CtState::Established);
             done += BATCH;
-            if done % 1024 == 0 {
+            if done.is_multiple_of(1024) {
                 self.now.fetch_add(1_000_000, Relaxed);
             }
         }
@@ -381,7 +420,7 @@ impl Worker {
             let tracker = Arc::clone(self.worker.tracker());
             let mut from = Some(0);
             while let Some(next) = from {
-                from = tracker.list(&Default::default(), next, 1024, &mut rest);
+                from = tracker.list(&Filter::default(), next, 1024, &mut rest);
                 for flow in rest.drain(..) {
                     tracker.delete(flow.id, now);
                 }

@@ -92,17 +92,25 @@ impl Bed {
 
     /// Frames that have reached the sink's device.
     pub(super) fn delivered(&self) -> anyhow::Result<u64> {
-        let text = self
-            .sink
-            .run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
-        let line = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("eth0:"));
-        let packets = line.and_then(|line| line.split_whitespace().nth(1));
-        Ok(packets
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
-            .parse()?)
+        counter(&self.sink, 1)
     }
+
+    /// Frames that have left the source's device: what its wire took, not what was tried.
+    pub(super) fn offered(&self) -> anyhow::Result<u64> {
+        counter(&self.source, 9)
+    }
+}
+
+/// A field of the line of `eth0` in `/proc/net/dev`.
+fn counter(host: &Namespace, field: usize) -> anyhow::Result<u64> {
+    let text = host.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("eth0:"));
+    let value = line.and_then(|line| line.split_whitespace().nth(field));
+    Ok(value
+        .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?
+        .parse()?)
 }
 
 /// Runs `work` where `/sys` shows the devices of this thread's network namespace.

@@ -35,6 +35,24 @@ pub(super) enum Kind {
     Rules0,
     /// The daemon with 100 stateless rules that do not match.
     Rules100,
+    /// The daemon with a stateless policy of `inet`.
+    Stateless,
+    /// The daemon with a stateful policy of `inet`.
+    Stateful,
+    /// The kernel's bridge with the stateless policy.
+    BridgeStateless,
+    /// The kernel's bridge with the stateful policy.
+    BridgeStateful,
+}
+
+/// A policy by ports, and one by connections.
+const STATELESS: &str = "udp dport 7 accept; meta l4proto icmp accept;";
+const TRACKING: &str =
+    "ct state invalid drop; ct state established,related accept; ct state new accept;";
+
+fn policy(rules: &str) -> String {
+    let hook = "type filter hook forward priority 0; policy drop;";
+    format!("table inet bench {{ chain forward {{ {hook} {rules} }} }}\n")
 }
 
 impl Kind {
@@ -47,6 +65,14 @@ impl Kind {
         Self::Rules100,
     ];
 
+    /// Those of the suite about tracking.
+    pub(super) const TRACKING: [Kind; 4] = [
+        Self::Stateless,
+        Self::Stateful,
+        Self::BridgeStateless,
+        Self::BridgeStateful,
+    ];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Bridge => "kernel bridge",
@@ -55,6 +81,10 @@ impl Kind {
             Kind::Loop => "sluice, worker loop only",
             Kind::Rules0 => "sluice, no rules",
             Kind::Rules100 => "sluice, 100 rules",
+            Kind::Stateless => "sluice, stateless policy",
+            Kind::Stateful => "sluice, stateful policy",
+            Kind::BridgeStateless => "kernel bridge, stateless policy",
+            Kind::BridgeStateful => "kernel bridge, stateful policy",
         }
     }
 
@@ -77,11 +107,17 @@ impl Kind {
                 .status()
                 .err()
                 .map(|error| format!("dpdk-testpmd (Debian: dpdk-dev): {error}")),
-            Kind::Rules0 | Kind::Rules100 => {
+            Kind::Rules0 | Kind::Rules100 | Kind::Stateless | Kind::Stateful => {
                 let path = executable();
                 let reason = format!("{} is not there: cargo build --release", path.display());
                 (!path.exists()).then_some(reason)
             }
+            Kind::BridgeStateless | Kind::BridgeStateful => Command::new("nft")
+                .arg("--version")
+                .stdout(Stdio::null())
+                .status()
+                .err()
+                .map(|error| format!("nft: {error}")),
             Kind::Bridge | Kind::Bare | Kind::Loop => None,
         }
     }
@@ -112,16 +148,31 @@ impl<'bed> Contestant<'bed> {
             Kind::Bare => start_bare(bed, slots)?,
             Kind::Testpmd => start_testpmd(bed)?,
             Kind::Loop => start_loop(bed, slots)?,
-            Kind::Rules0 => start_daemon(bed, 0)?,
-            Kind::Rules100 => start_daemon(bed, 100)?,
+            Kind::Rules0 => start_daemon(bed, "")?,
+            Kind::Rules100 => start_daemon(bed, &hundred_rules())?,
+            Kind::Stateless => start_daemon(bed, &policy(STATELESS))?,
+            Kind::Stateful => start_daemon(bed, &policy(TRACKING))?,
+            Kind::BridgeStateless => start_bridge(bed, &policy(STATELESS))?,
+            Kind::BridgeStateful => start_bridge(bed, &policy(TRACKING))?,
         };
         wait_until_it_forwards(bed)?;
         Ok(contestant)
     }
 
+    /// The control socket of a daemon.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        match self {
+            Self::Process(_, Some(directory)) => Some(directory.path().join("control.sock")),
+            _ => None,
+        }
+    }
+
     pub(super) fn stop(self) -> anyhow::Result<()> {
         match self {
-            Self::Bridge(bed) => bed.middle.remove_link("br0")?,
+            Self::Bridge(bed) => {
+                bed.middle.remove_link("br0")?;
+                bed.middle.sh("nft flush ruleset")?;
+            }
             Self::Thread(stop, thread) => {
                 stop.store(true, Ordering::Relaxed);
                 thread
@@ -250,22 +301,32 @@ fn start_loop<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
     Ok(Contestant::Loop(workers, opener))
 }
 
-fn start_daemon<'bed>(bed: &Bed, rules: usize) -> anyhow::Result<Contestant<'bed>> {
-    let directory = tempfile::Builder::new().prefix("sluice-bench.").tempdir()?;
+fn start_bridge<'bed>(bed: &'bed Bed, ruleset: &str) -> anyhow::Result<Contestant<'bed>> {
+    bed.middle.add_bridge("br0", &["a", "b"])?;
+    bed.middle
+        .sysctl("net/netfilter/nf_conntrack_max", "4000000")?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), ruleset)?;
+    bed.middle
+        .sh(&format!("nft -f {}", file.path().display()))?;
+    Ok(Contestant::Bridge(bed))
+}
+
+/// A hundred rules that no packet of the flood matches.
+fn hundred_rules() -> String {
     let rule = |number| {
         format!(
             "    ip daddr 192.0.2.{number} udp dport {} drop\n",
             1000 + number
         )
     };
-    let rules: String = (0..rules).map(rule).collect();
+    let rules: String = (0..100).map(rule).collect();
     let hook = "type filter hook forward priority 0; policy accept;";
-    let ruleset = match rules.is_empty() {
-        true => String::new(),
-        false => {
-            format!("table bridge bench {{\n  chain forward {{\n    {hook}\n{rules}  }}\n}}\n")
-        }
-    };
+    format!("table bridge bench {{\n  chain forward {{\n    {hook}\n{rules}  }}\n}}\n")
+}
+
+fn start_daemon<'bed>(bed: &Bed, ruleset: &str) -> anyhow::Result<Contestant<'bed>> {
+    let directory = tempfile::Builder::new().prefix("sluice-bench.").tempdir()?;
     let ruleset_file = directory.path().join("ruleset.nft");
     std::fs::write(&ruleset_file, ruleset)?;
     let appliance = directory.path().join("sluice.toml");
@@ -274,8 +335,10 @@ fn start_daemon<'bed>(bed: &Bed, rules: usize) -> anyhow::Result<Contestant<'bed
         format!(
             "[dataplane]\nmode = \"wire\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n\
              [[port]]\ndevice = \"a\"\npeer = \"b\"\n[[port]]\ndevice = \"b\"\npeer = \"a\"\n\
-             [ruleset]\nfiles = [{ruleset_file:?}]\n\
+             [ruleset]\nfiles = [{ruleset_file:?}]\nstate = {:?}\n\
+             [conntrack]\nmax = 4000000\n\
              [control]\nsocket = {:?}\n",
+            directory.path(),
             directory.path().join("control.sock")
         ),
     )?;

@@ -46,6 +46,13 @@ pub(super) fn tcp(bed: &Bed, streams: usize, length: Duration) -> anyhow::Result
     })
 }
 
+/// Milliseconds from now until the sink has answered a ping.
+pub(super) fn first_answer(bed: &Bed) -> anyhow::Result<f64> {
+    let begun = Instant::now();
+    bed.source.sh("ping -c 1 -W 5 10.0.0.2")?;
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
 /// Median and 99th percentile of the round trip in microseconds.
 pub(super) fn ping(bed: &Bed) -> anyhow::Result<(f64, f64)> {
     let text = bed.source.sh("ping -i 0.005 -c 300 10.0.0.2")?;

@@ -8,6 +8,7 @@
 //! it runs on CPU 1 (by RPS), where the contestant has to live beside it. Delivered frames are
 //! what the sink's device has counted.
 
+mod answers;
 mod bare;
 mod bed;
 mod contestant;
@@ -16,8 +17,10 @@ mod host;
 
 use std::time::Duration;
 
+use anyhow::Context;
 use bed::{Bed, Receive};
 use contestant::{Contestant, Kind};
+use generator::Flows;
 
 use crate::alternate::{alternate, ratio};
 use crate::report::{Figure, Goal, Report, Table};
@@ -50,10 +53,14 @@ enum Suite {
     Shared,
     /// The same with the receive softirq in a kernel thread of low priority.
     Thread,
+    /// The control socket, flooded, receive softirq on the contestant's core.
+    Control,
     /// TCP with default offloads.
     Tcp,
     /// Ping through the idle wire.
     Ping,
+    /// Small packets under a stateful policy, next to a stateless one and the kernel's bridge.
+    Track,
 }
 
 /// Runs the suites.
@@ -78,11 +85,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         let title = "Small packets, shared core, flooded, threaded NAPI at nice 19";
         small_packets(options, Receive::Thread, title, &mut report)?;
     }
+    if wanted(Suite::Control) {
+        control(options, &mut report)?;
+    }
     if wanted(Suite::Tcp) {
         tcp(options, &mut report)?;
     }
     if wanted(Suite::Ping) {
         ping(options, &mut report)?;
+    }
+    if wanted(Suite::Track) {
+        track(options, &mut report)?;
     }
     Ok(report)
 }
@@ -99,6 +112,10 @@ impl Options {
 
     /// The contestants that can take part here; the others are told and left out.
     fn present(&self) -> Vec<Kind> {
+        self.there(self.kinds())
+    }
+
+    fn there(&self, kinds: Vec<Kind>) -> Vec<Kind> {
         let there = |kind: &Kind| match kind.missing() {
             None => true,
             Some(reason) => {
@@ -106,8 +123,71 @@ impl Options {
                 false
             }
         };
-        self.kinds().into_iter().filter(there).collect()
+        kinds.into_iter().filter(there).collect()
     }
+}
+
+/// A stateful policy next to a stateless one, ours and the kernel's, pair by pair.
+fn track(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let kinds = options.there(Kind::TRACKING.to_vec());
+    for (title, flows) in [
+        ("1,000 flows", Flows::Same(1000)),
+        ("100,000 flows", Flows::Same(100_000)),
+        ("every packet a new flow", Flows::New),
+    ] {
+        let mut beds = beds(&kinds, Receive::Own)?;
+        let samples = alternate(&mut beds, options.runs, |(_, kind, bed)| {
+            let contestant = Contestant::start(*kind, bed, options.slots)?;
+            let flood = generator::flood(bed, flows, options.length())?;
+            contestant.stop()?;
+            Ok(flood.delivered_per_second / 1e6)
+        })?;
+        let of = |wanted: Kind| kinds.iter().position(|kind| *kind == wanted);
+        let mut table = Table::new(
+            &format!("Small packets, receive on its own core, {title}"),
+            &["Mpps", "of stateless"],
+        );
+        for (place, kind) in kinds.iter().enumerate() {
+            let stateless = match kind {
+                Kind::Stateful => of(Kind::Stateless),
+                Kind::BridgeStateful => of(Kind::BridgeStateless),
+                _ => None,
+            };
+            let of_stateless = stateless.map(|base| ratio(&samples[place], &samples[base]));
+            table.push(
+                kind.name(),
+                vec![Some(Figure::of(&samples[place])), of_stateless],
+            );
+        }
+        report.tables.push(table);
+        let pair = match flows {
+            Flows::Same(_) => (Kind::Stateful, Kind::Stateless),
+            Flows::New => (Kind::Stateful, Kind::BridgeStateful),
+        };
+        let (Some(one), Some(other)) = (of(pair.0), of(pair.1)) else {
+            continue;
+        };
+        let ratio = ratio(&samples[one], &samples[other]);
+        let (goal, least) = match flows {
+            Flows::Same(_) => (
+                "a stateful policy: at least 0.95 of the stateless rate",
+                0.95,
+            ),
+            Flows::New => (
+                "new flows: at least twice the kernel's bridge with its tracker",
+                2.0,
+            ),
+        };
+        let shown = format!(
+            "{:.2} ({:.2}-{:.2})",
+            ratio.median, ratio.least, ratio.greatest
+        );
+        let goal = format!("{title}, {goal}");
+        report
+            .goals
+            .push(Goal::new(&goal, shown, ratio.median >= least));
+    }
+    Ok(())
 }
 
 fn own(options: &Options, report: &mut Report) -> anyhow::Result<()> {
@@ -156,19 +236,25 @@ fn small_packets(
     let kinds = options.present();
     let mut beds = beds(&kinds, receive)?;
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let mut offered: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     let samples = alternate(&mut beds, options.runs, |(place, kind, bed)| {
         let contestant = Contestant::start(*kind, bed, options.slots)?;
-        let flood = generator::flood(bed, options.length())?;
+        let flood = generator::flood(bed, Flows::Same(generator::FLOWS), options.length())?;
         contestant.stop()?;
         cpu[*place].push(flood.cpu_us_per_packet);
+        offered[*place].push(flood.offered_per_second / 1e6);
         Ok(flood.delivered_per_second / 1e6)
     })?;
-    let mut table = Table::new(title, &["Mpps", "us of CPU 1 per packet", "of bare"]);
+    let mut table = Table::new(
+        title,
+        &["Mpps", "offered", "us of CPU 1 per packet", "of bare"],
+    );
     let bare = kinds.iter().position(|kind| *kind == Kind::Bare);
     for (place, kind) in kinds.iter().enumerate() {
         let of_bare = bare.map(|bare| ratio(&samples[place], &samples[bare]));
         let figures = vec![
             Some(Figure::of(&samples[place])),
+            Some(Figure::of(&offered[place])),
             Some(Figure::of(&cpu[place])),
             of_bare,
         ];
@@ -184,6 +270,51 @@ fn beds(kinds: &[Kind], receive: Receive) -> anyhow::Result<Vec<(usize, Kind, Be
     let made = kinds.iter().enumerate();
     made.map(|(place, &kind)| Ok((place, kind, Bed::new(receive)?)))
         .collect()
+}
+
+fn control(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let daemons = [Kind::Rules0, Kind::Rules100];
+    let kinds = options.present().into_iter();
+    let kinds: Vec<Kind> = kinds.filter(|kind| daemons.contains(kind)).collect();
+    let mut beds = beds(&kinds, Receive::Shared)?;
+    let mut longest: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let mut again: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let samples = alternate(&mut beds, options.runs.min(5), |(place, kind, bed)| {
+        let contestant = Contestant::start(*kind, bed, options.slots)?;
+        let socket = contestant.socket().context("a daemon has a socket")?;
+        let mut times = {
+            let flows = Flows::Same(generator::FLOWS);
+            generator::during(bed, flows, || answers::times(&socket, options.length()))?
+        };
+        // The flood has just ended: how long until a host answers again?
+        again[*place].push(host::first_answer(bed)?);
+        contestant.stop()?;
+        times.sort_by(f64::total_cmp);
+        longest[*place].extend(times.last());
+        Ok(times[times.len() / 2])
+    })?;
+    let mut table = Table::new(
+        "Control socket under flood, shared core, ms",
+        &["median answer", "longest answer", "ping after the flood"],
+    );
+    for (place, kind) in kinds.iter().enumerate() {
+        let figures = [&samples[place], &longest[place], &again[place]];
+        let worst = Figure::of(&longest[place]).greatest;
+        table.push(
+            kind.name(),
+            figures.map(|samples| Some(Figure::of(samples))).to_vec(),
+        );
+        report.goals.push(Goal::new(
+            &format!(
+                "flooded, {}: the control socket answers within 100 ms",
+                kind.name()
+            ),
+            format!("{worst:.1} ms at most"),
+            worst <= 100.0,
+        ));
+    }
+    report.tables.push(table);
+    Ok(())
 }
 
 fn tcp(options: &Options, report: &mut Report) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use sluice_dataplane::program::{Block, BlockBuilder, ChainId, Op, RuleRef, Table
 use super::chains::ChainKey;
 use super::effects::Effects;
 use super::error::Cause;
+use super::ipset::Used;
 use super::lower::{Lowering, Shared, StateCursor};
 use super::sets::SetKey;
 use crate::model::Rule;
@@ -27,6 +28,8 @@ pub(super) struct CompiledChunk {
     owned: Vec<Owned>,
     /// What its rules do that packets can see of one another.
     pub(super) effects: Effects,
+    /// Sets of ipset that its rules use: put together anew by each compilation.
+    ipsets: Vec<Used>,
     /// The compilation that met it last.
     pub(super) seen: u64,
 }
@@ -68,9 +71,7 @@ impl CompiledChunk {
             rule: Arc::clone(&chunk.rules[0]),
             cause,
         })?;
-        let all = compiled.all_blocks();
-        let needed = all.fold(0, |needed, block| needed | block.uses().engines);
-        match needed & !available {
+        match compiled.engines() & !available {
             0 => Ok(compiled),
             missing => Err(culprit(chunk, &compiled, missing, shared.tables)),
         }
@@ -83,6 +84,12 @@ impl CompiledChunk {
             .chain(self.anonymous.iter().flat_map(|(_, blocks)| blocks))
     }
 
+    /// What it needs beyond the VM, as bits of [`engines`].
+    pub(super) fn engines(&self) -> u32 {
+        let all = self.all_blocks();
+        all.fold(0, |needed, block| needed | block.uses().engines)
+    }
+
     /// Notes that the compilation `now` met the chunk and all that it owns.
     pub(super) fn touch(&mut self, shared: &mut Shared<'_>) {
         let now = shared.now;
@@ -93,6 +100,9 @@ impl CompiledChunk {
                 Owned::Chain(key) => shared.chains.touch(key, now),
                 Owned::Set(key) => shared.sets.touch(key, now),
             }
+        }
+        for used in &self.ipsets {
+            used.put(shared.sets, shared.ipsets);
         }
     }
 }
@@ -168,6 +178,7 @@ struct Made {
     anonymous: Vec<(ChainId, Vec<Arc<Block>>)>,
     owned: Vec<Owned>,
     effects: Effects,
+    ipsets: Vec<Used>,
 }
 
 impl Made {
@@ -197,10 +208,12 @@ impl Made {
         if depth >= NESTING {
             return Err(Cause::unsupported("jumps that are nested deeper than 16"));
         }
+        shared.sets.ipset_uses.clear();
         let mut lowering = Lowering::new(shared, rule.id, &rule.slots, cursor);
         lowering.statements(&body.stmts)?;
         let (ops, nested) = (lowering.ops, lowering.anonymous);
         self.effects.note(&ops);
+        self.ipsets.append(&mut shared.sets.ipset_uses);
         for (chain, rules) in nested {
             let mut blocks = Blocks::default();
             for inner in &rules {
@@ -218,6 +231,7 @@ impl Made {
             anonymous: self.anonymous,
             owned: self.owned,
             effects: self.effects,
+            ipsets: self.ipsets,
             seen: shared.now,
         })
     }

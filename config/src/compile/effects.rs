@@ -4,7 +4,8 @@
 //! order *between* packets than one packet after the other would have them. At one instruction
 //! packets stay in order; so the order matters only when state is written at one instruction and
 //! looked at by another one, or when one instruction is reached in two ways. Then the program is
-//! `ordered`, and the pipeline runs it a packet at a time.
+//! `ordered`, and the pipeline runs it a packet at a time. What packets of one connection see of one
+//! another is no such state: the tracker keeps those apart where it matters.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,8 @@ use sluice_dataplane::program::{CellId, CellKind, ChainId, Op, SetId, Tables};
 enum State {
     Set(SetId),
     Cell(CellId),
-    Connection,
+    /// All sets of ipset: each use has an index of its own, so they are not told apart.
+    Ipsets,
 }
 
 /// Who uses a state: how many instructions, and whether one of them changes it for others.
@@ -41,10 +43,13 @@ impl Effects {
                 | Op::MapInto { set, .. }
                 | Op::VerdictMap { set, .. }
                 | Op::ObjectMap { set, .. } => self.uses.push((State::Set(*set), false)),
+                Op::FactMatch { writes, .. } => self.uses.push((State::Ipsets, *writes)),
+                Op::FactAct { mark, priority, .. } => {
+                    self.uses.push((State::Ipsets, !mark && !priority));
+                }
                 Op::Cell { cell } | Op::NumgenInc { cell, .. } => {
                     self.uses.push((State::Cell(*cell), true));
                 }
-                Op::CtSet { .. } => self.uses.push((State::Connection, true)),
                 _ => {}
             }
         }
@@ -95,7 +100,7 @@ impl Order {
 fn can_be_seen(state: &State, tables: &Tables) -> bool {
     match state {
         State::Cell(cell) => tables.cells().get(cell.0 as usize) != Some(&CellKind::Last),
-        State::Set(_) | State::Connection => true,
+        State::Set(_) | State::Ipsets => true,
     }
 }
 

@@ -37,5 +37,6 @@ pub fn generation(
         place: Place::of_ruleset(),
         cause: Cause::Refused(refusal.to_string()),
     })?;
+    let generation = generation.with_objects(compiled.objects);
     Ok((Arc::new(generation), compiled.warnings))
 }

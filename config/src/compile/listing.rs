@@ -143,6 +143,9 @@ impl Listing<'_> {
             )
             .to_lowercase(),
             Entry::CheckIp => "check ip headers".to_owned(),
+            Entry::Defragment => "gather fragments".to_owned(),
+            Entry::Track => "track connections".to_owned(),
+            Entry::Confirm => "confirm connections".to_owned(),
             Entry::Peer => "look up peer".to_owned(),
         }
     }

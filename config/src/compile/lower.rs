@@ -14,6 +14,7 @@ use super::chains::{ChainKey, Chains};
 use super::error::Cause;
 use super::sets::Sets;
 use super::value::columns;
+use crate::ipset::IpSets;
 use crate::model::Rule;
 use crate::store::{Id, RuleSlots, Table};
 
@@ -34,6 +35,8 @@ pub(super) struct Shared<'a> {
     pub(super) now: u64,
     /// Monotonic time.
     pub(super) now_ns: u64,
+    /// The sets of ipset.
+    pub(super) ipsets: &'a IpSets,
     /// The table whose names rules mean.
     pub(super) table: &'a Table,
 }

@@ -35,7 +35,7 @@ pub(super) struct Runtime {
 }
 
 /// A number that nobody can guess, to key a set's hashing.
-pub(super) fn secret() -> u64 {
+pub(crate) fn secret() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -138,15 +138,6 @@ impl Shared<'_> {
     /// Elements of the set carry these statements, because a rule adds them so.
     pub(super) fn carry(&mut self, set: &Set, stmts: &[Stmt]) -> Result<(), Cause> {
         let statements = element_statements(stmts)?;
-        let connections =
-            |one: &ElementStatement| matches!(one, ElementStatement::ConnLimit { .. });
-        if statements.iter().any(connections) {
-            let what = format!("ct count in elements of {}", set.name);
-            return Err(Cause::Engine {
-                what,
-                engine: "connection tracking",
-            });
-        }
         let known = self
             .sets
             .runtimes

@@ -5,20 +5,24 @@ use std::sync::Arc;
 
 use sluice_dataplane::program::cell::Cell;
 use sluice_dataplane::program::lane_set::LaneSet;
+use sluice_dataplane::program::op::engines;
 use sluice_dataplane::program::{
     ChainId, Class, ElementStatement, MapTargets, Program, ProgramBuilder, SetId, Tables,
 };
 use sluice_dataplane::sets;
+use sluice_dataplane::worker::ConnectionObjects;
 
 use super::cells::Cells;
 use super::chains::{ChainKey, Chains};
 use super::chunk::{CompiledChunk, Failed};
+use super::connection;
 use super::effects::Order;
 use super::error::{Cause, CompileError, Place, Warning};
 use super::lower::{Logs, Shared};
 use super::sets::Sets;
-use super::walk::{self, Attached};
+use super::walk::{self, Attached, Tracking};
 use crate::engine::Mode;
+use crate::ipset::IpSets;
 use crate::model::{ChainType, Family};
 use crate::store::elements::Elements;
 use crate::store::{Chain, Id, Ruleset, Table};
@@ -37,7 +41,7 @@ pub struct Target {
 }
 
 /// A program with what it refers to by index.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Compiled {
     /// The program.
     pub program: Arc<Program>,
@@ -45,6 +49,8 @@ pub struct Compiled {
     pub sets: Vec<Arc<dyn LaneSet>>,
     /// Cells, by index.
     pub cells: Vec<Arc<Cell>>,
+    /// Objects that steer connections.
+    pub objects: ConnectionObjects,
     /// What loads but is never reached.
     pub warnings: Vec<Warning>,
 }
@@ -175,7 +181,9 @@ pub fn compile(
         target: *target,
         now,
         now_ns,
+        ipsets: view.ipsets.clone(),
         order: Order::default(),
+        tracking: Tracking::default(),
         bodies: HashMap::new(),
         jumps: HashMap::new(),
         warnings: Vec::new(),
@@ -183,6 +191,7 @@ pub fn compile(
     let done = job.run(view);
     let Job {
         order,
+        tracking,
         bodies,
         jumps,
         warnings,
@@ -194,11 +203,14 @@ pub fn compile(
         cache,
         tables,
         order,
+        tracking,
         bodies,
         jumps,
     };
     let program = assembly.program(&attached).map_err(nowhere)?;
+    let objects = connection::objects(view, target.mode != Mode::Workbench)?;
     Ok(Compiled {
+        objects: ConnectionObjects::new(objects),
         program: Arc::new(program),
         sets: cache.sets.all().to_vec(),
         cells: cache.cells.all().to_vec(),
@@ -218,7 +230,9 @@ struct Job<'a> {
     target: Target,
     now: u64,
     now_ns: u64,
+    ipsets: IpSets,
     order: Order,
+    tracking: Tracking,
     bodies: Bodies,
     jumps: Jumps,
     warnings: Vec<Warning>,
@@ -292,6 +306,7 @@ impl Job<'_> {
             logs: &mut self.cache.logs,
             now: self.now,
             now_ns: self.now_ns,
+            ipsets: &self.ipsets,
             table,
         }
     }
@@ -315,7 +330,7 @@ impl Job<'_> {
             return Ok(false);
         }
         if base.kind == ChainType::Nat {
-            let nat = sluice_dataplane::program::op::engines::NAT;
+            let nat = engines::NAT;
             if self.target.mode == Mode::Workbench {
                 return Ok(false);
             }
@@ -366,6 +381,9 @@ impl Job<'_> {
                 jumps.extend(targets);
             }
             self.order.add(id, &compiled.effects);
+            if compiled.engines() & engines::TRACK != 0 {
+                self.tracking.ask(table.family);
+            }
             self.cache.chunks.insert(chunk.id, compiled);
         }
         self.bodies.insert(id, blocks);
@@ -391,6 +409,7 @@ struct Assembly<'a> {
     cache: &'a CompileCache,
     tables: Arc<Tables>,
     order: Order,
+    tracking: Tracking,
     bodies: Bodies,
     jumps: Jumps,
 }
@@ -419,7 +438,7 @@ impl Assembly<'_> {
             }
         }
         for class in Class::ALL {
-            builder.walk(class, walk::wire(class, attached));
+            builder.walk(class, walk::wire(class, attached, self.tracking));
         }
         Ok(builder.finish()?)
     }
@@ -461,7 +480,7 @@ impl Place {
         }
     }
 
-    fn of_table(table: &Table) -> Self {
+    pub(super) fn of_table(table: &Table) -> Self {
         let (family, table) = (table.family, table.name.clone());
         Self {
             family,

@@ -12,6 +12,7 @@ use sluice_dataplane::program::{self as vm, ChainId, SetData, SetDesc, SetId, Ta
 use sluice_dataplane::sets::Change;
 
 use super::error::Cause;
+use super::ipset::Used;
 use super::named::Runtime;
 use super::registry::Registry;
 use super::statement::object_kind;
@@ -41,6 +42,8 @@ pub(super) struct Sets {
     pub(super) pending: Vec<(Id, Change, Elements)>,
     /// Chains that a verdict map's elements name.
     targets: HashMap<SetId, Vec<ChainId>>,
+    /// Uses of sets of ipset by the rule that is lowered.
+    pub(super) ipset_uses: Vec<Used>,
 }
 
 /// A set's shape as a key of free indices.

@@ -110,6 +110,7 @@ impl Lowering<'_, '_> {
             }
             Stmt::Queue { to, bypass, fanout } => self.queue(to, *bypass, *fanout),
             Stmt::FlowAdd(name) => self.flow_add(name),
+            Stmt::Ipset(used) => self.ipset(used),
             Stmt::SetUpdate(update) => self.set_update(update),
             Stmt::Meter(meter) => {
                 let element = meter.element.clone();

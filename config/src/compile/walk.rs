@@ -4,6 +4,10 @@
 //! later runs first, as the kernel inserts hooks. On a wire the IP hooks are nested in those of the
 //! bridge as br_netfilter does it: prerouting and forward at priority 0, behind the bridge chains of
 //! that priority that were attached after the bridge was made; postrouting behind all bridge chains.
+//!
+//! Connections are tracked only where rules of a family ask for them, as the kernel registers its
+//! hooks: in the IP hooks by rules of `ip`, `ip6` and `inet`, in those of the bridge, before them, by
+//! rules of `bridge`. At the same priority tracking comes before chains.
 
 use std::cmp::Reverse;
 
@@ -21,6 +25,49 @@ pub(super) struct Attached<'a> {
     pub(super) chain: &'a Chain,
     pub(super) base: &'a BaseChain,
     pub(super) id: ChainId,
+}
+
+/// When fragments are gathered: NF_IP_PRI_CONNTRACK_DEFRAG.
+const DEFRAGMENT: i32 = -400;
+/// When connections are looked up: NF_IP_PRI_CONNTRACK.
+const TRACK: i32 = -200;
+
+/// Where connections are tracked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tracking {
+    ip: bool,
+    ip6: bool,
+    bridge: bool,
+}
+
+impl Tracking {
+    /// Rules of this family ask for connections.
+    pub(super) fn ask(&mut self, family: Family) {
+        match family {
+            Family::Ip => self.ip = true,
+            Family::Ip6 => self.ip6 = true,
+            Family::Inet => (self.ip, self.ip6) = (true, true),
+            Family::Bridge => {
+                *self = Self {
+                    ip: true,
+                    ip6: true,
+                    bridge: true,
+                }
+            }
+            // The kernel has no tracking there; rules that ask for it are refused.
+            Family::Arp | Family::Netdev => {}
+        }
+    }
+
+    fn of(self, class: Class) -> bool {
+        match class {
+            Class::Ip => self.ip,
+            Class::Ip6 => self.ip6,
+            // The kernel's bridge shows tagged frames to the bridge family only.
+            Class::TaggedIp | Class::TaggedIp6 => self.bridge,
+            Class::Other => false,
+        }
+    }
 }
 
 /// Whether frames on a wire can come to a hook of a family at all.
@@ -42,7 +89,7 @@ pub(super) fn is_reached(family: Family, hook: Hook) -> bool {
 }
 
 /// The walk of a class of frames over a wire.
-pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
+pub(super) fn wire(class: Class, chains: &[Attached<'_>], tracking: Tracking) -> Vec<Entry> {
     let at = |hook: Hook, families: &[Family]| in_order(chains, hook, families);
     let ip: &[Family] = match class {
         Class::Ip => &[Family::Ip, Family::Inet],
@@ -51,42 +98,63 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
         Class::TaggedIp | Class::TaggedIp6 | Class::Other => &[],
     };
     let bridge = |hook: Hook, before: bool| {
-        at(hook, &[Family::Bridge])
-            .into_iter()
-            .filter(move |one| (one.base.priority <= 0) == before)
+        let mut list = at(hook, &[Family::Bridge]);
+        list.retain(|one| (one.base.priority <= 0) == before);
+        list
     };
+    let tracked = tracking.of(class);
+    let in_bridge = tracked && tracking.bridge;
     let any_ip = [Hook::Prerouting, Hook::Forward, Hook::Postrouting]
         .into_iter()
         .any(|hook| !at(hook, ip).is_empty());
 
     let mut walk = Vec::new();
-    let run = |walk: &mut Vec<Entry>, list: &mut dyn Iterator<Item = Attached<'_>>| {
-        walk.extend(list.map(|one| entry(&one)));
-    };
+    let run = |walk: &mut Vec<Entry>, list: &[Attached<'_>]| walk.extend(list.iter().map(entry));
     run(
         &mut walk,
-        &mut at(Hook::Ingress, &[Family::Netdev, Family::Inet]).into_iter(),
+        &at(Hook::Ingress, &[Family::Netdev, Family::Inet]),
     );
-    run(&mut walk, &mut bridge(Hook::Prerouting, true));
-    if any_ip {
+    run_tracked(&mut walk, &bridge(Hook::Prerouting, true), in_bridge, TRACK);
+    if any_ip || (tracked && !in_bridge) {
         walk.push(Entry::CheckIp);
     }
-    run(&mut walk, &mut at(Hook::Prerouting, ip).into_iter());
-    run(&mut walk, &mut bridge(Hook::Prerouting, false));
+    run_tracked(
+        &mut walk,
+        &at(Hook::Prerouting, ip),
+        tracked && !in_bridge,
+        DEFRAGMENT,
+    );
+    run(&mut walk, &bridge(Hook::Prerouting, false));
     walk.push(Entry::Peer);
-    run(&mut walk, &mut bridge(Hook::Forward, true));
-    run(&mut walk, &mut at(Hook::Forward, ip).into_iter());
-    run(&mut walk, &mut bridge(Hook::Forward, false));
-    run(
-        &mut walk,
-        &mut at(Hook::Postrouting, &[Family::Bridge]).into_iter(),
-    );
-    run(&mut walk, &mut at(Hook::Postrouting, ip).into_iter());
-    run(
-        &mut walk,
-        &mut at(Hook::Egress, &[Family::Netdev]).into_iter(),
-    );
+    run(&mut walk, &bridge(Hook::Forward, true));
+    run(&mut walk, &at(Hook::Forward, ip));
+    run(&mut walk, &bridge(Hook::Forward, false));
+    run(&mut walk, &at(Hook::Postrouting, &[Family::Bridge]));
+    run(&mut walk, &at(Hook::Postrouting, ip));
+    if tracked {
+        walk.push(Entry::Confirm);
+    }
+    run(&mut walk, &at(Hook::Egress, &[Family::Netdev]));
     walk
+}
+
+/// Chains of prerouting, and between them, when connections are tracked here, what gathers
+/// fragments (at a priority of its own, or just before) and what tracks.
+fn run_tracked(walk: &mut Vec<Entry>, list: &[Attached<'_>], tracked: bool, gather: i32) {
+    let mut built_in = vec![(gather, Entry::Defragment), (TRACK, Entry::Track)]
+        .into_iter()
+        .peekable();
+    if !tracked {
+        built_in.by_ref().for_each(drop);
+    }
+    for one in list {
+        while let Some((_, due)) = built_in.next_if(|(priority, _)| *priority <= one.base.priority)
+        {
+            walk.push(due);
+        }
+        walk.push(entry(one));
+    }
+    walk.extend(built_in.map(|(_, due)| due));
 }
 
 /// Chains of a hook, in the order in which they run.

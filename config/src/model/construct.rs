@@ -147,6 +147,8 @@ constructs! {
     METER = "meter" "meter" ALL, ALL, None, SideEffect, Set;
     NAT64 = "nat64" "nat64" IP, PRE, Some(ChainType::Nat), SideEffect, Connection;
     SIIT = "siit" "siit" IP, PRE, None, SideEffect, Nothing;
+    IPSET_MATCH = "ipset" "ipset" ALL, ALL, None, SideEffect, Set;
+    IPSET_CHANGE = "ipset add" "ipset" ALL, ALL, None, SideEffect, Set;
     SNPT = "snpt" "snpt" IP | family(Family::Bridge), POST, Some(ChainType::Filter), SideEffect, Nothing;
     DNPT = "dnpt" "dnpt" IP | family(Family::Bridge), PRE, Some(ChainType::Filter), SideEffect, Nothing;
 }
@@ -197,6 +199,10 @@ pub fn of_stmt(stmt: &Stmt) -> &'static Construct {
         Stmt::FlowAdd(_) => &FLOW,
         Stmt::SetUpdate(_) => &SET_UPDATE,
         Stmt::Meter(_) => &METER,
+        Stmt::Ipset(used) => match used.action {
+            crate::ipset::rule::Action::Match(_) => &IPSET_MATCH,
+            _ => &IPSET_CHANGE,
+        },
         Stmt::Nat64(_) => &NAT64,
         Stmt::Siit(_) => &SIIT,
         Stmt::Npt {

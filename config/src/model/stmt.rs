@@ -2,6 +2,7 @@
 
 use super::expr::{Ct, Element, Expr, MetaKey, Verdict};
 use super::rule::ObjectKind;
+use crate::ipset::rule::IpsetUse;
 pub use crate::syntax::ast::{NatFilter, NatKind, SetOp};
 
 /// A statement.
@@ -124,6 +125,8 @@ pub enum Stmt {
     SetUpdate(SetUpdate),
     /// `meter NAME size N { key stmt }` (old form, lists as an update).
     Meter(Meter),
+    /// Extension: `ipset "name" src ...`.
+    Ipset(IpsetUse),
     /// Extension: `nat64 name "x"`.
     Nat64(String),
     /// Extension: `siit name "x"`.

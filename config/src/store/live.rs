@@ -166,7 +166,10 @@ fn states(statements: &[ElementStatement], words: &[u64], now_ns: u64) -> Vec<St
                 used_ms: at.map(|at| now_ns.saturating_sub(at) / 1_000_000),
             }
         }
-        ElementStatement::ConnLimit { count, over } => Stmt::ConnLimit { count, over },
+        ElementStatement::ConnLimit { count, over } => {
+            next();
+            Stmt::ConnLimit { count, over }
+        }
     };
     statements.iter().map(stmt).collect()
 }

@@ -62,6 +62,7 @@ pub(super) fn operands(stmt: &Stmt) -> [Option<&Expr>; 2] {
         }
         | Stmt::FlowAdd(_)
         | Stmt::Nat64(_)
+        | Stmt::Ipset(_)
         | Stmt::Siit(_)
         | Stmt::Counter { .. }
         | Stmt::Limit(_)
@@ -136,6 +137,7 @@ fn in_stmt(stmt: &ast::Stmt, name: &str) -> Option<Span> {
             .find_map(|stmt| in_stmt(stmt, name)),
         K::FlowAdd(flowtable) => (flowtable.value == name).then_some(flowtable.span),
         K::SetUpdate(update) => in_expr(&update.set, name),
+        K::Ipset(ipset) => (ipset.set.value == name).then_some(ipset.set.span),
         _ => None,
     }
 }

@@ -22,6 +22,8 @@ pub enum Node {
     Object(ObjectKind, Name),
     /// A flowtable.
     Flowtable(Name),
+    /// A set of ipset, which belongs to no table.
+    IpSet(Name),
 }
 
 /// Deepest nesting of jumps and gotos below a base chain.
@@ -75,6 +77,13 @@ impl References {
             .get(of)
             .map(|users| users.keys().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// How many rules use a set of ipset.
+    pub fn ipset_uses(&self, name: &str) -> usize {
+        let users = self.users.get(&Node::IpSet(Name::from(name)));
+        let counts = users.into_iter().flat_map(OrdMap::values);
+        counts.map(|count| *count as usize).sum()
     }
 
     /// Whether anything uses it.
@@ -221,6 +230,7 @@ fn of_stmt(stmt: &Stmt, f: &mut dyn FnMut(Node)) {
             f(Node::Set(Name::from(&*meter.name)));
             of_element(&meter.element, f);
         }
+        Stmt::Ipset(used) => f(Node::IpSet(Name::from(&*used.set))),
         Stmt::Nat64(name) => f(Node::Object(ObjectKind::Nat64, Name::from(&**name))),
         Stmt::Siit(name) => f(Node::Object(ObjectKind::Siit, Name::from(&**name))),
         _ => {}

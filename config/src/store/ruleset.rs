@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Table;
+use crate::ipset::IpSets;
 use crate::model::Family;
 
 /// The whole ruleset. Cloning it is cheap.
@@ -12,6 +13,8 @@ pub struct Ruleset {
     pub tables: Vec<Arc<Table>>,
     /// Handle of the newest table.
     pub last_table_handle: u64,
+    /// The sets of ipset: visible to rules of every table.
+    pub ipsets: IpSets,
 }
 
 impl Ruleset {
@@ -29,6 +32,12 @@ impl Ruleset {
             .iter_mut()
             .find(|table| table.family == family && &*table.name == name)?;
         Some(Arc::make_mut(table))
+    }
+
+    /// How many rules use a set of ipset.
+    pub fn ipset_uses(&self, name: &str) -> usize {
+        let uses = |table: &Arc<Table>| table.references.ipset_uses(name);
+        self.tables.iter().map(uses).sum()
     }
 
     /// The table's place.

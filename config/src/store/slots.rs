@@ -192,10 +192,9 @@ fn cell_of(stmt: &Stmt) -> Option<CellSlot> {
         Stmt::Limit(limit) => CellSlot::limit(limit),
         Stmt::Quota(quota) => CellSlot::quota(quota),
         Stmt::Last { .. } => CellSlot::new(Cell::Last(cell::Last::default())),
-        Stmt::ConnLimit { count, over } => CellSlot::new(Cell::ConnLimit(cell::ConnLimit {
-            count: *count,
-            over: *over,
-        })),
+        Stmt::ConnLimit { count, over } => {
+            CellSlot::new(Cell::ConnLimit(cell::ConnLimit::new(*count, *over)))
+        }
         _ => return None,
     })
 }

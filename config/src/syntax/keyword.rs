@@ -486,6 +486,7 @@ words! {
     Siit "siit" "siit" NEVER,
     Snpt "snpt" "snpt" NEVER,
     Dnpt "dnpt" "dnpt" NEVER,
+    Ipset "ipset" "ipset" NEVER,
 }
 
 /// Where numbers and strings stand in the order of declaration: behind this word.

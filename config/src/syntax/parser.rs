@@ -10,6 +10,7 @@ mod common;
 mod dynamic;
 mod expr;
 mod header;
+mod ipset;
 mod nat;
 mod object;
 mod primary;

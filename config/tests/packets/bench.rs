@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sluice_config::engine::{Engine, Mode, NoWorkers, PortProfile, Profile, Request};
+use sluice_config::ipset::IpsetRequest;
+use sluice_config::ipset::address::NoNames;
+use sluice_config::ipset::words::words;
 use sluice_config::syntax::Input;
 use sluice_dataplane::packet::{Burst, Frame as Borrowed};
 use sluice_dataplane::port::PortId;
@@ -100,6 +103,31 @@ impl Bench {
             self.generation = read_back(live);
         }
         Ok(reply.output)
+    }
+
+    /// Runs an ipset command line; yields its output, or what it was refused with.
+    pub(crate) fn ipset(&mut self, line: &str) -> Result<String, String> {
+        let (line, input) = line.split_once(" << ").unwrap_or((line, ""));
+        let request = IpsetRequest {
+            words: words(line),
+            input: (!input.is_empty()).then(|| input.replace('|', "\n")),
+            ..IpsetRequest::default()
+        };
+        let answer = self.engine.ipset(&request, &NoNames);
+        if let Some(live) = self.engine.live() {
+            self.generation = read_back(live);
+        }
+        match answer.code {
+            0 => Ok(answer.output),
+            _ => Err(answer.errors),
+        }
+    }
+
+    /// The elements of a set, in order.
+    pub(crate) fn elements(&mut self, set: &str) -> Vec<String> {
+        let listing = self.ipset(&format!("list -s {set}")).unwrap_or_default();
+        let members = listing.lines().skip_while(|line| *line != "Members:");
+        members.skip(1).map(str::to_owned).collect()
     }
 
     /// Lets time pass.

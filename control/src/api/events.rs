@@ -29,12 +29,16 @@ pub(super) async fn follow(
     Query(filter): Query<Filter>,
 ) -> Result<impl IntoResponse, Refusal> {
     let kinds = kinds(filter.kind.as_deref())?;
-    let follower = shared.hub.follow();
+    let wants_flows = kinds.as_ref().is_some_and(|kinds| kinds.contains(&"flow"));
+    let only_flows = wants_flows && kinds.as_ref().is_some_and(|kinds| kinds.len() == 1);
+    let follower = (!only_flows).then(|| shared.hub.follow());
+    let flows = wants_flows.then(|| shared.hub.follow_flows());
     let (sender, receiver) = mpsc::channel(AHEAD);
     let mut stopping = shared.stopping.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = feed(follower, kinds, &sender) => {}
+            () = feed(follower, kinds, &sender), if !only_flows => {}
+            () = feed(flows, None, &sender), if wants_flows => {}
             () = sender.closed() => {}
             _ = stopping.wait_for(|stop| *stop) => {}
         }
@@ -66,10 +70,11 @@ fn kinds(filter: Option<&str>) -> Result<Option<Vec<&'static str>>, Refusal> {
 }
 
 async fn feed(
-    mut follower: Follower,
+    follower: Option<Follower>,
     kinds: Option<Vec<&'static str>>,
     sender: &mpsc::Sender<Bytes>,
 ) {
+    let Some(mut follower) = follower else { return };
     while let Some(event) = follower.next().await {
         let kind = event.what.kind();
         let wanted = kind == "lost" || kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind));

@@ -1,9 +1,13 @@
 //! The control API: HTTP/1.1 with JSON over the Unix socket. One file per noun; the table in
 //! [`routes`] says which paths there are and what they need.
 
+pub(crate) mod conntrack;
 mod drops;
 mod events;
+pub mod flow;
+pub(crate) mod flows;
 pub mod gate;
+mod ipset;
 mod nft;
 pub mod openapi;
 mod ports;

@@ -6,7 +6,10 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Shared, drops, events, gate, nft, openapi, ports, program, sets, status, wire};
+use super::{
+    Shared, conntrack, drops, events, flow, flows, gate, ipset, nft, openapi, ports, program, sets,
+    status, wire,
+};
 use crate::rights::Right;
 
 /// How a resource is asked for.
@@ -88,6 +91,49 @@ fn any(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({ "type": "object" })
 }
 
+/// The query of flows.
+const FLOW_QUERY: &[Parameter] = &[
+    query("family", "ipv4 or ipv6"),
+    query("protocol", "A protocol's name or number"),
+    query("address", "Any of the four addresses, or a network"),
+    query("src", "Source of the original direction, or a network"),
+    query("dst", "Destination of the original direction, or a network"),
+    query("reply_src", "Source of the reply direction, or a network"),
+    query(
+        "reply_dst",
+        "Destination of the reply direction, or a network",
+    ),
+    query("port", "Any of the four ports"),
+    query("sport", "Source port of the original direction"),
+    query("dport", "Destination port of the original direction"),
+    query("reply_sport", "Source port of the reply direction"),
+    query("reply_dport", "Destination port of the reply direction"),
+    query("icmp_type", "ICMP type of the original direction"),
+    query("icmp_code", "ICMP code of the original direction"),
+    query("icmp_id", "ICMP identifier"),
+    query("state", "State of the protocol"),
+    query(
+        "status",
+        "Status bits that are set, or unreplied, separated by commas",
+    ),
+    query("mark", "The connection mark, or mark/mask"),
+    query("zone", "The zone of both directions"),
+    query("orig_zone", "The zone of the original direction"),
+    query("reply_zone", "The zone of the reply direction"),
+    query("id", "The flow of this number"),
+    query("sort", "bytes, packets, age, src or dst"),
+    query("limit", "At most so many"),
+    query("all", "true: every flow; needed to end all of them"),
+];
+
+const fn query(name: &'static str, about: &'static str) -> Parameter {
+    Parameter {
+        name,
+        place: "query",
+        about,
+    }
+}
+
 /// Every route of the control API.
 pub const ROUTES: &[Route] = &[
     Route {
@@ -125,6 +171,18 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Json(of::<wire::NftAnswer>),
         conditional: true,
         handler: || post(nft::run),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/ipset",
+        operation: "ipset",
+        summary: "Run a command line of ipset, or the lines of a restore",
+        right: Right::Read,
+        parameters: &[],
+        request: Some(of::<wire::IpsetCommand>),
+        answer: Form::Json(of::<wire::IpsetAnswer>),
+        conditional: true,
+        handler: || post(ipset::run),
     },
     Route {
         verb: Verb::Get,
@@ -225,6 +283,102 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Bytes("application/x-pcapng"),
         conditional: false,
         handler: || get(drops::pcap),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/flows",
+        operation: "listFlows",
+        summary: "Tracked connections",
+        right: Right::Read,
+        parameters: FLOW_QUERY,
+        request: None,
+        answer: Form::Lines(of::<flow::Flow>),
+        conditional: false,
+        handler: || get(flows::list),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/v1/flows",
+        operation: "deleteFlows",
+        summary: "End connections, and show those that were ended",
+        right: Right::Change,
+        parameters: FLOW_QUERY,
+        request: None,
+        answer: Form::Lines(of::<flow::Flow>),
+        conditional: false,
+        handler: || delete(flows::delete),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/flows/count",
+        operation: "countFlows",
+        summary: "How many connections there are, by protocol and state",
+        right: Right::Read,
+        parameters: FLOW_QUERY,
+        request: None,
+        answer: Form::Json(of::<flow::FlowCount>),
+        conditional: false,
+        handler: || get(flows::count),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/expectations",
+        operation: "listExpectations",
+        summary: "Connections that others have announced",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Lines(of::<flow::Expected>),
+        conditional: false,
+        handler: || get(flows::expectations),
+    },
+    Route {
+        verb: Verb::Delete,
+        path: "/v1/expectations",
+        operation: "flushExpectations",
+        summary: "Forget all announced connections",
+        right: Right::Change,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(any),
+        conditional: false,
+        handler: || delete(flows::flush_expectations),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/conntrack",
+        operation: "conntrack",
+        summary: "The tracker's settings and figures",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<flow::Conntrack>),
+        conditional: false,
+        handler: || get(conntrack::serve),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/conntrack",
+        operation: "changeConntrack",
+        summary: "Change settings of the tracker",
+        right: Right::Change,
+        parameters: &[],
+        request: Some(of::<flow::ConntrackChange>),
+        answer: Form::Json(of::<flow::ConntrackSettings>),
+        conditional: false,
+        handler: || post(conntrack::change),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/conntrack/save",
+        operation: "saveFlows",
+        summary: "Save the table of connections into the state folder",
+        right: Right::Change,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<flow::Saved>),
+        conditional: false,
+        handler: || post(conntrack::save),
     },
     Route {
         verb: Verb::Get,

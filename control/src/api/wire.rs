@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::flow::Flow;
+
 /// Why a request was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
@@ -118,6 +120,50 @@ pub struct NftAnswer {
     pub warnings: Vec<String>,
     /// Whether the ruleset is another one now.
     pub changed: bool,
+    /// The generation in force.
+    pub generation: u64,
+}
+
+/// A command line of ipset(8). Each command is done by itself, as in the original: what was done
+/// before a refused one stays. `restore --atomic` does all of its lines or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IpsetCommand {
+    /// The words behind the program's name.
+    pub words: Vec<String>,
+    /// For `restore`: the lines. The daemon opens no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
+    /// `input` is one line of the interactive mode.
+    #[serde(default)]
+    pub interactive: bool,
+    /// Addresses of host names: the daemon asks no resolver.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<String, Vec<std::net::IpAddr>>,
+    /// Refused (409) unless this is the generation in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+/// The answer to a command line of ipset(8).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IpsetAnswer {
+    /// For standard output.
+    pub output: String,
+    /// For standard error.
+    pub errors: String,
+    /// The exit code: 0 done, 1 refused or not in the set, 2 wrong usage.
+    pub code: u8,
+    /// The interactive mode ends here.
+    pub quit: bool,
+    /// Whether anything changed.
+    pub changed: bool,
+    /// The line of `restore` that was refused, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Host names that were not in `hosts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_hosts: Vec<String>,
     /// The generation in force.
     pub generation: u64,
 }
@@ -457,6 +503,13 @@ pub enum Happening {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A tracked connection began, changed or ended.
+    Flow {
+        /// `new`, `update` or `destroy`.
+        change: String,
+        /// The connection as it was then.
+        flow: Box<Flow>,
+    },
     /// This follower was too slow: events are missing here.
     Lost {
         /// How many.
@@ -484,6 +537,10 @@ impl Happening {
             "set_source",
             "sets that were filled from their files, or could not be",
         ),
+        (
+            "flow",
+            "tracked connections that began, changed or ended; only when asked for",
+        ),
     ];
 
     /// The kind, as in [`Self::KINDS`]; `lost` goes to every follower.
@@ -497,6 +554,7 @@ impl Happening {
             Self::Port { .. } => "port",
             Self::Link { .. } => "link",
             Self::SetSource { .. } => "set_source",
+            Self::Flow { .. } => "flow",
             Self::Lost { .. } => "lost",
         }
     }

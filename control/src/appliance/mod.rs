@@ -4,6 +4,7 @@
 //! file (peers exist, names are unique). Nothing here asks the machine: whether a device, a user
 //! or a ruleset file exists is found out by whoever uses it.
 
+pub mod conntrack;
 mod error;
 mod read;
 mod section;
@@ -39,6 +40,8 @@ pub struct Appliance {
     pub log: Log,
     /// The daemon as a process.
     pub daemon: Daemon,
+    /// The connection tracker.
+    pub conntrack: sluice_dataplane::conntrack::Settings,
 }
 
 impl Appliance {
@@ -104,6 +107,8 @@ pub struct Port {
 pub struct Ruleset {
     /// Files in force at every start, in this order, as one transaction.
     pub files: Vec<PathBuf>,
+    /// Files of `ipset save`, restored before them.
+    pub ipsets: Vec<PathBuf>,
     /// Whether changes by the socket are kept in the state folder.
     pub persist: bool,
     /// The state folder.
@@ -114,6 +119,7 @@ impl Default for Ruleset {
     fn default() -> Self {
         Self {
             files: Vec::new(),
+            ipsets: Vec::new(),
             persist: false,
             state: PathBuf::from("/var/lib/sluice"),
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeTable;
 
+use super::conntrack::conntrack;
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
 use super::set_source;
@@ -56,10 +57,10 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
         metrics: file.section("metrics").and_then(metrics),
         log: file.section("log").map(log).unwrap_or_default(),
         daemon: file.section("daemon").map(daemon).unwrap_or_default(),
+        conntrack: file.section("conntrack").map(conntrack).unwrap_or_default(),
     };
     file.unbuilt("route", "routes need mode = \"gateway\"");
     file.unbuilt("gateway", "the gateway mode");
-    file.unbuilt("conntrack", "connection tracking");
     file.finish();
     appliance
 }
@@ -237,17 +238,19 @@ fn check_name(source: &Source<'_>, name: &Placed<String>) {
 fn ruleset(mut section: Section<'_, '_>) -> Ruleset {
     let default = Ruleset::default();
     let files = section.strings("files").unwrap_or_default();
+    let ipsets = section.strings("ipsets").unwrap_or_default();
     let persist = section.boolean("persist").unwrap_or(default.persist);
     let state = section
         .string("state")
         .map_or(default.state, |state| PathBuf::from(state.value));
     section.finish();
-    let files = files
-        .into_iter()
-        .map(|file| PathBuf::from(file.value))
-        .collect();
+    let paths = |files: Vec<Placed<String>>| -> Vec<PathBuf> {
+        let paths = files.into_iter().map(|file| PathBuf::from(file.value));
+        paths.collect()
+    };
     Ruleset {
-        files,
+        files: paths(files),
+        ipsets: paths(ipsets),
         persist,
         state,
     }

@@ -173,6 +173,32 @@ impl<'r, 's> Section<'r, 's> {
         }
     }
 
+    /// A span of time in seconds: an integer, or a text with units ("5m", "1h 30m").
+    pub(crate) fn duration(&mut self, key: &'static str) -> Option<Placed<u64>> {
+        const WANTED: &str = "seconds, or a text with units, as \"5m\" or \"1h 30m\"";
+        let entry = self.take(key)?;
+        let value = match &entry.value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::String(text) => humantime::parse_duration(text)
+                .ok()
+                .filter(|time| time.subsec_nanos() == 0)
+                .map(|time| time.as_secs()),
+            _ => {
+                self.wrong_type(&entry, WANTED);
+                return None;
+            }
+        };
+        if value.is_none() {
+            let message = format!("no span of whole seconds; allowed: {WANTED}");
+            self.source.error(entry.span.clone(), &entry.key, message);
+        }
+        Some(Placed {
+            value: value?,
+            span: entry.span,
+            key: entry.key,
+        })
+    }
+
     fn array(&mut self, key: &'static str, wanted: &str) -> Option<Vec<Placed<DeValue<'s>>>> {
         let entry = self.take(key)?;
         let DeValue::Array(items) = entry.value else {

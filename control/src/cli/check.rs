@@ -14,6 +14,7 @@ use crate::appliance::Appliance;
 use crate::client::bundle;
 use crate::daemon::policy::{Policy, Refused};
 use crate::daemon::ruleset::EnginePolicy;
+use crate::daemon::wire::WIRE_ENGINES;
 
 /// What `sluice check` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -66,12 +67,14 @@ pub(super) fn main(options: &Options) -> Result<(), Failed> {
 
 fn policy(profile: Profile) -> EnginePolicy {
     let counters = Arc::new(Counters::new(1));
-    EnginePolicy::new(Engine::new(
+    let mut engine = Engine::new(
         profile,
         counters,
         Arc::new(SystemClock),
         Box::new(NoWorkers),
-    ))
+    );
+    engine.set_engines(WIRE_ENGINES);
+    EnginePolicy::new(engine)
 }
 
 /// The ports as the daemon would have them; the devices' own numbers are not known here.

@@ -10,7 +10,8 @@ use crate::client::Client;
 /// What `sluice events` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Only these kinds: log, trace, drops, change, worker_restart, port, link, set_source
+    /// Only these kinds: log, trace, drops, change, worker_restart, port, link, set_source, flow (flows
+    /// are told only when they are named)
     #[arg(long, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<String>,
     /// Stop after this many events
@@ -95,6 +96,21 @@ fn text(what: &Happening) -> String {
             }
             Some(error) => format!("set     {set} keeps what it has: {error}"),
         },
+        Happening::Flow { change, flow } => {
+            let (there, back) = (&flow.original, &flow.reply);
+            let state = flow.state.as_deref().unwrap_or("-");
+            format!(
+                "flow    {change} {} {} {} {} packets {}/{} bytes {}/{}",
+                flow.protocol_name,
+                super::flows::end_points(there),
+                state,
+                flow.status.join(","),
+                there.packets,
+                back.packets,
+                there.bytes,
+                back.bytes
+            )
+        }
         Happening::Lost { count } => format!("lost    {count} events: this follower is too slow"),
     }
 }

@@ -1,12 +1,16 @@
 //! The command line: one file per command.
 //!
 //! Exit codes of our own commands: 0 done, 1 refused or failed, 2 wrong usage. Called by the name
-//! `nft` (a link), the program is that command, with its texts and exit codes.
+//! `nft`, `ipset` or `conntrack` (a link), the program is that command, with its texts and exit codes.
 
 mod check;
+mod conntrack;
 mod drops;
 mod events;
 mod explain;
+mod flows;
+mod ipset;
+mod ipset_names;
 mod manual;
 mod nft;
 mod nft_monitor;
@@ -59,10 +63,18 @@ pub enum Command {
     /// What nft(8) takes, against the running daemon
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Nft(nft::Words),
+    /// What ipset(8) takes, against the running daemon
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Ipset(nft::Words),
     /// What the daemon is doing
     Status(status::Options),
     /// Why frames ended here, and the last of them
     Drops(drops::Options),
+    /// List, count and end tracked connections; look at and steer the tracker
+    Flows(Box<flows::Options>),
+    /// What conntrack(8) takes, against the running daemon
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Conntrack(conntrack::Words),
     /// List, add and remove ports
     Ports(ports::Options),
     /// Sets whose elements come from files: list and read again
@@ -118,9 +130,15 @@ impl Failed {
 pub fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().collect();
     let name = words.first().and_then(|word| Path::new(word).file_name());
-    if name.is_some_and(|name| name == "nft") {
+    let command: Option<fn(&Path, Vec<OsString>) -> ExitCode> = match name {
+        Some(name) if name == "nft" => Some(nft::main),
+        Some(name) if name == "ipset" => Some(ipset::main),
+        Some(name) if name == "conntrack" => Some(conntrack::main),
+        _ => None,
+    };
+    if let Some(command) = command {
         let socket = std::env::var_os("SLUICE_SOCKET").unwrap_or_else(|| DEFAULT_SOCKET.into());
-        return nft::main(Path::new(&socket), words.split_off(1));
+        return command(Path::new(&socket), words.split_off(1));
     }
     let arguments = Arguments::parse_from(words);
     match dispatch(arguments) {
@@ -138,6 +156,11 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
     let client = Client::new(&arguments.socket);
     match arguments.command {
         Command::Nft(words) => return Ok(nft::main(&arguments.socket, words.words)),
+        Command::Conntrack(words) => {
+            return Ok(conntrack::main(&arguments.socket, words.words));
+        }
+        Command::Flows(options) => flows::main(&client, &options)?,
+        Command::Ipset(words) => return Ok(ipset::main(&arguments.socket, words.words)),
         Command::Run(options) => run::main(&options)?,
         Command::Status(options) => status::main(&client, &options)?,
         Command::Drops(options) => drops::main(&client, &options)?,

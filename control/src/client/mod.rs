@@ -154,24 +154,22 @@ impl Client {
     pub async fn follow(
         &self,
         path: &str,
-        mut line: impl FnMut(&str) -> io::Result<bool>,
+        line: impl FnMut(&str) -> io::Result<bool>,
     ) -> Result<(), ClientError> {
-        let mut body = self.send(Method::GET, path, None).await?.into_body();
-        let mut pending = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
-            };
-            pending.extend_from_slice(&data);
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let text = String::from_utf8_lossy(&pending[..end]).into_owned();
-                pending.drain(..=end);
-                if !text.is_empty() && !line(&text)? {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
+        read_lines(self.send(Method::GET, path, None).await?, line).await
+    }
+
+    /// Deletes what is at `path` and hands each line of the answer to `line`, as
+    /// [`follow`](Self::follow).
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow).
+    pub async fn delete_lines(
+        &self,
+        path: &str,
+        line: impl FnMut(&str) -> io::Result<bool>,
+    ) -> Result<(), ClientError> {
+        read_lines(self.send(Method::DELETE, path, None).await?, line).await
     }
 
     async fn send(
@@ -214,6 +212,29 @@ impl Client {
         });
         Err(ClientError::Refused { status, failure })
     }
+}
+
+/// Hands the lines of an answer on until it ends or `line` says stop.
+async fn read_lines(
+    response: Response<Incoming>,
+    mut line: impl FnMut(&str) -> io::Result<bool>,
+) -> Result<(), ClientError> {
+    let mut body = response.into_body();
+    let mut pending = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        pending.extend_from_slice(&data);
+        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(&pending[..end]).into_owned();
+            pending.drain(..=end);
+            if !text.is_empty() && !line(&text)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<Answer<T>, ClientError> {

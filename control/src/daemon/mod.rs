@@ -1,5 +1,8 @@
 //! The daemon: what `sluice run` keeps running.
 
+mod flow_events;
+mod flow_file;
+mod hosts;
 mod packets;
 pub mod persist;
 pub mod plane;

@@ -1,7 +1,10 @@
 //! Keeping the ruleset over restarts: with `ruleset.persist`, what is in force lies in the state
 //! folder as a text that nft reads, at most about a second behind.
 //!
-//! The file is replaced as a whole (write, sync, rename), so a crash leaves the old or the new.
+//! The sets of ipset lie beside it in a file of their own, as a text that `restore` reads; they are
+//! restored first, because rules may use them.
+//!
+//! Each file is replaced as a whole (write, sync, rename), so a crash leaves the old or the new.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::api::Shared;
-use crate::api::wire::{Happening, NftCommand};
+use crate::api::wire::{Happening, IpsetCommand, NftCommand};
 
 /// Changes that come within this time are written together.
 const GATHER: Duration = Duration::from_millis(500);
@@ -19,6 +22,11 @@ const GATHER: Duration = Duration::from_millis(500);
 /// Where the ruleset of a state folder lies.
 pub fn file(state: &Path) -> PathBuf {
     state.join("ruleset.nft")
+}
+
+/// Where the sets of ipset of a state folder lie.
+pub fn ipset_file(state: &Path) -> PathBuf {
+    state.join("ipset.save")
 }
 
 /// Writes after every change until `stopping` becomes true, and a last time then.
@@ -61,10 +69,26 @@ fn write(shared: &Shared, path: &Path) -> io::Result<()> {
         .policy
         .run(list, None, false)
         .map_err(|refused| io::Error::other(format!("cannot list the ruleset: {refused:?}")))?;
+    let save = IpsetCommand {
+        words: vec!["save".to_owned()],
+        ..IpsetCommand::default()
+    };
+    let sets = shared
+        .policy
+        .ipset(save, false)
+        .map_err(|refused| io::Error::other(format!("cannot save the sets: {refused:?}")))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    replace(&ipset_file(folder), &[&sets.output])?;
+    replace(path, &["flush ruleset\n", &done.answer.output])
+}
+
+/// Replaces a file as a whole.
+fn replace(path: &Path, texts: &[&str]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
-    file.write_all(b"flush ruleset\n")?;
-    file.write_all(done.answer.output.as_bytes())?;
+    for text in texts {
+        file.write_all(text.as_bytes())?;
+    }
     file.sync_all()?;
     std::fs::rename(&fresh, path)?;
     // The rename itself is safe only when the folder is.

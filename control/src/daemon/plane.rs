@@ -1,8 +1,12 @@
 //! What the control API and the metrics ask of ports and workers, whoever runs them.
 
+use std::sync::Arc;
+
 use sluice_dataplane::DropReason;
+use sluice_dataplane::conntrack::Tracker;
 pub use sluice_dataplane::worker::BATCH_BOUNDS;
 
+use crate::api::flow::Saved;
 use crate::api::wire::{DroppedFrame, PortRequest, PortStatus, WorkerStatus};
 
 /// Why a port was not added or removed.
@@ -66,6 +70,22 @@ pub trait Plane: Send + Sync {
 
     /// Log and trace events that were lost because nobody took them in time.
     fn lost_events(&self) -> u64;
+
+    /// The connection tracker, where there is one.
+    fn tracker(&self) -> Option<Arc<Tracker>> {
+        None
+    }
+
+    /// Stops forwarding for good: the daemon ends.
+    fn halt(&self) {}
+
+    /// Saves the tracked connections into the state folder.
+    ///
+    /// # Errors
+    /// When there are none to save, or the file cannot be written.
+    fn save_flows(&self) -> Result<Saved, PlaneError> {
+        Err(PlaneError::Workbench)
+    }
 }
 
 /// No ports and no workers: a place to try rulesets on.

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::api::wire::{Complaint, NftAnswer, NftCommand, Program, RulesetSize, SetSourceStatus};
+use crate::api::wire::{
+    Complaint, IpsetAnswer, IpsetCommand, NftAnswer, NftCommand, Program, RulesetSize,
+    SetSourceStatus,
+};
 use crate::rights::Peer;
 
 /// Why a command was refused; nothing has changed.
@@ -62,6 +65,12 @@ pub trait Policy: Send + Sync {
         by: Option<&Peer>,
         may_change: bool,
     ) -> Result<Done, Refused>;
+
+    /// Runs a command line of ipset. What it refuses is an answer with an exit code.
+    ///
+    /// # Errors
+    /// When another generation is in force, or the peer may not change what it would.
+    fn ipset(&self, command: IpsetCommand, may_change: bool) -> Result<IpsetAnswer, Refused>;
 
     /// The generation in force.
     fn generation(&self) -> u64;

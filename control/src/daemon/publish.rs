@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use sluice_config::engine::Publisher;
+use sluice_dataplane::conntrack::Tracker;
 use sluice_dataplane::program::Program;
 use sluice_dataplane::worker::Workers;
 use sluice_dataplane::worker::generation::{Generation, PortTable};
@@ -61,11 +62,14 @@ pub(super) struct Publish {
     /// Generations that workers may still have: they are let go of here, so that it is never a worker
     /// that gives their memory back, in the time of its packets.
     pub(super) left: Arc<Mutex<Vec<Arc<Generation>>>>,
+    /// Learns the timeout policies of a generation before packets meet them.
+    pub(super) tracker: Arc<Tracker>,
 }
 
 impl Publisher for Publish {
     fn publish(&mut self, generation: Arc<Generation>) {
         self.history.note(&generation);
+        generation.objects().resolve(&self.tracker);
         let old = self.slot.swap(generation);
         self.left().push(old);
         // Sleeping workers let go of the old generation now, not at their next packet.

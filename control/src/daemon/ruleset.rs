@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use sluice_config::engine::{Engine, ListOptions, Origin, Profile, Refusal, Request};
+use sluice_config::ipset::IpsetRequest;
 use sluice_config::store::{Id, ObjectBody, Ruleset, StoredRule};
 use sluice_config::syntax::{Bundle, Input};
 use sluice_dataplane::program::CounterSlot;
@@ -15,10 +16,12 @@ use sluice_dataplane::sets;
 use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
+use super::hosts::Hosts;
 use super::policy::{Done, Policy, Refused, RulePlace, Tally};
 use super::sources::{Source, Sources};
 use crate::api::wire::{
-    Complaint, FileText, NftAnswer, NftCommand, NftPrint, Program, RulesetSize, SetSourceStatus,
+    Complaint, FileText, IpsetAnswer, IpsetCommand, NftAnswer, NftCommand, NftPrint, Program,
+    RulesetSize, SetSourceStatus,
 };
 use crate::appliance::SetSource;
 use crate::events::Hub;
@@ -262,6 +265,40 @@ impl Policy for EnginePolicy {
         })
     }
 
+    fn ipset(&self, command: IpsetCommand, may_change: bool) -> Result<IpsetAnswer, Refused> {
+        let hosts = Hosts::new(command.hosts);
+        let request = IpsetRequest {
+            words: command.words,
+            input: command.input,
+            interactive: command.interactive,
+            read_only: !may_change,
+            expected_generation: command.generation,
+        };
+        let mut engine = self.locked();
+        let answer = engine.ipset(&request, &hosts);
+        if answer.changed {
+            self.snapshot.store(Arc::new(Snapshot::of(&engine)));
+        }
+        drop(engine);
+        if answer.conflict {
+            let current = answer.generation;
+            return Err(Refused::Generation { current });
+        }
+        if answer.forbidden {
+            return Err(Refused::Right);
+        }
+        Ok(IpsetAnswer {
+            output: answer.output,
+            errors: answer.errors,
+            code: answer.code,
+            quit: answer.quit,
+            changed: answer.changed,
+            line: answer.line,
+            unknown_hosts: hosts.unknown(),
+            generation: answer.generation,
+        })
+    }
+
     fn generation(&self) -> u64 {
         self.snapshot.load().number
     }
@@ -298,6 +335,7 @@ impl Policy for EnginePolicy {
             engine
                 .compiled()
                 .sweep_sets(SystemClock.monotonic_ns(), SWEEP);
+            engine.sweep_ipsets(SWEEP);
         }
     }
 

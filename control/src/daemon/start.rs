@@ -17,12 +17,12 @@ use sluice_dataplane::DropReason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::plane::{Plane, Workbench};
+use super::plane::{Plane, PlaneError, Workbench};
 use super::policy::{Policy, Refused};
 use super::ruleset::EnginePolicy;
 use super::wire::Wire;
-use super::{packets, persist, privileges, serve, watch as files};
-use crate::api::wire::Happening;
+use super::{flow_events, packets, persist, privileges, serve, watch as files};
+use crate::api::wire::{Happening, IpsetCommand};
 use crate::api::{self, Shared};
 use crate::appliance::{Appliance, FileErrors};
 use crate::client::bundle;
@@ -81,7 +81,7 @@ pub enum StartError {
         /// Its name.
         name: String,
         /// Why it did not open.
-        source: super::plane::PlaneError,
+        source: PlaneError,
     },
     /// Anything of the system.
     #[error("sluice: {0}")]
@@ -132,6 +132,14 @@ impl Opened {
 /// When a file cannot be read or is refused.
 pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), StartError> {
     let kept = persist::file(&appliance.ruleset.state);
+    let kept_sets = persist::ipset_file(&appliance.ruleset.state);
+    if appliance.ruleset.persist && kept_sets.exists() {
+        load_sets(&kept_sets, policy)?;
+    } else {
+        for file in &appliance.ruleset.ipsets {
+            load_sets(file, policy)?;
+        }
+    }
     let files = if appliance.ruleset.persist && kept.exists() {
         vec![kept]
     } else {
@@ -158,6 +166,22 @@ pub fn load_ruleset(appliance: &Appliance, policy: &dyn Policy) -> Result<(), St
     Ok(())
 }
 
+/// Restores sets of ipset: rules may use them.
+fn load_sets(file: &Path, policy: &dyn Policy) -> Result<(), StartError> {
+    let refused = |text: String| StartError::Ruleset(format!("{}: {text}", file.display()));
+    let input = std::fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
+    let restore = IpsetCommand {
+        words: vec!["restore".to_owned()],
+        input: Some(input),
+        ..IpsetCommand::default()
+    };
+    match policy.ipset(restore, true) {
+        Ok(answer) if answer.code == 0 => Ok(()),
+        Ok(answer) => Err(refused(answer.errors)),
+        Err(other) => Err(refused(format!("{other:?}"))),
+    }
+}
+
 /// Runs a daemon made of these parts until `stop` says so (a signal, or the caller of a test).
 ///
 /// # Errors
@@ -171,6 +195,7 @@ pub async fn run_until(
     stop: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let (stopper, stopping) = watch::channel(false);
+    let saved = Arc::clone(&plane);
     let shared: Shared = Arc::new(api::State {
         policy,
         plane,
@@ -217,6 +242,8 @@ pub async fn run_until(
     while let Some(ended) = tasks.join_next().await {
         result = result.and(ended.map_err(io::Error::other).and_then(|ended| ended));
     }
+    // A failure of the thread is in the log already.
+    let _ = tokio::task::spawn_blocking(move || save_flows(&*saved)).await;
     serve::unbind(&appliance.control.socket);
     Ok(result?)
 }
@@ -311,6 +338,20 @@ fn follow_files(appliance: &Appliance, policy: &EnginePolicy, hub: &Hub) -> Resu
         .map_err(StartError::SetSource)
 }
 
+/// Keeps the tracked connections for the next start. Nothing is forwarded any more meanwhile: what is
+/// saved is what the last packet left.
+fn save_flows(plane: &dyn Plane) {
+    plane.halt();
+    if plane.tracker().is_some_and(|tracker| tracker.count() == 0) {
+        return;
+    }
+    match plane.save_flows() {
+        Ok(saved) => tracing::info!(file = saved.file, flows = saved.flows, "flows saved"),
+        Err(PlaneError::Workbench) => {}
+        Err(error) => tracing::error!(%error, "the flows are not saved"),
+    }
+}
+
 type Parts = (Arc<dyn Policy>, Arc<dyn Plane>);
 
 fn workbench(appliance: &Appliance, hub: &Hub) -> Result<Parts, StartError> {
@@ -321,10 +362,11 @@ fn workbench(appliance: &Appliance, hub: &Hub) -> Result<Parts, StartError> {
 }
 
 fn wire(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> Result<Parts, StartError> {
-    let wire = Wire::start(&appliance.dataplane, opener, hub)?;
+    let wire = Wire::start(appliance, opener, hub)?;
     load_ruleset(appliance, &**wire.policy())?;
     follow_files(appliance, wire.policy(), hub)?;
     packets::carry(&wire, hub.clone())?;
+    flow_events::carry(&wire, hub.clone())?;
     wire.open_all(&appliance.ports)
         .map_err(|(name, source)| StartError::Port { name, source })?;
     Ok((wire.policy().clone(), wire))

@@ -6,33 +6,40 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 use sluice_config::engine::{Engine, Mode, PortProfile, Profile, Publisher};
 use sluice_dataplane::DropReason;
+use sluice_dataplane::conntrack::{self, Tracker};
 use sluice_dataplane::port::af_packet::Geometry;
 use sluice_dataplane::port::{PortId, Queue};
 use sluice_dataplane::program::counters::Counters;
-use sluice_dataplane::program::name_words;
+use sluice_dataplane::program::{engines, name_words};
 use sluice_dataplane::worker::event::EventQueue;
 use sluice_dataplane::worker::generation::{Generation, PortInfo, PortTable};
 use sluice_dataplane::worker::pipeline::Pipeline;
 use sluice_dataplane::worker::{NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
 
+use super::flow_file;
 use super::plane::{BatchSizes, Plane, PlaneError};
 use super::publish::{History, Publish};
 use super::ruleset::EnginePolicy;
+use crate::api::flow::Saved;
 use crate::api::wire::{
     DroppedFrame, Happening, Hex, PortRequest, PortStatus, QueueStatus, WorkerStatus,
 };
-use crate::appliance;
+use crate::appliance::{self, Appliance};
 use crate::events::Hub;
 use crate::opener::{LinkChange, LinkEvent, Opener, OpenerProcess, Request};
 use crate::packet_text;
 
 /// Log and trace events that wait for control, per worker.
 const EVENTS: usize = 4096;
+
+/// What a wire has beyond the rule VM.
+pub const WIRE_ENGINES: u32 = engines::TRACK;
 
 /// ARPHRD_ETHER: the only kind of device that the opener takes.
 const ETHERNET: u16 = 1;
@@ -56,6 +63,8 @@ pub struct Wire {
     cpus: Vec<Option<usize>>,
     publish: Publish,
     queues: Vec<Arc<EventQueue>>,
+    tracker: Arc<Tracker>,
+    saved: PathBuf,
     hub: Hub,
 }
 
@@ -84,12 +93,17 @@ impl Wire {
     ///
     /// # Errors
     /// When a thread or a descriptor cannot be had.
-    pub fn start(
-        dataplane: &appliance::Dataplane,
-        opener: OpenerProcess,
-        hub: &Hub,
-    ) -> io::Result<Arc<Self>> {
+    pub fn start(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> io::Result<Arc<Self>> {
+        let dataplane = &appliance.dataplane;
         let cpus = worker_cpus(dataplane)?;
+        let settings = conntrack::Settings {
+            // Until somebody follows them.
+            events: false,
+            ..appliance.conntrack.clone()
+        };
+        let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
+        let saved = flow_file::path(&appliance.ruleset.state);
+        flow_file::restore(&tracker, &saved);
         let queues: Vec<_> = cpus
             .iter()
             .map(|_| Arc::new(EventQueue::new(EVENTS)))
@@ -102,11 +116,13 @@ impl Wire {
             wait: wait(dataplane.wait),
         };
         let (pipeline_queues, teller) = (queues.clone(), hub.clone());
+        let pipeline_tracker = Arc::clone(&tracker);
         let workers = Arc::new(Workers::start(
             &settings,
             move |worker| {
                 let queue = &pipeline_queues[usize::from(worker)];
                 Pipeline::new(rand::random(), Arc::clone(queue))
+                    .tracking(pipeline_tracker.worker(worker))
             },
             Arc::clone(&slot),
             clock.clone(),
@@ -117,13 +133,15 @@ impl Wire {
             history: History::default(),
             workers: Arc::downgrade(&workers),
             left: Arc::default(),
+            tracker: Arc::clone(&tracker),
         };
         let profile = Profile {
             mode: Mode::Wire,
             ports: Vec::new(),
         };
         let counters = Arc::new(Counters::new(cpus.len()));
-        let engine = Engine::new(profile, counters, clock, Box::new(publish.clone()));
+        let mut engine = Engine::new(profile, counters, clock, Box::new(publish.clone()));
+        engine.set_engines(WIRE_ENGINES);
         let policy = Arc::new(EnginePolicy::new(engine));
         let (sender, heard) = std::sync::mpsc::channel();
         let opener = opener.connect(move |event| {
@@ -138,6 +156,8 @@ impl Wire {
             cpus,
             publish,
             queues,
+            tracker,
+            saved,
             hub: hub.clone(),
         });
         let weak = Arc::downgrade(&wire);
@@ -453,6 +473,24 @@ impl Plane for Wire {
 
     fn lost_events(&self) -> u64 {
         self.queues.iter().map(|queue| queue.dropped()).sum()
+    }
+
+    fn tracker(&self) -> Option<Arc<Tracker>> {
+        Some(Arc::clone(&self.tracker))
+    }
+
+    fn halt(&self) {
+        let open = self.locked();
+        for id in open.keys() {
+            if let Err(error) = self.workers.remove_port(PortId(*id)) {
+                tracing::warn!(port = id, %error, "a port forwards to the very end");
+            }
+        }
+    }
+
+    fn save_flows(&self) -> Result<Saved, PlaneError> {
+        flow_file::save(&self.tracker, &self.saved)
+            .map_err(|error| PlaneError::Device(error.to_string()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events: from whoever has something to say to every follower and to the log sinks.
 //!
-//! One bounded ring for all followers. Who says something never waits; a follower that is too
+//! One bounded ring for all followers, and one for the events of flows, of which there may be so many
+//! that they would push everything else out. Who says something never waits; a follower that is too
 //! slow is told how many events it has lost.
 
 pub mod sink;
@@ -13,17 +14,21 @@ use crate::api::wire::{Event, Happening};
 
 /// Events that a slow follower may be behind.
 const RING: usize = 4096;
+/// The same of flow events.
+const FLOW_RING: usize = 65_536;
 
 /// Where events are said and followed. Clones are the same hub.
 #[derive(Clone, Debug)]
 pub struct Hub {
     sender: broadcast::Sender<Event>,
+    flows: broadcast::Sender<Event>,
 }
 
 impl Default for Hub {
     fn default() -> Self {
         Self {
             sender: broadcast::channel(RING).0,
+            flows: broadcast::channel(FLOW_RING).0,
         }
     }
 }
@@ -40,10 +45,28 @@ impl Hub {
         let _ = self.sender.send(Event { time_ns, what });
     }
 
-    /// A follower of everything from now on.
+    /// Says that something has happened to a flow, or that such events were lost.
+    pub fn say_of_flows(&self, time_ns: u64, what: Happening) {
+        // As above.
+        let _ = self.flows.send(Event { time_ns, what });
+    }
+
+    /// Whether somebody follows the events of flows.
+    pub fn has_flow_followers(&self) -> bool {
+        self.flows.receiver_count() > 0
+    }
+
+    /// A follower of everything but flows from now on.
     pub fn follow(&self) -> Follower {
         Follower {
             receiver: self.sender.subscribe(),
+        }
+    }
+
+    /// A follower of flows from now on.
+    pub fn follow_flows(&self) -> Follower {
+        Follower {
+            receiver: self.flows.subscribe(),
         }
     }
 }

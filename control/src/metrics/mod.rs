@@ -4,6 +4,7 @@
 //! (rules and named counters: as old as they are, also across reloads).
 
 mod family;
+mod flows;
 pub mod listener;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,9 @@ pub fn exposition(shared: &Shared) -> Result<String, prometheus::Error> {
     ports(&shared.plane.ports(), &mut families);
     workers(&*shared.plane, &mut families);
     drops(&shared.plane.drops(), &mut families);
+    if let Some(tracker) = shared.plane.tracker() {
+        flows::conntrack(&tracker, &mut families);
+    }
     let families: Vec<MetricFamily> = families.into_iter().filter_map(Family::finish).collect();
     TextEncoder::new().encode_to_string(&families)
 }

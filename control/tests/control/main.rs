@@ -4,6 +4,8 @@
 mod api;
 mod appliance;
 mod commands;
+mod flows;
+mod ipset;
 mod metrics;
 mod process;
 mod server;

@@ -47,7 +47,8 @@ impl KeyHasher {
         let a = fold(key[0] ^ s[0], key[1] ^ s[1]);
         let b = fold(key[2] ^ s[2], key[3] ^ s[3]);
         let c = fold(key[4] ^ s[4], (key[5] & LAST_WORD) ^ s[5]);
-        fold(a ^ c.rotate_left(23) ^ s[6], b ^ s[7])
+        // Both factors depend on the ports, so that ports in a row do not stay a row of buckets.
+        fold(a ^ c.rotate_left(23) ^ s[6], b ^ c ^ s[7])
     }
 
     /// A number of 32 bits that outsiders cannot compute: for `ct id`.

@@ -141,6 +141,21 @@ impl<'m> Index<'m> {
         (slot != 0).then_some((slot >> 1, (slot & 1) as usize))
     }
 
+    /// As [`find`](Self::find), but looks at what [`guess`](Self::guess) yielded in this batch first.
+    #[inline]
+    pub(super) fn find_guessed(
+        self,
+        guess: Option<Found>,
+        hash: u64,
+        key: &Key,
+        take: impl Fn(Found) -> bool,
+    ) -> Option<Found> {
+        match guess {
+            Some(found) if self.memory.entry(found.0).has_key(found.1, key) && take(found) => guess,
+            _ => self.find(hash, key, take),
+        }
+    }
+
     /// The first entry, with its direction, that has this tuple and that `take` takes.
     #[inline]
     pub(super) fn find(

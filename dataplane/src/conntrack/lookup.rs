@@ -1,5 +1,6 @@
 //! Looking tuples up a batch at a time, without packets: for translators, and for measuring.
 
+use super::index::Found;
 use super::state::FlowIndex;
 use super::tuple::{Key, Tuple};
 use super::worker::TrackerWorker;
@@ -22,15 +23,17 @@ impl TrackerWorker {
             table.index().prefetch(*hash);
         }
         let count = tuples.len().min(BATCH);
-        for hash in &hashes[..count] {
-            if let Some((index, direction)) = table.index().guess(*hash) {
+        let mut guesses = [None; BATCH];
+        for (hash, guess) in hashes[..count].iter().zip(&mut guesses) {
+            *guess = table.index().guess(*hash);
+            if let Some((index, direction)) = *guess {
                 table.entry(index).prefetch_found(direction);
             }
         }
-        for ((key, hash), found) in keys.iter().zip(&hashes).take(count).zip(found) {
-            let alive = table
-                .index()
-                .find(*hash, key, |(index, _)| table.is_alive(index, self.now_ns));
+        let wanted = keys.iter().zip(&hashes).zip(guesses);
+        for (((key, hash), guess), found) in wanted.take(count).zip(found) {
+            let is_alive = |(index, _): Found| table.is_alive(index, self.now_ns);
+            let alive = table.index().find_guessed(guess, *hash, key, is_alive);
             *found = alive.map(|(index, number)| {
                 let direction = if number == 0 {
                     Direction::Original

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use super::entry::Entry;
 use super::index::Bucket;
@@ -45,6 +45,9 @@ pub(super) struct Header {
 pub(super) struct Memory {
     base: NonNull<u8>,
     bytes: usize,
+    /// Address space that the mapping lies in, a huge page longer.
+    reservation: NonNull<u8>,
+    reserved: usize,
     file: OwnedFd,
     entries: u32,
     buckets: u32,
@@ -66,30 +69,48 @@ impl Memory {
             (first_entry + (entries as usize + 1) * size_of::<Entry>()).next_multiple_of(HUGE);
         let file = memfd_create("sluice-flows", MemfdFlags::CLOEXEC)?;
         ftruncate(&file, bytes as u64)?;
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice, of a file of that size.
-        let base = unsafe {
-            mmap(
+        let reserved = bytes + HUGE;
+        // SAFETY: a new reservation at an address of the kernel's choice.
+        let reservation = unsafe {
+            mmap_anonymous(
                 std::ptr::null_mut(),
-                bytes,
-                protection,
-                MapFlags::SHARED,
-                &file,
-                0,
+                reserved,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE,
             )?
         };
-        let base = NonNull::new(base.cast::<u8>()).ok_or(std::io::ErrorKind::OutOfMemory)?;
-        // SAFETY: the range is the mapping made above. Whether huge pages are used is the
-        // machine's policy; that they are not is no error.
-        let _advice = unsafe { madvise(base.as_ptr().cast(), bytes, Advice::LinuxHugepage) };
+        let reservation =
+            NonNull::new(reservation.cast::<u8>()).ok_or(std::io::ErrorKind::OutOfMemory)?;
+        // From here on dropping the value gives everything back.
+        // SAFETY: `align_offset` of a byte pointer is less than `HUGE`, and the reservation has that
+        // much more than `bytes`.
+        let base = unsafe { reservation.add(reservation.align_offset(HUGE)) };
         let memory = Self {
             base,
             bytes,
+            reservation,
+            reserved,
             file,
             entries,
             buckets,
             first_entry,
         };
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: the range lies in the reservation made above, which nobody else uses.
+        unsafe {
+            mmap(
+                base.as_ptr().cast(),
+                bytes,
+                protection,
+                flags,
+                &memory.file,
+                0,
+            )?
+        };
+        if entries as usize * size_of::<Entry>() >= HUGE {
+            memory.use_huge_pages();
+        }
         let header = memory.header();
         header.layout.store(LAYOUT, Ordering::Relaxed);
         header.entries.store(entries, Ordering::Relaxed);
@@ -98,6 +119,25 @@ impl Memory {
         header.fresh.store(1, Ordering::Relaxed);
         header.magic.store(MAGIC, Ordering::Release);
         Ok(memory)
+    }
+
+    /// Has the kernel make huge pages of the mapping: a look-up touches two or three places in it, and with
+    /// small pages each is a walk of the page tables too. This also takes the memory, so that a flood
+    /// later finds it there. Where the kernel cannot (before 6.1, or out of huge pages), small pages serve.
+    fn use_huge_pages(&self) {
+        for at in (0..self.bytes).step_by(HUGE) {
+            // SAFETY: `at` is less than `bytes` and a multiple of `HUGE`; the mapping is zeroed and nobody
+            // else knows it yet. The kernel wants one page to be there.
+            unsafe { self.base.add(at).cast::<AtomicU64>().as_ref() }.store(0, Ordering::Relaxed);
+            // SAFETY: the range lies in the mapping, whose length is a multiple of `HUGE`; its
+            // contents stay.
+            let done = unsafe {
+                libc::madvise(self.base.add(at).as_ptr().cast(), HUGE, libc::MADV_COLLAPSE)
+            };
+            if done != 0 {
+                return;
+            }
+        }
     }
 
     /// The memory file.
@@ -158,8 +198,9 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in `new`; no reference to it outlives this value.
-        let _gone = unsafe { munmap(self.base.as_ptr().cast(), self.bytes) };
+        // SAFETY: the reservation made in `new`, the mapping in it included; no reference to it outlives
+        // this value.
+        let _gone = unsafe { munmap(self.reservation.as_ptr().cast(), self.reserved) };
     }
 }
 

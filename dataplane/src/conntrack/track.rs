@@ -122,6 +122,12 @@ impl TrackerWorker {
         context: &TrackContext,
     ) -> u64 {
         self.met.clear();
+        if context.exact {
+            // Those that were tracked before and have waited go first as well.
+            let tracked = lanes(among).map(|lane| packets.ct[lane].flow);
+            self.met
+                .extend(tracked.filter(|flow| flow.is_some()).map(|flow| flow.0));
+        }
         let (flows, errors) = self.read_tuples(among, packets, frames, context);
         self.fetch_ahead(flows);
         let mut deferred = 0;
@@ -206,11 +212,12 @@ impl TrackerWorker {
     }
 
     /// Fetches the entries that the index points to, and free ones for tuples that it does not know.
-    fn fetch_ahead(&self, flows: u64) {
-        let table = self.table();
+    fn fetch_ahead(&mut self, flows: u64) {
+        let table = &self.tracker.table;
         let mut new = 0;
         for lane in lanes(flows) {
-            if let Some((index, direction)) = table.index().guess(self.hashes[lane]) {
+            self.guesses[lane] = table.index().guess(self.hashes[lane]);
+            if let Some((index, direction)) = self.guesses[lane] {
                 table
                     .entry(index)
                     .prefetch(direction, self.keys[lane][5] as u8);
@@ -223,18 +230,19 @@ impl TrackerWorker {
 
     /// The live flow of a tuple, with the direction that the tuple is.
     #[inline]
-    fn find(&mut self, hash: u64, key: &Key, zone: Zone) -> Option<Found> {
+    fn find(&mut self, hash: u64, key: &Key, zone: Zone, guess: Option<Found>) -> Option<Found> {
         let found = if zone.directions == 3 || zone.id == 0 {
-            self.find_in(hash, key, 3)
+            self.find_in(hash, key, 3, guess)
         } else {
-            self.find_in(hash, key, zone.directions).or_else(|| {
+            self.find_in(hash, key, zone.directions, guess).or_else(|| {
                 // The direction that the zone does not hold for is in zone 0.
                 let key = Tuple {
                     zone: 0,
                     ..Tuple::from_key(key)
                 }
                 .key();
-                self.find_in(self.table().hasher.hash(&key), &key, !zone.directions & 3)
+                let hash = self.table().hasher.hash(&key);
+                self.find_in(hash, &key, !zone.directions & 3, None)
             })
         };
         let (index, direction) = found?;
@@ -247,11 +255,13 @@ impl TrackerWorker {
     }
 
     #[inline]
-    fn find_in(&self, hash: u64, key: &Key, directions: u8) -> Option<Found> {
+    fn find_in(&self, hash: u64, key: &Key, directions: u8, guess: Option<Found>) -> Option<Found> {
         let table = self.table();
-        table.index().find(hash, key, |(index, direction)| {
-            directions >> direction & 1 == 1 && table.entry(index).status() & status::DYING == 0
-        })
+        table
+            .index()
+            .find_guessed(guess, hash, key, |(index, direction)| {
+                directions >> direction & 1 == 1 && table.entry(index).status() & status::DYING == 0
+            })
     }
 
     /// Takes a packet to its flow, or begins one.
@@ -265,7 +275,7 @@ impl TrackerWorker {
         let (key, hash) = (self.keys[lane], self.hashes[lane]);
         // A flow that is over is forgotten and the tuple looked up again: at most once.
         for _ in 0..2 {
-            let Some((index, number)) = self.find(hash, &key, zone) else {
+            let Some((index, number)) = self.find(hash, &key, zone, self.guesses[lane]) else {
                 break;
             };
             if context.exact {
@@ -442,7 +452,7 @@ impl TrackerWorker {
             let key = answer.key();
             let hash = self.table().hasher.hash(&key);
             let found = self
-                .find(hash, &key, zone)
+                .find(hash, &key, zone, None)
                 .ok_or(InvalidReason::IcmpUnrelated)?;
             let to = addresses(packet).ok_or(InvalidReason::IpHeader)?.1;
             // Whoever sent the packet in it, and nobody else, is told.

@@ -15,8 +15,10 @@ use super::event::{FlowEvent, FlowEventKind, changed};
 use super::expect::Expectation;
 use super::filter::Filter;
 use super::flow::{Flow, FlowId};
+use super::helper::conversations::Conversations;
 use super::in_force::InForce;
 use super::invalid::InvalidReason;
+use super::limit::ElementLists;
 use super::pool::Hand;
 use super::settings::Settings;
 use super::state::{FlowIndex, status};
@@ -37,6 +39,8 @@ pub struct Tracker {
     control: Mutex<Hand>,
     /// Ended flows of workers that are gone, by worker.
     orphans: Mutex<Vec<Vec<u32>>>,
+    lists: ElementLists,
+    conversations: Conversations,
 }
 
 /// Why control could not add a flow.
@@ -66,6 +70,8 @@ impl Tracker {
         Ok(Arc::new(Self {
             control: Mutex::new(table.pool.hand()),
             orphans: Mutex::new(vec![Vec::new(); workers]),
+            lists: ElementLists::default(),
+            conversations: Conversations::default(),
             table,
             in_force: ArcSwap::from_pointee(InForce::new(Arc::new(settings), Vec::new())),
             version: AtomicU64::new(1),
@@ -97,6 +103,16 @@ impl Tracker {
 
     pub(super) fn leave_orphans(&self, worker: u16, ended: Vec<u32>) {
         locked(&self.orphans)[usize::from(worker)].extend(ended);
+    }
+
+    /// Lists of flows of the elements of sets.
+    pub fn lists(&self) -> &ElementLists {
+        &self.lists
+    }
+
+    /// What helpers remember of control connections.
+    pub fn conversations(&self) -> &Conversations {
+        &self.conversations
     }
 
     /// How many workers there are.

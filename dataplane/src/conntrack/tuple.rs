@@ -42,21 +42,27 @@ pub type Key = [u64; 6];
 /// The bits of a key's last word that belong to the tuple.
 pub const LAST_WORD: u64 = 0xffff;
 
-fn halves(address: [u8; 16]) -> [u64; 2] {
-    let number = u128::from_be_bytes(address);
-    [(number >> 64) as u64, number as u64]
+/// An address as two words, its bytes as they lie in memory: no order is meant.
+#[inline]
+fn halves(address: &[u8; 16]) -> [u64; 2] {
+    let (words, _) = address.as_chunks::<8>();
+    [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
 }
 
+#[inline]
 fn address(halves: [u64; 2]) -> [u8; 16] {
-    (u128::from(halves[0]) << 64 | u128::from(halves[1])).to_be_bytes()
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&halves[0].to_le_bytes());
+    bytes[8..].copy_from_slice(&halves[1].to_le_bytes());
+    bytes
 }
 
 impl Tuple {
     /// The tuple as six words.
     #[inline]
     pub fn key(&self) -> Key {
-        let [src0, src1] = halves(self.src);
-        let [dst0, dst1] = halves(self.dst);
+        let [src0, src1] = halves(&self.src);
+        let [dst0, dst1] = halves(&self.dst);
         let ports = u64::from(self.sport) << 48
             | u64::from(self.dport) << 32
             | u64::from(self.zone) << 16

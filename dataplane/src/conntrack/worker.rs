@@ -9,6 +9,7 @@ use super::begun::Begun;
 use super::expect::Expectation;
 use super::flow::FlowId;
 use super::in_force::InForce;
+use super::index::Found;
 use super::pool::Hand;
 use super::seat::Seat;
 use super::state::{FlowIndex, status};
@@ -56,6 +57,8 @@ pub struct TrackerWorker {
     /// Tuples of the lanes of this pass, with their hashes.
     pub(super) keys: Box<[Key; BATCH]>,
     pub(super) hashes: Box<[u64; BATCH]>,
+    /// What the index said of them at first sight.
+    pub(super) guesses: Box<[Option<Found>; BATCH]>,
     /// Flows that lanes of this pass have met, when order matters.
     pub(super) met: Vec<u32>,
     /// Flows begun minus flows ended since the shared count was told.
@@ -83,6 +86,7 @@ impl TrackerWorker {
             begun: Begun::default(),
             keys: Box::new([Key::default(); BATCH]),
             hashes: Box::new([0; BATCH]),
+            guesses: Box::new([None; BATCH]),
             met: Vec::with_capacity(BATCH),
             live_change: 0,
             inbox: 0,

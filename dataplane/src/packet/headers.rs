@@ -109,6 +109,20 @@ pub struct Headers {
 }
 
 impl Headers {
+    /// What a TCP segment or a UDP datagram carries.
+    pub fn payload<'f>(&self, frame: &'f [u8]) -> Option<&'f [u8]> {
+        if !self.has(flag::TRANSPORT) {
+            return None;
+        }
+        let at = usize::from(self.transport);
+        let header = match self.l4proto {
+            protocol::TCP => usize::from(frame.get(at + 12)? >> 4) * 4,
+            protocol::UDP => 8,
+            _ => return None,
+        };
+        frame.get(at + header..self.end as usize)
+    }
+
     /// Dissects a frame.
     #[inline]
     pub fn dissect(frame: &[u8]) -> Self {

@@ -1,6 +1,7 @@
 //! The frame and its dissected headers.
 
 pub mod checksum;
+pub mod fragments;
 pub mod frame;
 pub mod headers;
 pub mod options;

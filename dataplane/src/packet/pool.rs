@@ -7,15 +7,20 @@
 use super::frame::{Frame, HEADROOM};
 use crate::port::PortId;
 
-/// Most frames in flight.
-pub const LIMIT: usize = 1024;
+/// Most frames in flight: a batch may release the fragments of a datagram for each of its lanes.
+pub const LIMIT: usize = 4096;
 /// Bytes of a buffer that goes round.
 const BUFFER: usize = 2048;
+/// Bytes of a buffer for a datagram of any size, which goes round, too.
+const LARGE: usize = HEADROOM + super::frame::LARGEST_FRAME;
+/// Large buffers that are kept.
+const LARGE_KEPT: usize = 16;
 
 /// The frames of one worker.
 #[derive(Debug, Default)]
 pub struct FramePool {
     free: Vec<Box<[u8]>>,
+    large: Vec<Box<[u8]>>,
     in_flight: usize,
     refused: u64,
 }
@@ -40,13 +45,27 @@ impl FramePool {
         Some(Frame::owned(memory, HEADROOM, len, in_port))
     }
 
+    /// The same for a datagram, which is often larger than a frame.
+    pub fn take_whole(&mut self, len: usize, in_port: PortId) -> Option<Frame<'static>> {
+        let needed = HEADROOM + len;
+        if needed <= BUFFER || needed > LARGE || self.in_flight >= LIMIT {
+            return self.take(len, in_port);
+        }
+        self.in_flight += 1;
+        let memory = self.large.pop().unwrap_or_else(|| vec![0; LARGE].into());
+        Some(Frame::owned(memory, HEADROOM, len, in_port))
+    }
+
     /// Takes a frame back that this pool has handed out.
     pub fn give(&mut self, frame: Frame<'_>) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(memory) = frame.into_memory()
-            && memory.len() == BUFFER
-        {
-            self.free.push(memory);
+        let Some(memory) = frame.into_memory() else {
+            return;
+        };
+        match memory.len() {
+            BUFFER => self.free.push(memory),
+            LARGE if self.large.len() < LARGE_KEPT => self.large.push(memory),
+            _ => {}
         }
     }
 
@@ -69,6 +88,12 @@ mod tests {
         pool.give(first);
         assert_eq!(pool.take(1500, PortId(0)).unwrap().bytes().as_ptr(), memory);
         assert_eq!(pool.take(65_000, PortId(0)).unwrap().len(), 65_000);
+        let whole = pool.take_whole(30_000, PortId(0)).unwrap();
+        let memory = whole.bytes().as_ptr();
+        pool.give(whole);
+        let whole = pool.take_whole(65_000, PortId(0)).unwrap();
+        assert_eq!((whole.len(), whole.bytes().as_ptr()), (65_000, memory));
+        pool.give(whole);
         let frames: Vec<_> = std::iter::from_fn(|| pool.take(60, PortId(0))).collect();
         assert_eq!(frames.len(), LIMIT - 2);
         assert_eq!((pool.take_refused(), pool.take_refused()), (1, 0));

@@ -6,6 +6,7 @@
 //! their constants that lets the interpreter go straight to the rules that can match. Nothing
 //! in a block is an address: chains, sets, counters and cells stand by index.
 
+use super::connection::ConnectionUse;
 use super::encoding::{Field, Malformed, Words};
 use super::key::{Slot, reads};
 use super::op::{ChainId, Op, Relation, RuleRef, SetId};
@@ -39,6 +40,8 @@ pub struct Uses {
     pub rules: u32,
     /// Whether packets change state that other packets can see.
     pub effects: bool,
+    /// What the rules read and write of connections.
+    pub connection: ConnectionUse,
 }
 
 /// A verified block.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::block::Block;
+use super::connection::ConnectionUse;
 use super::encoding::{Field, Malformed, Words};
 use super::op::ChainId;
 use super::tables::{MapTargets, Tables};
@@ -47,6 +48,8 @@ pub struct Program {
     tables: Arc<Tables>,
     ordered: bool,
     effects: bool,
+    connection: ConnectionUse,
+    tracks: bool,
     engines: u32,
     counters: u32,
     chains: Vec<Chain>,
@@ -61,6 +64,8 @@ impl Program {
             tables: Arc::new(Tables::new()),
             ordered: false,
             effects: false,
+            connection: ConnectionUse::default(),
+            tracks: false,
             engines: 0,
             counters: 0,
             chains: Vec::new(),
@@ -85,6 +90,18 @@ impl Program {
     #[inline]
     pub fn has_effects(&self) -> bool {
         self.effects
+    }
+
+    /// Whether some walk tracks connections.
+    #[inline]
+    pub fn tracks(&self) -> bool {
+        self.tracks
+    }
+
+    /// What its rules read and write of connections.
+    #[inline]
+    pub fn connection(&self) -> &ConnectionUse {
+        &self.connection
     }
 
     /// What beyond the VM it needs, as bits of [`engines`](super::op::engines).
@@ -246,7 +263,9 @@ impl ProgramBuilder {
             effects |= block.uses().effects;
             counters = counters.max(block.uses().counters);
         }
+        let mut tracks = false;
         for walk in &self.walks {
+            tracks |= check_tracking(walk)?;
             if walk.iter().filter(|entry| **entry == Entry::Peer).count() != 1 {
                 return Err(Malformed::Invalid(
                     "a walk that does not look the way out up once",
@@ -259,10 +278,21 @@ impl ProgramBuilder {
             }
         }
         self.set_levels()?;
+        let connection = self
+            .chains
+            .iter()
+            .fold(ConnectionUse::default(), |used, chain| {
+                let blocks = chain.blocks.iter();
+                blocks.fold(used, |used, block| {
+                    used.join(block.uses().connection, chain.level > 0)
+                })
+            });
         Ok(Program {
             tables: self.tables,
             ordered: self.ordered,
             effects,
+            connection,
+            tracks,
             engines,
             counters,
             chains: self.chains,
@@ -340,5 +370,21 @@ impl ProgramBuilder {
             jumps.push(targets);
         }
         Ok(jumps)
+    }
+}
+
+/// What is deferred at the tracking goes on there once, so a walk tracks at most once, and confirms
+/// what it tracks. Says whether it does.
+fn check_tracking(walk: &[Entry]) -> Result<bool, Malformed> {
+    let places = |wanted: Entry| {
+        let at = move |(at, entry): (usize, &Entry)| (*entry == wanted).then_some(at);
+        walk.iter().enumerate().filter_map(at).collect::<Vec<_>>()
+    };
+    match (&places(Entry::Track)[..], &places(Entry::Confirm)[..]) {
+        ([], []) => Ok(false),
+        ([track], [confirm]) if track < confirm => Ok(true),
+        _ => Err(Malformed::Invalid(
+            "a walk that does not confirm once what it tracks once",
+        )),
     }
 }

@@ -6,7 +6,9 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::lane_set::Connections;
 use super::tables::CellKind;
+use crate::conntrack::FlowList;
 
 /// A token bucket.
 ///
@@ -195,13 +197,28 @@ impl Numgen {
     }
 }
 
-/// `ct count`: how many connections of a key are alive. Kept by the tracker.
+/// `ct count`: how many connections are alive. Kept by the tracker.
 #[derive(Debug)]
 pub struct ConnLimit {
-    /// The most connections.
-    pub count: u32,
-    /// Match above it.
-    pub over: bool,
+    count: u32,
+    over: bool,
+    flows: FlowList,
+}
+
+impl ConnLimit {
+    /// At most `count` connections, or more than that.
+    pub fn new(count: u32, over: bool) -> Self {
+        Self {
+            count,
+            over,
+            flows: FlowList::new(),
+        }
+    }
+
+    /// Counts a packet's connection in; whether the packet matches.
+    pub fn matches(&self, connections: &Connections<'_>, lane: usize) -> bool {
+        connections.is_over(&self.flows, lane, self.count) == self.over
+    }
 }
 
 /// One shared cell of a generation.
@@ -233,8 +250,7 @@ impl Cell {
 
     /// Runs it as a statement on one packet; whether the rule goes on.
     ///
-    /// `ct count` never lets a packet by here: programs with it are published only with a
-    /// tracker, and the tracker counts.
+    /// `ct count` asks the tracker instead ([`ConnLimit::matches`]) and lets nothing by here.
     pub fn matches(&self, now_ns: u64, length: u32) -> bool {
         match self {
             Self::Limit(limit) => limit.matches(now_ns, length),

@@ -35,14 +35,16 @@ pub const NAMES: &[(u32, &str)] = &[
 ];
 
 impl Op {
-    /// Whether it changes state that other packets can see.
+    /// Whether it changes state that other packets can see. What packets of one connection see of one
+    /// another is in [`ConnectionUse`](super::connection::ConnectionUse).
     pub fn has_effects(&self) -> bool {
         matches!(
             self,
             Self::DynSet { .. }
+                | Self::FactAct { .. }
+                | Self::FactMatch { writes: true, .. }
                 | Self::Cell { .. }
                 | Self::NumgenInc { .. }
-                | Self::CtSet { .. }
                 | Self::ObjectMap {
                     kind: ObjectKind::Quota | ObjectKind::Limit,
                     ..

@@ -1,8 +1,13 @@
 //! A set as the interpreter sees it: a whole batch of keys at once.
 
+use std::sync::atomic::AtomicU64;
+
+use super::fact::Facts;
 use super::lanes::Column;
 use super::op::{ElementStatement, SetAction};
 use super::tables::SetDesc;
+use crate::conntrack::{FlowList, PacketCt, TrackerWorker};
+use crate::packet::BATCH;
 
 /// What a look-up may need of the packets and the moment.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +18,30 @@ pub struct Moment<'a> {
     pub lengths: &'a Column,
     /// Number of the worker.
     pub worker: usize,
+    /// The packets' connections, where they are tracked.
+    pub connections: Option<Connections<'a>>,
+}
+
+/// The connections of a batch's packets, for `ct count`.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections<'a> {
+    /// The worker's part of the tracker.
+    pub tracker: &'a TrackerWorker,
+    /// What each packet knows of its connection.
+    pub ct: &'a [PacketCt; BATCH],
+}
+
+impl Connections<'_> {
+    /// Counts a packet's connection in; whether there are more than `most`.
+    pub fn is_over(&self, list: &FlowList, lane: usize, most: u32) -> bool {
+        list.is_over(self.tracker, self.ct[lane].flow, most)
+    }
+
+    /// The same for an element of a set, by the element's word.
+    pub fn element_is_over(&self, word: &AtomicU64, lane: usize, most: u32) -> bool {
+        let list = self.tracker.tracker().lists().list(word, self.tracker);
+        self.is_over(&list, lane, most)
+    }
 }
 
 /// What a packet does to an element of a dynamic set.
@@ -52,4 +81,17 @@ pub trait LaneSet: Send + Sync + std::fmt::Debug {
     /// Adds, updates or deletes the elements of `lanes`. Yields the lanes whose rule goes on: not
     /// those for which the set was full, or whose element statements end the rule.
     fn change(&self, key: &[&Column], lanes: u64, moment: &Moment<'_>, change: &Change<'_>) -> u64;
+
+    /// Asks or changes a set by facts, as its rule wants it; yields the lanes for which it was
+    /// found or done. A set that maps writes mark, mask, class and queue into `map`. Only sets made for
+    /// it know facts.
+    fn by_facts(
+        &self,
+        _facts: &Facts<'_>,
+        _lanes: u64,
+        _moment: &Moment<'_>,
+        _map: &mut [Column],
+    ) -> u64 {
+        0
+    }
 }

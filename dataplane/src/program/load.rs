@@ -50,8 +50,9 @@ impl Run<'_, '_> {
                 result: FibResult::Type,
                 flags,
             } => self.load_address_type(flags, first, possible),
+            Source::Ct { key, direction } => self.load_ct(key, direction, slot, possible),
             // Programs that read these are published only where their engine is.
-            Source::Ct { .. } | Source::Fib { .. } | Source::Rt { .. } => 0,
+            Source::Fib { .. } | Source::Rt { .. } => 0,
         };
         if self.vm.slots[usize::from(slot.0)].loaded == 0 {
             self.vm.touched.push(slot.0);

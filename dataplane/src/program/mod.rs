@@ -6,9 +6,11 @@
 
 pub mod block;
 pub mod cell;
+pub mod connection;
 pub mod counters;
 pub mod encoding;
 pub mod engines;
+pub mod fact;
 pub mod hash;
 pub mod key;
 pub mod lane_set;
@@ -29,12 +31,16 @@ mod property_tests;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
+mod track;
+#[cfg(test)]
+mod track_tests;
 mod verify;
 mod write;
 
 pub use block::{Block, BlockBuilder};
 pub use builder::{Chain, DEPTH, Program, ProgramBuilder};
 pub use encoding::Malformed;
+pub use fact::{FactKind, Facts, Way};
 pub use key::{
     Base, CtKey, Direction, Exthdr, FibResult, KeyDesc, Meta, Requires, RtKey, Slot, Source,
 };

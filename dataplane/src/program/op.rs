@@ -302,6 +302,20 @@ tagged_enum! {
             /// Match what is not in it.
             inverted: bool,
         },
+        /// Goes on when a set has what the packet's facts say (or not). A packet that lacks a fact
+        /// is not in the set.
+        FactMatch = 5 {
+            /// The set.
+            set: SetId,
+            /// The facts, in their order.
+            keys: Slots,
+            /// Which they are, as bits of [`FactKind`](super::fact::FactKind).
+            kinds: u16,
+            /// Match what is not in it.
+            inverted: bool,
+            /// Finding something changes what other packets can see.
+            writes: bool,
+        },
         // ---- values
         /// Loads what the map has for the keys; a miss ends the rule.
         MapInto = 16 {
@@ -575,6 +589,19 @@ tagged_enum! {
         Translate = 53 {
             /// The object.
             object: EngineObjectId,
+        },
+        /// Lets a set do with the packet what its rule says: add, delete, or map. The rule goes on.
+        FactAct = 54 {
+            /// The set.
+            set: SetId,
+            /// The facts, in their order.
+            keys: Slots,
+            /// Which they are, as bits of [`FactKind`](super::fact::FactKind).
+            kinds: u16,
+            /// The packet's mark becomes what the set maps it to.
+            mark: bool,
+            /// The packet's class becomes what the set maps it to.
+            priority: bool,
         },
         // ---- verdicts
         /// A verdict.

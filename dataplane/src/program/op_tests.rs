@@ -753,7 +753,7 @@ fn verdict_maps_give_each_lane_its_own_and_a_miss_ends_the_rule() {
     let reasons: Vec<_> = fates
         .iter()
         .map(|fate| match fate {
-            Fate::Send(_) => None,
+            Fate::Send(_) | Fate::Held => None,
             Fate::Drop { reason, .. } => Some(*reason),
         })
         .collect();

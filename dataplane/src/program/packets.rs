@@ -41,6 +41,10 @@ pub struct Packets {
     pub rules: [RuleRef; BATCH],
     /// Lanes that a rule has sent away by a port of its own choice.
     pub forwarded: u64,
+    /// Lanes whose fragments wait for the rest of their datagram.
+    pub parked: u64,
+    /// Lanes that are datagrams made of fragments.
+    pub gathered: u64,
     /// How they stand to their flows.
     pub ct: [PacketCt; BATCH],
     /// The zones that they are tracked in.
@@ -74,6 +78,8 @@ impl Packets {
             reasons: [DropReason::WorkerPanic; BATCH],
             rules: [RuleRef::NONE; BATCH],
             forwarded: 0,
+            parked: 0,
+            gathered: 0,
             ct: [PacketCt::NONE; BATCH],
             zones: [Zone::both(0); BATCH],
             serial: 0,

@@ -177,6 +177,7 @@ mod tests {
             now_ns: 0,
             lengths: &Column::default(),
             worker: 0,
+            connections: None,
         };
         let mut data = [Column::default()];
         assert_eq!(
@@ -198,6 +199,7 @@ mod tests {
             now_ns: 0,
             lengths: &Column::default(),
             worker: 0,
+            connections: None,
         };
         assert_eq!(
             set.look_up(&[&column(&[0, u32::MAX])], 0b11, &moment, &mut []),

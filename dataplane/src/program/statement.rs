@@ -4,10 +4,10 @@ use super::cell::Cell;
 use super::hash::{jhash, scale};
 use super::key::{Slot, reads};
 use super::lane_set::Change;
-use super::lanes::lanes;
+use super::lanes::{Column, lanes};
 use super::op::{
-    CellId, Combine, CounterSlot, Icmpx, LogId, MetaSetKey, ObjectKind, Op, Reject, RuleRef,
-    SetAction, Slots, Value,
+    CellId, Combine, CounterSlot, EngineObjectId, Icmpx, LogId, MetaSetKey, ObjectKind, Op, Reject,
+    RuleRef, SetAction, Slots, Value,
 };
 use super::vm::Run;
 use crate::drop_reason::DropReason;
@@ -143,6 +143,27 @@ impl Run<'_, '_> {
                 let m = self.keys(data, m);
                 self.change_set(set.0, keys, data, (*action, *timeout_ms, statements), m)
             }
+            Op::CtSet {
+                key,
+                direction,
+                from,
+            } if self.tracker.is_some() => {
+                let m = self.key(*from, m);
+                self.set_ct(*key, *direction, *from, m)
+            }
+            Op::Notrack if self.tracker.is_some() => self.notrack(m),
+            Op::EngineObject {
+                kind:
+                    kind @ (ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation),
+                object,
+            } if self.tracker.is_some() => self.connection_object(*kind, *object, m),
+            Op::FactAct {
+                set,
+                keys,
+                kinds,
+                mark,
+                priority,
+            } => self.act_by_facts(set.0, (keys, *kinds), (*mark, *priority), m),
             // Programs with these are published only where their engine is: fail closed.
             _ => {
                 self.vm.packets.end(m, DropReason::EngineMissing, rule);
@@ -307,10 +328,14 @@ impl Run<'_, '_> {
         let Some(cell) = self.generation.cells().get(cell as usize) else {
             return 0;
         };
+        let now_ns = self.context.now_ns;
         let mut going_on = 0;
         for lane in lanes(m) {
-            let length = self.vm.packets.lengths[lane];
-            going_on |= u64::from(cell.matches(self.context.now_ns, length)) << lane;
+            let matches = match (&**cell, self.connections()) {
+                (Cell::ConnLimit(limit), Some(connections)) => limit.matches(&connections, lane),
+                (cell, _) => cell.matches(now_ns, self.vm.packets.lengths[lane]),
+            };
+            going_on |= u64::from(matches) << lane;
         }
         going_on
     }
@@ -327,7 +352,10 @@ impl Run<'_, '_> {
                     one
                 }
                 ObjectKind::Quota | ObjectKind::Limit => self.cell(index, one),
-                _ => 0,
+                ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation => {
+                    self.connection_object(kind, EngineObjectId(index), one)
+                }
+                ObjectKind::Synproxy => 0,
             };
         }
         going_on
@@ -372,6 +400,33 @@ impl Run<'_, '_> {
             },
             m,
         );
+        m
+    }
+
+    /// Adds to or deletes from a set by facts, or takes what it maps packets to; the rule goes on.
+    fn act_by_facts(
+        &mut self,
+        set: u32,
+        keys: (&Slots, u16),
+        (mark, priority): (bool, bool),
+        m: u64,
+    ) -> u64 {
+        let mut map: [Column; 4] = std::array::from_fn(|_| Column::default());
+        let found = self.by_facts(set, keys, m, &mut map);
+        for lane in lanes(found) {
+            let packets = &mut self.vm.packets;
+            if mark {
+                packets.marks[lane] = packets.marks[lane] & !map[1][lane] ^ map[0][lane];
+            }
+            if priority {
+                packets.priorities[lane] = map[2][lane];
+            }
+        }
+        for (wanted, what) in [(mark, reads::MARK), (priority, reads::PRIORITY)] {
+            if wanted {
+                self.vm.forget(what, found);
+            }
+        }
         m
     }
 

@@ -7,10 +7,12 @@ use super::counters::Counters;
 use super::lane_set::LaneSet;
 use super::walk::{Entry, Names};
 use super::*;
+use crate::conntrack::{Settings, Tracker};
 use crate::packet::{Burst, Frame};
 use crate::port::PortId;
 use crate::worker::{
-    Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
+    ConnectionObject, ConnectionObjects, Context, Disposition, EventQueue, Fate, Generation,
+    Pipeline, PortInfo, PortTable, Stages,
 };
 
 /// Frames by hand.
@@ -118,6 +120,9 @@ pub(crate) struct Bench {
     pub(crate) engines: u32,
     /// Offload headers of the next frames; missing ones are plain.
     pub(crate) vnet: crate::packet::VnetHeader,
+    /// The tracker, when the walk tracks.
+    pub(crate) tracker: Option<Arc<Tracker>>,
+    pub(crate) objects: Vec<(EngineObjectId, ConnectionObject)>,
     /// The frames as they left.
     pub(crate) frames_out: Vec<Vec<u8>>,
     works: u16,
@@ -148,6 +153,8 @@ impl Bench {
             ordered: false,
             engines: 0,
             vnet: Default::default(),
+            tracker: None,
+            objects: Vec::new(),
             frames_out: Vec::new(),
             works: 0,
         }
@@ -229,6 +236,22 @@ impl Bench {
         });
     }
 
+    /// From here on packets are tracked.
+    pub(crate) fn track(&mut self) {
+        let settings = Settings {
+            max: 4096,
+            ..Settings::default()
+        };
+        self.tracker = Some(Tracker::new(settings, 1, 7).unwrap());
+        self.engines |= engines::TRACK;
+        self.walk.push(Entry::Track);
+    }
+
+    /// From here on new connections are confirmed.
+    pub(crate) fn confirm(&mut self) {
+        self.walk.push(Entry::Confirm);
+    }
+
     pub(crate) fn check_ip(&mut self) {
         self.walk.push(Entry::CheckIp);
     }
@@ -264,7 +287,9 @@ impl Bench {
     fn walk_of(&self, class: Class) -> Vec<Entry> {
         let meets = |entry: &&Entry| match entry {
             Entry::Peer => true,
-            Entry::CheckIp => matches!(class, Class::Ip | Class::Ip6),
+            Entry::CheckIp | Entry::Defragment | Entry::Track | Entry::Confirm => {
+                matches!(class, Class::Ip | Class::Ip6)
+            }
             Entry::Chain { family, .. } => match family {
                 Family::Ip => class == Class::Ip,
                 Family::Ip6 => class == Class::Ip6,
@@ -280,7 +305,7 @@ impl Bench {
         walk
     }
 
-    pub(crate) fn generation(&self) -> Generation {
+    pub(crate) fn generation(&mut self) -> Generation {
         Generation::new(
             1,
             Arc::new(self.program().unwrap()),
@@ -291,6 +316,16 @@ impl Bench {
             self.engines,
         )
         .unwrap()
+        .with_objects(self.objects())
+    }
+
+    /// The objects, which the tracker has been told of.
+    fn objects(&mut self) -> ConnectionObjects {
+        let objects = ConnectionObjects::new(self.objects.drain(..).collect());
+        if let Some(tracker) = &self.tracker {
+            objects.resolve(tracker);
+        }
+        objects
     }
 
     /// Runs frames as one batch that came by `in_port`.
@@ -327,6 +362,9 @@ impl Bench {
         size: usize,
     ) -> Vec<Fate> {
         let mut pipeline = Pipeline::new(7, Arc::clone(&self.events));
+        if let Some(tracker) = &self.tracker {
+            pipeline = pipeline.tracking(tracker.worker(0));
+        }
         self.out.clear();
         self.frames_out.clear();
         let mut fates = Vec::new();

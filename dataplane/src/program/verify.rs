@@ -5,7 +5,8 @@
 
 use super::block::{RULE_HEADER, SCAN, SCAN_HEADER, Uses, equality, may_scan};
 use super::encoding::{Field, Malformed, Words};
-use super::key::{Exthdr, FibResult, Slot, Source};
+use super::fact::FactKind;
+use super::key::{CtKey, Exthdr, FibResult, Slot, Source};
 use super::op::{CounterSlot, Op, SetId, Slots, Value, Verdict, engines};
 use super::tables::{CellKind, SetData, Tables};
 
@@ -118,6 +119,15 @@ impl Checker<'_> {
                 self.constant(*key, high)
             }
             Op::LookUp { set, keys, .. } => self.set_key(*set, keys).map(|_| ()),
+            Op::FactMatch {
+                set, keys, kinds, ..
+            }
+            | Op::FactAct {
+                set, keys, kinds, ..
+            } => {
+                self.set_key(*set, keys)?;
+                self.facts(keys, *kinds)
+            }
             Op::MapInto { set, keys, into } => {
                 let SetData::Columns { count } = self.set_key(*set, keys)? else {
                     return Err(Malformed::Invalid("a map look-up in what is not a map"));
@@ -246,7 +256,13 @@ impl Checker<'_> {
                 self.width("a header write", *from, 1)
             }
             Op::MetaSet { from, .. } => self.width("a meta value", *from, 1),
-            Op::CtSet { from, .. } => self.columns(*from).map(|_| ()),
+            Op::CtSet { key, from, .. } => {
+                // The zone of a packet that has no connection yet is the packet's own.
+                if *key != CtKey::Zone {
+                    self.uses.connection.set();
+                }
+                self.columns(*from).map(|_| ())
+            }
             Op::Nat {
                 address_min,
                 address_max,
@@ -291,6 +307,28 @@ impl Checker<'_> {
         }
     }
 
+    /// As many keys as facts, each of its fact's width.
+    fn facts(&mut self, keys: &Slots, kinds: u16) -> Result<(), Malformed> {
+        let kinds: Vec<FactKind> = FactKind::ALL
+            .into_iter()
+            .filter(|kind| kinds & kind.bit() != 0)
+            .collect();
+        if kinds.len() != keys.len() {
+            return Err(Malformed::Invalid("another number of facts than keys"));
+        }
+        for (slot, kind) in keys.iter().zip(kinds) {
+            let found = self.columns(*slot)?;
+            if found != kind.columns() {
+                return Err(Malformed::Width {
+                    what: "a fact",
+                    found: found as u32,
+                    expected: kind.columns() as u32,
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn counter(&mut self, counter: CounterSlot) {
         self.uses.counters = self.uses.counters.max(counter.0.saturating_add(1));
     }
@@ -315,7 +353,10 @@ impl Checker<'_> {
                     "a work slot is read before its rule writes it",
                 ));
             }
-            Source::Ct { .. } => engines::TRACK,
+            Source::Ct { key, .. } => {
+                self.uses.connection.read(key);
+                engines::TRACK
+            }
             Source::Rt { .. } => engines::ROUTES,
             Source::Fib { result, .. } if result != FibResult::Type => engines::ROUTES,
             _ => 0,

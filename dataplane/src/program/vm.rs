@@ -8,12 +8,14 @@
 use super::block::{RULE_HEADER, SCAN, SCAN_HEADER};
 use super::builder::Program;
 use super::encoding::{Field, Words};
+use super::fact::Facts;
 use super::key::{Slot, reads};
-use super::lane_set::Moment;
+use super::lane_set::{Connections, Moment};
 use super::lanes::{Column, compare, equal, find, lanes};
 use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
 use super::packets::Packets;
 use super::walk::{Family, Hook};
+use crate::conntrack::{PacketCt, TrackerWorker, Zone};
 use crate::drop_reason::DropReason;
 use crate::packet::Frame;
 use crate::packet::pool::FramePool;
@@ -122,11 +124,19 @@ impl Vm {
         self.stale = 0;
         self.packets.ended = 0;
         self.packets.forwarded = 0;
+        self.packets.parked = 0;
+        self.packets.gathered = 0;
         self.packets.traced = 0;
         self.packets.pkttype_set = 0;
         self.packets.to_other = 0;
         self.packets.marks.fill(0);
         self.packets.priorities.fill(0);
+    }
+
+    /// No packet of the batch has been tracked yet.
+    pub(crate) fn begin_tracking(&mut self) {
+        self.packets.ct.fill(PacketCt::NONE);
+        self.packets.zones.fill(Zone::default());
     }
 
     /// Forgets the keys that were read from what was written, as bits of [`reads`].
@@ -183,6 +193,8 @@ pub struct Run<'r, 'q> {
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
     /// Where their memory comes from.
     pub pool: &'r mut FramePool,
+    /// The tracker, where the program tracks connections.
+    pub tracker: Option<&'r mut TrackerWorker>,
     /// The base chain.
     pub place: Place,
 }
@@ -361,6 +373,16 @@ impl Run<'_, '_> {
                     self.look_up(set.0, &keys, m, 0)
                 }
             }
+            Op::FactMatch {
+                set,
+                keys,
+                kinds,
+                inverted,
+                ..
+            } => {
+                let found = self.by_facts(set.0, (&keys, kinds), m, &mut []);
+                if inverted { m & !found } else { found }
+            }
             Op::MapInto { set, keys, into } => {
                 let m = self.keys(&keys, m);
                 let (first, count) = self.columns_of(into);
@@ -519,12 +541,43 @@ impl Run<'_, '_> {
         self.generation.sets()[set as usize].contains(&key, m, &self.moment())
     }
 
+    /// Asks or changes a set by the packets' facts; lanes that lack one stay in.
+    pub(super) fn by_facts(
+        &mut self,
+        set: u32,
+        (keys, kinds): (&Slots, u16),
+        m: u64,
+        map: &mut [Column],
+    ) -> u64 {
+        if m == 0 {
+            return 0;
+        }
+        let lanes: arrayvec::ArrayVec<u64, { super::op::MAX_COLUMNS }> =
+            keys.iter().map(|slot| self.key(*slot, m)).collect();
+        let columns = keys.iter().map(|slot| {
+            let (first, count) = self.columns_of(*slot);
+            self.vm.columns[first..first + count]
+                .iter()
+                .take(4)
+                .collect()
+        });
+        let facts = Facts::new(kinds, columns.zip(lanes));
+        self.generation.sets()[set as usize].by_facts(&facts, m, &self.moment(), map) & m
+    }
+
     pub(super) fn moment(&self) -> Moment<'_> {
         Moment {
             now_ns: self.context.now_ns,
             lengths: &self.vm.packets.lengths,
             worker: usize::from(self.context.worker),
+            connections: self.connections(),
         }
+    }
+
+    pub(super) fn connections(&self) -> Option<Connections<'_>> {
+        let ct = &self.vm.packets.ct;
+        let tracker = self.tracker.as_deref();
+        tracker.map(|tracker| Connections { tracker, ct })
     }
 
     /// Counts lanes in a counter slot.

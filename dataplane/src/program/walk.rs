@@ -111,6 +111,13 @@ tagged_enum! {
         CheckIp = 1,
         /// The way out is looked up; stands once in every walk.
         Peer = 2,
+        /// Fragments wait for their first one; netfilter's priority -400.
+        Defragment = 3,
+        /// Packets find or begin their connection; netfilter's priority -200. Stands at most once.
+        Track = 4,
+        /// Helpers look at payloads and new connections enter the table; last of all IP hooks. Stands
+        /// behind [`Entry::Track`], at most once.
+        Confirm = 5,
     }
 }
 

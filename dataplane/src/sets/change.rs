@@ -1,11 +1,13 @@
 //! A change: elements added and taken out that become visible together, or not at all.
 
 mod apply;
+mod bulk;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::bulk::Bulk;
 use super::element::{Element, Key};
 use super::error::SetError;
 use super::set::{Outcome, Root, Set, Store, Version};
@@ -22,6 +24,8 @@ const BULK: usize = 1024;
 enum Step {
     Flush,
     Put(Element, bool),
+    /// The first so many of a list.
+    Bulk(Bulk, usize),
     Remove(Key),
 }
 
@@ -413,7 +417,7 @@ impl Change {
     fn put_at(&self, step: usize) -> Option<&Element> {
         match self.steps.get(step)? {
             Step::Put(element, _) => Some(element),
-            Step::Flush | Step::Remove(_) => None,
+            Step::Flush | Step::Remove(_) | Step::Bulk(..) => None,
         }
     }
 

@@ -17,9 +17,6 @@ pub enum Refused {
     /// Its elements have other state words than its statements need.
     #[error("the set's elements have no room for its statements")]
     State,
-    /// `ct count` in an element.
-    #[error("ct count is not a statement that elements can carry here")]
-    ConnLimit,
 }
 
 /// A view with the statements that its elements carry.
@@ -60,11 +57,7 @@ impl LaneView {
                 return Err(Refused::State);
             }
         }
-        let statements = statements
-            .iter()
-            .map(Statement::of)
-            .collect::<Option<_>>()
-            .ok_or(Refused::ConnLimit)?;
+        let statements = statements.iter().map(Statement::of).collect();
         Ok(Self {
             view,
             desc,
@@ -88,7 +81,7 @@ impl LaneView {
         match view.add_by_packet(key, &data, timeout_ns, refresh, moment.now_ns) {
             Ok(touched) => {
                 let words = view.state(touched.slot);
-                statement::run(&self.statements, words, moment.now_ns, moment.lengths[lane])
+                statement::run(&self.statements, words, lane, moment)
             }
             // Full, or not a set that packets may write: the rule ends, as nft's does.
             Err(_) => false,
@@ -118,7 +111,7 @@ impl LaneSet for LaneView {
         Lanes(found)
             .filter(|&lane| {
                 let words = self.view.state(&places, lane);
-                statement::run(&self.statements, words, moment.now_ns, moment.lengths[lane])
+                statement::run(&self.statements, words, lane, moment)
             })
             .fold(0, |found, lane| found | 1 << lane)
     }

@@ -30,7 +30,9 @@
 
 pub mod bitmap;
 pub mod boxes;
+mod bulk;
 mod change;
+mod copy;
 pub mod dynamic;
 mod element;
 mod epoch;
@@ -43,6 +45,7 @@ mod lane;
 mod line;
 pub mod list;
 mod ordered;
+pub mod packet;
 mod page;
 pub mod prefix;
 mod scalar;
@@ -55,6 +58,7 @@ mod statement;
 mod structure;
 mod view;
 
+pub use bulk::Bulk;
 pub use change::Change;
 pub use element::{Element, Key, Words};
 pub use error::SetError;

@@ -1,7 +1,7 @@
 //! A set: its specification, its contents for every generation that still has readers, its slots.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -93,6 +93,9 @@ impl Retired {
     }
 }
 
+/// Fields whose longest prefix is known.
+const FIELDS: usize = 3;
+
 /// A set or map with everything that belongs to it.
 #[derive(Debug)]
 pub struct Set {
@@ -101,7 +104,9 @@ pub struct Set {
     pub(super) slots: Arc<Slots>,
     pub(super) store: Store,
     pub(super) changing: AtomicBool,
-    writer: Mutex<Writer>,
+    /// The longest prefix that each of the first fields has had since the set was empty, plus one.
+    longest: [AtomicU8; FIELDS],
+    pub(super) writer: Mutex<Writer>,
 }
 
 fn structure(
@@ -151,7 +156,8 @@ impl Set {
         }
         let slots = Arc::new(Slots::new(spec.initial_state.len()));
         let hasher = Hasher::new(seed);
-        let store = if spec.dynamic && matches!(spec.shape, Shape::Exact { .. }) {
+        let table = spec.dynamic && !spec.in_place;
+        let store = if table && matches!(spec.shape, Shape::Exact { .. }) {
             let table = Dynamic::new(hasher, layout, Arc::clone(&slots), spec.size, spec.forceadd);
             Store::Table {
                 table: Box::new(table),
@@ -176,8 +182,58 @@ impl Set {
             slots,
             store,
             changing: AtomicBool::new(false),
+            longest: Default::default(),
             writer,
         }))
+    }
+
+    /// The longest prefix that a field's elements have had since the set was empty; `None` if there
+    /// was none. An approximation from above: taking the longest away does not shorten it.
+    pub fn longest_prefix(&self, field: usize) -> Option<u8> {
+        let noted = self.longest.get(field)?.load(Ordering::Relaxed);
+        noted.checked_sub(1)
+    }
+
+    /// Notes the prefixes of an element.
+    pub(super) fn note_prefixes(&self, low: &[u32], high: &[u32]) {
+        let mut at = 0;
+        let mut note = |field: usize, words: usize| {
+            let mut length = 0;
+            for word in at..at + words {
+                let same = (low[word] ^ high[word]).leading_zeros();
+                length += same;
+                if same < 32 {
+                    break;
+                }
+            }
+            at += words;
+            if let Some(longest) = self.longest.get(field) {
+                longest.fetch_max(length as u8 + 1, Ordering::Relaxed);
+            }
+        };
+        match &self.spec.shape {
+            Shape::Prefix { words } => note(0, usize::from(*words)),
+            Shape::Boxes { fields, .. } => {
+                for (field, words) in fields.iter().enumerate() {
+                    note(field, usize::from(*words));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The set is empty: no prefix is known.
+    pub(super) fn forget_prefixes(&self) {
+        for longest in &self.longest {
+            longest.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes over what another set with the same elements knows.
+    pub(super) fn same_prefixes(&self, other: &Self) {
+        for (own, other) in self.longest.iter().zip(&other.longest) {
+            own.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// What it was made from.
@@ -483,6 +539,7 @@ impl Set {
         now_ns: u64,
         freed: &mut Vec<u32>,
     ) -> Result<(), SetError> {
+        self.note_prefixes(low, high);
         match root.body.insert(low, high, tail) {
             Err(SetError::Overlap) if self.layout.timed.is_some() => {
                 let mut expired: Vec<(Vec<u32>, Vec<u32>, u32)> = Vec::new();

@@ -85,6 +85,10 @@ pub struct SetSpec {
     pub forceadd: bool,
     /// Packets may add and delete elements: one content for all generations.
     pub dynamic: bool,
+    /// With `dynamic`: exact keys are kept in the persistent table, whose root is swapped at every
+    /// change. For sets that are loaded in bulk by commands and hardly ever written by packets: a
+    /// change by a packet copies the table's directory.
+    pub in_place: bool,
 }
 
 impl SetSpec {
@@ -101,6 +105,7 @@ impl SetSpec {
             size: None,
             forceadd: false,
             dynamic: false,
+            in_place: false,
         }
     }
 

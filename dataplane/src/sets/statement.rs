@@ -6,12 +6,14 @@
 //! | limit | the moment at which the bucket would have been empty, see [`Limit`] |
 //! | quota | bytes used |
 //! | last | nanoseconds of the last packet plus one; 0 never |
+//! | ct count | number of the tracker's list of connections; 0 none yet |
 //!
 //! They are atomics, shared by all workers, so they mean the same with eight workers as with one.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::program::cell::Limit;
+use crate::program::lane_set::Moment;
 use crate::program::op::ElementStatement;
 
 /// A statement made ready to run.
@@ -21,13 +23,13 @@ pub(super) enum Statement {
     Limit(Limit),
     Quota { bytes: u64, over: bool },
     Last,
+    ConnLimit { count: u32, over: bool },
 }
 
 /// State words of a statement.
 pub fn state_words(statement: &ElementStatement) -> usize {
     match statement {
         ElementStatement::Counter => 2,
-        ElementStatement::ConnLimit { .. } => 0,
         _ => 1,
     }
 }
@@ -46,9 +48,9 @@ pub fn initial_state(statements: &[ElementStatement]) -> Box<[u64]> {
 }
 
 impl Statement {
-    /// Makes one ready; `None` for `ct count`, whose connections only the tracker can count.
-    pub(super) fn of(statement: &ElementStatement) -> Option<Self> {
-        Some(match *statement {
+    /// Makes one ready.
+    pub(super) fn of(statement: &ElementStatement) -> Self {
+        match *statement {
             ElementStatement::Counter => Self::Counter,
             ElementStatement::Limit {
                 rate,
@@ -59,15 +61,16 @@ impl Statement {
             } => Self::Limit(Limit::new(rate, period_ns, burst, bytes, over)),
             ElementStatement::Quota { bytes, over } => Self::Quota { bytes, over },
             ElementStatement::Last => Self::Last,
-            ElementStatement::ConnLimit { .. } => return None,
-        })
+            ElementStatement::ConnLimit { count, over } => Self::ConnLimit { count, over },
+        }
     }
 
     fn words(&self) -> usize {
         if matches!(self, Self::Counter) { 2 } else { 1 }
     }
 
-    fn run(&self, words: &[AtomicU64], now_ns: u64, length: u32) -> bool {
+    fn run(&self, words: &[AtomicU64], lane: usize, moment: &Moment<'_>) -> bool {
+        let (now_ns, length) = (moment.now_ns, moment.lengths[lane]);
         match self {
             Self::Counter => {
                 words[0].fetch_add(1, Relaxed);
@@ -84,6 +87,10 @@ impl Statement {
                 words[0].store(now_ns.saturating_add(1), Relaxed);
                 true
             }
+            // Published only where there is a tracker: without one nothing gets by.
+            Self::ConnLimit { count, over } => moment.connections.is_some_and(|connections| {
+                connections.element_is_over(&words[0], lane, *count) == *over
+            }),
         }
     }
 }
@@ -92,15 +99,15 @@ impl Statement {
 pub(super) fn run(
     statements: &[Statement],
     mut words: &[AtomicU64],
-    now_ns: u64,
-    length: u32,
+    lane: usize,
+    moment: &Moment<'_>,
 ) -> bool {
     for statement in statements {
         let Some((own, rest)) = words.split_at_checked(statement.words()) else {
             // An element without state words: it carries no statements.
             return true;
         };
-        if !statement.run(own, now_ns, length) {
+        if !statement.run(own, lane, moment) {
             return false;
         }
         words = rest;

@@ -116,7 +116,7 @@ impl OwnView {
         } else {
             now_ns.saturating_add(timeout)
         };
-        if let Some(slot) = self.untouched(low, refresh, expires, now_ns) {
+        if let Some(slot) = self.untouched((low, high), refresh, expires, now_ns) {
             return Ok(Touched {
                 outcome: Outcome::Existed,
                 slot,
@@ -164,11 +164,24 @@ impl OwnView {
     }
 
     /// The slot of an element that is there and needs no change: found without the writers' lock.
-    fn untouched(&self, key: &[u32], refresh: bool, expires_ns: u64, now_ns: u64) -> Option<u32> {
-        let Store::Table { table, .. } = &self.set.store else {
-            return None;
+    fn untouched(
+        &self,
+        (low, high): (&[u32], &[u32]),
+        refresh: bool,
+        expires_ns: u64,
+        now_ns: u64,
+    ) -> Option<u32> {
+        let layout = &self.set.layout;
+        let (slot, until) = match (&self.set.store, &self.version) {
+            (Store::Table { table, .. }, _) => {
+                table.look(low, |tail, until| (layout.slot(tail), until))?
+            }
+            (_, version) => {
+                let root = version.as_ref()?.root.load();
+                let tail = root.body.find(low, high)?;
+                (layout.slot(tail), layout.expires(tail))
+            }
         };
-        let (slot, until) = table.look(key, |tail, until| (self.set.layout.slot(tail), until))?;
         let due = refresh && until.abs_diff(expires_ns) >= REFRESH_STEP_NS;
         (until > now_ns && !due).then_some(slot)
     }
@@ -189,6 +202,33 @@ impl OwnView {
             }
             None => Edit::Keep,
         })?;
+        Ok(was)
+    }
+
+    /// A packet deletes the element with just these bounds; false if it was not there.
+    ///
+    /// # Errors
+    /// [`SetError::NotDynamic`].
+    pub fn take_by_packet(
+        &self,
+        (low, high): (&[u32], &[u32]),
+        now_ns: u64,
+    ) -> Result<bool, SetError> {
+        if !self.set.spec.dynamic {
+            return Err(SetError::NotDynamic);
+        }
+        if self.get(&Key::range(low, high), now_ns).is_none() {
+            return Ok(false);
+        }
+        let mut was = false;
+        self.set
+            .edit(low, high, now_ns, true, |found| match found {
+                Some((_, until)) => {
+                    was = until > now_ns;
+                    Edit::Remove
+                }
+                None => Edit::Keep,
+            })?;
         Ok(was)
     }
 

@@ -10,6 +10,9 @@ use crate::port::PortId;
 pub enum Fate {
     /// It leaves by this port.
     Send(PortId),
+    /// It does not leave by itself and is no drop: a fragment that is parked, or a datagram whose fragments
+    /// leave in its place.
+    Held,
     /// It ends here.
     Drop {
         /// Why.
@@ -43,6 +46,8 @@ pub struct Disposition {
     pub emitted: Vec<(PortId, Frame<'static>)>,
     /// Where their memory comes from and goes back to.
     pub pool: FramePool,
+    /// Lanes whose frame was replaced by one of the pool.
+    pub replaced: u64,
 }
 
 impl Default for Disposition {
@@ -51,6 +56,7 @@ impl Default for Disposition {
             fates: [Fate::dropped(DropReason::WorkerPanic); BATCH],
             emitted: Vec::with_capacity(BATCH),
             pool: FramePool::default(),
+            replaced: 0,
         }
     }
 }
@@ -62,6 +68,7 @@ impl Disposition {
         for (_, frame) in self.emitted.drain(..) {
             self.pool.give(frame);
         }
+        self.replaced = 0;
     }
 
     /// Sets the fate of a lane.

@@ -15,6 +15,7 @@ use crate::program::op::engines;
 use crate::program::tables::{CellKind, SetDesc};
 use crate::program::walk::NameWords;
 use crate::program::{Program, name_words};
+use crate::worker::connection::ConnectionObjects;
 
 /// What rules can know of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +152,7 @@ pub struct Generation {
     cells: Vec<Arc<Cell>>,
     counters: Arc<Counters>,
     ports: Arc<PortTable>,
+    objects: Arc<ConnectionObjects>,
 }
 
 impl Generation {
@@ -186,7 +188,15 @@ impl Generation {
             cells,
             counters,
             ports,
+            objects: Arc::default(),
         })
+    }
+
+    /// The same with the objects that its rules name.
+    #[must_use]
+    pub fn with_objects(mut self, objects: ConnectionObjects) -> Self {
+        self.objects = Arc::new(objects);
+        self
     }
 
     /// The generation that lets everything through between these ports.
@@ -198,6 +208,7 @@ impl Generation {
             cells: Vec::new(),
             counters: Arc::new(Counters::new(workers)),
             ports,
+            objects: Arc::default(),
         }
     }
 
@@ -210,6 +221,7 @@ impl Generation {
             cells: self.cells.clone(),
             counters: Arc::clone(&self.counters),
             ports,
+            objects: Arc::clone(&self.objects),
         }
     }
 
@@ -240,6 +252,12 @@ impl Generation {
     #[inline]
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Objects that steer connections.
+    #[inline]
+    pub fn objects(&self) -> &Arc<ConnectionObjects> {
+        &self.objects
     }
 
     /// The ports.

@@ -5,6 +5,7 @@
 //! generation and its orders; nothing else is shared with it but relaxed counters.
 
 pub mod clock;
+pub mod connection;
 pub mod disposition;
 pub mod drop_ring;
 pub mod event;
@@ -19,6 +20,7 @@ mod run;
 mod seat;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
+pub use connection::{ConnectionObject, ConnectionObjects};
 pub use disposition::{Disposition, Fate, NO_RULE};
 pub use drop_ring::DroppedFrame;
 pub use event::{Event, EventKind, EventQueue};

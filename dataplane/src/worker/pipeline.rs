@@ -2,8 +2,12 @@
 //!
 //! A batch comes in, its headers are dissected once, its lanes are grouped by the class that says
 //! which walk they take, and each walk runs its entries in netfilter's order: base chains, the check
-//! of IP headers before the first IP chain, the look-up of the way out. What is still alive at the end
-//! leaves by its way out. Nothing here allocates, locks or makes a system call per packet.
+//! of IP headers before the first IP chain, tracking, the look-up of the way out, confirmation. What
+//! is still alive at the end leaves by its way out. Nothing here allocates, locks or makes a system
+//! call per packet.
+//!
+//! A packet whose connection another packet of the batch has just begun waits until that one has
+//! been confirmed or dropped; then it goes on from the tracking.
 
 use std::sync::Arc;
 
@@ -11,8 +15,13 @@ use super::disposition::{Disposition, Fate};
 use super::event::{EventKind, EventQueue};
 use super::generation::Generation;
 use super::stages::{Context, Stages};
+use crate::conntrack::helper::{self, Expected, Helper, ftp, tftp};
+use crate::conntrack::{
+    CtState, Direction, Expectation, FlowId, PacketCt, TrackContext, TrackerWorker, status,
+};
 use crate::drop_reason::DropReason;
-use crate::packet::headers::{ETHERNET, Headers, ethertype, flag};
+use crate::packet::fragments::{self, Arrival, Fragments, Limits};
+use crate::packet::headers::{ETHERNET, Headers, ethertype, field, flag};
 use crate::packet::{BATCH, Burst, checksum};
 use crate::port::PortId;
 use crate::program::key::reads;
@@ -25,6 +34,8 @@ use crate::program::{Class, Entry, Family, Hook, Names, Policy, RuleRef, Verdict
 pub struct Pipeline {
     vm: Vm,
     events: Arc<EventQueue>,
+    tracker: Option<TrackerWorker>,
+    fragments: Fragments,
 }
 
 impl Pipeline {
@@ -33,7 +44,16 @@ impl Pipeline {
         Self {
             vm: Vm::new(seed),
             events,
+            tracker: None,
+            fragments: Fragments::new(Limits::default(), seed),
         }
+    }
+
+    /// The same with a tracker, for generations whose rules ask for connections.
+    #[must_use]
+    pub fn tracking(mut self, tracker: TrackerWorker) -> Self {
+        self.tracker = Some(tracker);
+        self
     }
 }
 
@@ -55,10 +75,16 @@ impl Stages for Pipeline {
             0 => return,
             count => u64::MAX >> (BATCH - count),
         };
-        self.vm.prepare(generation.program());
+        let program = generation.program();
+        self.vm.prepare(program);
         self.vm.begin();
         let classes = self.dissect(burst);
-        let walk = Run {
+        let mut tracker = self.tracker.as_mut().filter(|_| program.tracks());
+        if let Some(tracker) = &mut tracker {
+            self.vm.begin_tracking();
+            tracker.begin(context.now_ns, context.wall_ns);
+        }
+        let run = Run {
             vm: &mut self.vm,
             frames: burst,
             generation,
@@ -66,14 +92,17 @@ impl Stages for Pipeline {
             events: &self.events,
             emitted: &mut out.emitted,
             pool: &mut out.pool,
+            tracker,
             place: Place {
                 hook: Hook::Ingress,
                 family: Family::Netdev,
             },
         };
-        let mut walk = Walk { run: walk };
+        let mut walk = Walk {
+            run,
+            fragments: &mut self.fragments,
+        };
         let mixed = classes.iter().filter(|lanes| **lanes != 0).count() > 1;
-        let program = generation.program();
         if program.ordered() || mixed && program.has_effects() {
             for lane in lanes(all) {
                 walk.classes(&classes, 1 << lane);
@@ -81,8 +110,25 @@ impl Stages for Pipeline {
         } else {
             walk.classes(&classes, all);
         }
+        if let Some(tracker) = walk.run.tracker {
+            tracker.end();
+        }
         self.judge(all, out);
+        if self.vm.packets.gathered != 0 {
+            self.release(burst, out);
+        }
         self.vm.packets.serial += burst.len() as u64;
+    }
+
+    fn take_lost(&mut self) -> Option<(DropReason, u64)> {
+        self.fragments.take_lost()
+    }
+
+    fn tick(&mut self, _generation: &Generation, context: &Context) {
+        self.fragments.expire(context.now_ns);
+        if let Some(tracker) = &mut self.tracker {
+            tracker.tick(context.now_ns, context.wall_ns);
+        }
     }
 }
 
@@ -113,6 +159,8 @@ impl Pipeline {
             let lives = (!packets.ended | packets.forwarded) >> lane & 1 == 1;
             let fate = if lives {
                 Fate::Send(packets.out_ports[lane])
+            } else if packets.parked >> lane & 1 == 1 {
+                Fate::Held
             } else {
                 Fate::Drop {
                     reason: packets.reasons[lane],
@@ -124,9 +172,35 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// Sends the fragments of datagrams that have passed, and forgets those of the others.
+    fn release(&mut self, burst: &Burst<'_>, out: &mut Disposition) {
+        out.replaced |= self.vm.packets.gathered;
+        for lane in lanes(self.vm.packets.gathered) {
+            match out.fate(lane) {
+                Fate::Send(port) => {
+                    let emitted = &mut out.emitted;
+                    let emit = |frame| emitted.push((port, frame));
+                    if self
+                        .fragments
+                        .release(lane, &burst[lane], &mut out.pool, emit)
+                    {
+                        out.set(lane, Fate::Held);
+                    }
+                }
+                Fate::Drop { reason, .. } => {
+                    self.fragments.forget(lane, reason);
+                }
+                Fate::Held => {}
+            }
+        }
+    }
+}
+
 /// The walks of one batch.
 struct Walk<'r, 'q> {
     run: Run<'r, 'q>,
+    fragments: &'r mut Fragments,
 }
 
 impl Walk<'_, '_> {
@@ -141,14 +215,35 @@ impl Walk<'_, '_> {
 
     fn walk(&mut self, class: Class, all: u64) {
         let generation = self.run.generation;
-        for entry in generation.program().walk(class) {
-            let alive = all & !self.run.vm.packets.ended;
+        let entries = generation.program().walk(class);
+        let mut waiting = self.pass(entries, all);
+        let tracking = entries.iter().position(|entry| *entry == Entry::Track);
+        while waiting != 0 {
+            let from = &entries[tracking.unwrap_or(0)..];
+            let left = self.pass(from, waiting);
+            if left == waiting {
+                // Cannot be: the first that waits finds all before it confirmed. Fail closed.
+                let packets = &mut self.run.vm.packets;
+                return packets.end(left, DropReason::FlowClash, RuleRef::NONE);
+            }
+            waiting = left;
+        }
+    }
+
+    /// Runs entries; yields the lanes that have to wait and go on from the tracking.
+    fn pass(&mut self, entries: &[Entry], all: u64) -> u64 {
+        let mut waiting = 0;
+        for entry in entries {
+            let alive = all & !waiting & !self.run.vm.packets.ended;
             if alive == 0 {
-                return;
+                break;
             }
             match entry {
                 Entry::Peer => self.look_up_peer(alive),
                 Entry::CheckIp => self.check_ip(alive),
+                Entry::Defragment => self.gather(alive),
+                Entry::Track => waiting = self.track(alive),
+                Entry::Confirm => self.confirm(alive),
                 Entry::Chain {
                     chain,
                     hook,
@@ -170,6 +265,108 @@ impl Walk<'_, '_> {
                     self.end_of_chain(*policy, *policy_rule, left);
                 }
             }
+        }
+        self.forget_dropped(all & !waiting);
+        waiting
+    }
+
+    /// Gathers fragments: they end here until the last one comes, which goes on as the whole datagram.
+    fn gather(&mut self, alive: u64) {
+        self.refresh(alive);
+        let run = &mut self.run;
+        let now_ns = run.context.now_ns;
+        for lane in lanes(alive) {
+            let packets = &mut run.vm.packets;
+            if !packets.headers[lane].has(flag::FRAGMENT) {
+                continue;
+            }
+            let place = fragments::Place {
+                domain: 0,
+                zone: packets.zones[lane].id,
+            };
+            let (frame, headers) = (&mut run.frames[lane], &packets.headers[lane]);
+            let (one, pool) = (1 << lane, &mut *run.pool);
+            match self
+                .fragments
+                .take(lane, frame, headers, place, now_ns, pool)
+            {
+                Arrival::Passes => {}
+                Arrival::Parked => {
+                    packets.parked |= one;
+                    packets.ended |= one;
+                }
+                Arrival::Whole => {
+                    let headers = Headers::dissect(frame.bytes());
+                    packets.headers[lane] = headers;
+                    packets.limits[lane] = headers.end;
+                    packets.lengths[lane] = headers.end - u32::from(headers.network);
+                    packets.gathered |= one;
+                    run.vm.forget(reads::PAYLOAD, one);
+                }
+                Arrival::Dropped(reason) => packets.end(one, reason, RuleRef::NONE),
+            }
+        }
+    }
+
+    /// Finds or begins connections; yields the lanes that have to wait. Where packets change what
+    /// others see, all behind the first that waits do, so that they stay in order.
+    fn track(&mut self, alive: u64) -> u64 {
+        self.refresh(alive);
+        let context = self.track_context();
+        let Run {
+            vm,
+            frames,
+            tracker: Some(tracker),
+            generation,
+            ..
+        } = &mut self.run
+        else {
+            return 0;
+        };
+        let deferred = tracker.track(alive, &mut vm.packets, frames, &context);
+        vm.forget(reads::CT, alive);
+        if deferred != 0 && generation.program().has_effects() {
+            return alive & u64::MAX << deferred.trailing_zeros();
+        }
+        deferred
+    }
+
+    /// Helpers look at the packets, and connections that they begin enter the table.
+    fn confirm(&mut self, alive: u64) {
+        self.refresh(alive);
+        let context = self.track_context();
+        let run = &mut self.run;
+        let Some(tracker) = &mut run.tracker else {
+            return;
+        };
+        let packets = &mut run.vm.packets;
+        tracker.confirm(alive, packets, &context);
+        for lane in lanes(alive & !packets.ended) {
+            let ct = packets.ct[lane];
+            if ct.flow.is_some() && tracker.status(ct.flow) & status::HELPER != 0 {
+                let (headers, bytes) = (&packets.headers[lane], run.frames[lane].bytes());
+                if !help(tracker, ct, headers, bytes, context.now_ns) {
+                    packets.end(1 << lane, DropReason::AnnouncementCut, RuleRef::NONE);
+                }
+            }
+        }
+    }
+
+    /// A packet that was dropped leaves no connection behind.
+    fn forget_dropped(&mut self, lanes: u64) {
+        let run = &mut self.run;
+        let dropped = lanes & run.vm.packets.ended;
+        if let (Some(tracker), 1..) = (&mut run.tracker, dropped) {
+            tracker.drop_unconfirmed(dropped, &mut run.vm.packets);
+        }
+    }
+
+    fn track_context(&self) -> TrackContext {
+        TrackContext {
+            now_ns: self.run.context.now_ns,
+            wall_ns: self.run.context.wall_ns,
+            domain: 0,
+            exact: self.run.generation.program().connection().in_order(),
         }
     }
 
@@ -210,7 +407,9 @@ impl Walk<'_, '_> {
 
     /// Dissects packets again whose bytes rules have written.
     fn refresh(&mut self, alive: u64) {
-        for lane in lanes(std::mem::take(&mut self.run.vm.stale) & alive) {
+        let stale = self.run.vm.stale & alive;
+        self.run.vm.stale &= !stale;
+        for lane in lanes(stale) {
             let headers = Headers::dissect(self.run.frames[lane].bytes());
             let known = &mut self.run.vm.packets.headers[lane];
             // The EtherType was read when the frame came in and stays, as in the kernel.
@@ -321,6 +520,68 @@ impl Walk<'_, '_> {
         }
         self.run.vm.forget(reads::OUT, alive);
     }
+}
+
+/// Lets a connection's helper look at a packet; what it announces takes the place of what it announced
+/// before. Yields `false` for a packet that must not pass.
+#[cold]
+fn help(
+    tracker: &mut TrackerWorker,
+    ct: PacketCt,
+    headers: &Headers,
+    bytes: &[u8],
+    now_ns: u64,
+) -> bool {
+    let (Some(payload), Some(master)) = (headers.payload(bytes), tracker.flow_id(ct.flow)) else {
+        return true;
+    };
+    let (there, back) = (
+        tracker.tuple(ct.flow, Direction::Original),
+        tracker.tuple(ct.flow, Direction::Reply),
+    );
+    let reply = ct.direction == Direction::Reply;
+    match Helper::from_number(tracker.helper(ct.flow)) {
+        Some(Helper::Ftp) if ct.state == CtState::Established => {
+            let Some(sequence) = field::<4>(bytes, usize::from(headers.transport) + 4) else {
+                return true;
+            };
+            let shared = Arc::clone(tracker.tracker());
+            let lives = |id: FlowId| shared.flow(id.index).is_some_and(|flow| flow.id == id);
+            let (own, other) = if reply { (back, there) } else { (there, back) };
+            let said = shared.conversations().ftp(master, lives, |lines| {
+                let sequence = u32::from_be_bytes(sequence);
+                ftp::inspect(lines, payload, sequence, reply, &own, &other)
+            });
+            for announced in &said.announced {
+                expect(tracker, master, announced.expected, now_ns);
+            }
+            !said.partial
+        }
+        Some(Helper::Tftp) if !reply => {
+            if let Some(expected) = tftp::inspect(payload, &back) {
+                expect(tracker, master, expected, now_ns);
+            }
+            true
+        }
+        _ => true,
+    }
+}
+
+/// Waits for what a helper has announced. Refused when there are too many, or another connection has
+/// announced the same: as in Linux the packet passes, and what comes is a connection like any other.
+fn expect(tracker: &mut TrackerWorker, master: FlowId, expected: Expected, now_ns: u64) {
+    if tracker.tracker().expected_by(master) > 0 {
+        tracker.tracker().unexpect(|old| old.master == master);
+    }
+    tracker.expect(Expectation {
+        master,
+        tuple: expected.tuple,
+        mask: expected.mask,
+        expires_ns: now_ns + helper::TIMEOUT_NS,
+        class: 0,
+        permanent: false,
+        helper: 0,
+    });
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ fn goto_returns_past_its_caller_and_jump_comes_back() {
     let rules: Vec<_> = fates
         .iter()
         .map(|fate| match fate {
-            Fate::Send(_) => None,
+            Fate::Send(_) | Fate::Held => None,
             Fate::Drop { rule, .. } => Some(*rule),
         })
         .collect();

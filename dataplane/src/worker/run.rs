@@ -88,6 +88,7 @@ impl<G: Send + Sync + 'static> Worker<G> {
             if now - last_tick >= TICK_NS {
                 last_tick = now;
                 stages.tick(generation, &context);
+                seat.count_lost(stages);
             }
             let stale = last_frame > last_refresh;
             let pause = if frames > 0 { TICK_NS } else { SETTLE_NS };

@@ -16,6 +16,7 @@ use super::wait::{Alarm, sleep};
 use crate::drop_reason::DropReason;
 use crate::packet::frame::{BATCH, Burst, Frame};
 use crate::port::{PortId, Queue, Refused, Rx, RxQueue, Tx, TxQueue};
+use crate::program::lanes::lanes;
 
 /// The lanes of a burst that leave by one port.
 type Lanes = ArrayVec<u8, BATCH>;
@@ -115,7 +116,17 @@ impl Seat {
             drop(burst);
             entrance.rx.release();
         }
+        if frames > 0 {
+            self.count_lost(stages);
+        }
         frames
+    }
+
+    /// Counts the frames that the stages had held and have dropped.
+    pub(super) fn count_lost<S: Stages>(&mut self, stages: &mut S) {
+        while let Some((reason, frames)) = stages.take_lost() {
+            self.exits.metrics.count_drops(reason, frames);
+        }
     }
 
     /// Cleans up after a panic: the batch is lost, and said to be.
@@ -182,6 +193,10 @@ impl Exits {
                     pending &= pending - 1;
                     self.drop_frame(&burst[first], reason, rule, occasion);
                 }
+                Fate::Held => {
+                    pending &= pending - 1;
+                    self.in_flight -= 1;
+                }
                 Fate::Send(port) => {
                     let mut lanes = Lanes::new();
                     let mut rest = pending;
@@ -206,6 +221,10 @@ impl Exits {
         }
         for _ in 0..out.pool.take_refused() {
             self.metrics.count_drop(DropReason::PoolEmpty);
+        }
+        for lane in lanes(std::mem::take(&mut out.replaced)) {
+            let empty = Frame::owned(Box::default(), 0, 0, PortId::NONE);
+            out.pool.give(std::mem::replace(&mut burst[lane], empty));
         }
     }
 

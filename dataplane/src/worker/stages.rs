@@ -1,6 +1,7 @@
 //! What a worker does with a batch: the seam between the loop and the pipeline.
 
 use super::disposition::Disposition;
+use crate::drop_reason::DropReason;
 use crate::packet::frame::Burst;
 
 /// Time, chance and place of one batch.
@@ -34,4 +35,10 @@ pub trait Stages {
 
     /// Work that is due without a packet (timeouts); called about every 100 ms and when idle.
     fn tick(&mut self, _generation: &Self::Generation, _context: &Context) {}
+
+    /// Frames that were held and have been dropped since this was asked last: a reason and how many.
+    /// Asked until there is none, after each batch and each tick.
+    fn take_lost(&mut self) -> Option<(DropReason, u64)> {
+        None
+    }
 }

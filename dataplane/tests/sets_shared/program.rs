@@ -34,6 +34,7 @@ fn counters_stay_with_their_element_while_versions_come_and_go() {
         now_ns: 0,
         lengths: &lengths,
         worker: 0,
+        connections: None,
     };
     assert_eq!(
         old.look_up(&[&Column([1; LANES])], 0b111, &moment, &mut []),
@@ -83,6 +84,7 @@ fn a_limit_of_an_element_ends_the_rule_and_a_full_set_does_too() {
         now_ns: SECOND,
         lengths: &lengths,
         worker: 0,
+        connections: None,
     };
     let change = PacketChange {
         action: SetAction::Update,

@@ -1,5 +1,6 @@
 //! Both sides, their differences, and the smallest case that still shows one.
 
+use super::conversation::Said;
 use super::generate::Case;
 use super::kernel::{KernelBridge, Outcome};
 use super::sluice;
@@ -29,15 +30,43 @@ pub fn compare(kernel: &KernelBridge, case: &Case) -> std::io::Result<Verdict> {
         }
         Err(error) => return Err(error),
     };
-    Ok(match sluice::judge(&ruleset, &frames) {
+    Ok(judged_by(
+        &ruleset,
+        judged,
+        sluice::judge(&ruleset, &frames),
+    ))
+}
+
+/// Plays a conversation through both sides.
+///
+/// # Errors
+/// When the kernel cannot be asked.
+pub fn compare_conversation(
+    kernel: &KernelBridge,
+    ruleset: &str,
+    conversation: &[Said],
+) -> std::io::Result<Verdict> {
+    let judged = match kernel.converse(ruleset, conversation) {
+        Ok(outcome) => outcome,
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            return Ok(Verdict::Refused(error.to_string()));
+        }
+        Err(error) => return Err(error),
+    };
+    let ours = sluice::converse(ruleset, conversation);
+    Ok(judged_by(ruleset, judged, ours))
+}
+
+fn judged_by(ruleset: &str, judged: Outcome, ours: Result<Outcome, String>) -> Verdict {
+    match ours {
         Err(refusal) => {
             Verdict::Different(format!("sluice refuses what the kernel takes:\n{refusal}"))
         }
-        Ok(ours) => match difference(&ruleset, judged.clone(), ours) {
+        Ok(ours) => match difference(ruleset, judged.clone(), ours) {
             None => Verdict::Same(judged),
             Some(words) => Verdict::Different(words),
         },
-    })
+    }
 }
 
 /// The first difference, in words.

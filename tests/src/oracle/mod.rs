@@ -4,6 +4,7 @@
 pub mod bases;
 pub mod compare;
 pub mod construct;
+pub mod conversation;
 pub mod declared;
 pub mod fields;
 pub mod generate;

@@ -4,16 +4,18 @@
 use std::sync::Arc;
 
 use sluice_config::engine::{Engine, Mode, NoWorkers, PortProfile, Profile, Request};
+use sluice_dataplane::conntrack::{self, Tracker};
 use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
 use sluice_dataplane::port::PortId;
 use sluice_dataplane::program::counters::Counters;
-use sluice_dataplane::program::name_words;
+use sluice_dataplane::program::{engines, name_words};
 use sluice_dataplane::worker::{
     Context, Disposition, EventQueue, Fate, Generation, Pipeline, PortInfo, PortTable, Stages,
     SystemClock,
 };
 
+use super::conversation::{Said, Side};
 use super::kernel::{Outcome, counters};
 
 /// Frames of a batch in the oracle: not a power of two, so that lanes are left over.
@@ -27,48 +29,102 @@ const RIGHT: PortId = PortId(1);
 /// # Errors
 /// With the text of the refusal.
 pub fn judge(ruleset: &str, frames: &[Vec<u8>]) -> Result<Outcome, String> {
-    let mut engine = engine();
-    engine
-        .run(Request::file("ruleset", ruleset))
-        .map_err(|refusal| refusal.rendered)?;
-    // An empty ruleset changes nothing, so nothing is published.
-    let open = || Arc::new(Generation::open(1, Arc::new(ports()), 1));
-    let generation = engine.live().cloned().unwrap_or_else(open);
-
-    let mut pipeline = Pipeline::new(1, Arc::new(EventQueue::new(16)));
-    let mut outcome = Outcome::default();
-    let mut context = Context {
-        worker: 0,
-        now_ns: 1_000_000_000,
-        wall_ns: 1_000_000_000,
-    };
+    let mut play = Play::new(ruleset)?;
     for frames in frames.chunks(BATCH) {
+        play.batch(LEFT, frames);
+    }
+    play.finish()
+}
+
+/// Puts `ruleset` in force on a wire, plays a conversation and says what came of it. Neighbours of one
+/// side are a batch.
+///
+/// # Errors
+/// With the text of the refusal.
+pub fn converse(ruleset: &str, conversation: &[Said]) -> Result<Outcome, String> {
+    let mut play = Play::new(ruleset)?;
+    for part in conversation.chunk_by(|one, other| one.side == other.side) {
+        let frames: Vec<Vec<u8>> = part.iter().map(|said| said.frame.clone()).collect();
+        let port = match part[0].side {
+            Side::Left => LEFT,
+            Side::Right => RIGHT,
+        };
+        for frames in frames.chunks(BATCH) {
+            play.batch(port, frames);
+        }
+    }
+    play.finish()
+}
+
+/// A ruleset in force and what has come of the frames so far.
+struct Play {
+    engine: Engine,
+    generation: Arc<Generation>,
+    pipeline: Pipeline,
+    context: Context,
+    outcome: Outcome,
+}
+
+impl Play {
+    fn new(ruleset: &str) -> Result<Self, String> {
+        let mut engine = engine();
+        engine
+            .run(Request::file("ruleset", ruleset))
+            .map_err(|refusal| refusal.rendered)?;
+        // An empty ruleset changes nothing, so nothing is published.
+        let open = || Arc::new(Generation::open(1, Arc::new(ports()), 1));
+        let generation = engine.live().cloned().unwrap_or_else(open);
+        let settings = conntrack::Settings {
+            max: 4096,
+            ..conntrack::Settings::default()
+        };
+        let tracker = Tracker::new(settings, 1, 1).map_err(|error| error.to_string())?;
+        generation.objects().resolve(&tracker);
+        Ok(Self {
+            engine,
+            generation,
+            pipeline: Pipeline::new(1, Arc::new(EventQueue::new(16))).tracking(tracker.worker(0)),
+            context: Context {
+                worker: 0,
+                now_ns: 1_000_000_000,
+                wall_ns: 1_000_000_000,
+            },
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn batch(&mut self, port: PortId, frames: &[Vec<u8>]) {
         let mut slots: Vec<Vec<u8>> = frames.iter().map(|frame| in_slot(frame)).collect();
         let mut burst = Burst::new();
         for slot in &mut slots {
             let len = slot.len() - 2 * HEADROOM;
-            burst.push(Frame::borrowed(slot, HEADROOM, len, LEFT));
+            burst.push(Frame::borrowed(slot, HEADROOM, len, port));
         }
         let mut out = Disposition::default();
-        pipeline.process(&mut burst, &generation, &context, &mut out);
-        context.now_ns += 1_000;
+        self.pipeline
+            .process(&mut burst, &self.generation, &self.context, &mut out);
+        self.context.now_ns += 1_000;
         for (lane, frame) in burst.iter().enumerate() {
             if let Fate::Send(port) = out.fate(lane) {
-                outcome.side(port).push(frame.bytes().to_vec());
+                self.outcome.side(port).push(frame.bytes().to_vec());
             }
         }
         for (port, frame) in &out.emitted {
-            outcome.side(*port).push(frame.bytes().to_vec());
+            self.outcome.side(*port).push(frame.bytes().to_vec());
         }
     }
-    outcome.listing = list(&mut engine)?;
-    outcome.counters = counters(&outcome.listing);
-    let mut engine = self::engine();
-    engine
-        .run(Request::file("listing", &outcome.listing))
-        .map_err(|refusal| format!("the listing is not taken back:\n{}", refusal.rendered))?;
-    outcome.again = Some(list(&mut engine)?);
-    Ok(outcome)
+
+    fn finish(mut self) -> Result<Outcome, String> {
+        let mut outcome = self.outcome;
+        outcome.listing = list(&mut self.engine)?;
+        outcome.counters = counters(&outcome.listing);
+        let mut engine = engine();
+        engine
+            .run(Request::file("listing", &outcome.listing))
+            .map_err(|refusal| format!("the listing is not taken back:\n{}", refusal.rendered))?;
+        outcome.again = Some(list(&mut engine)?);
+        Ok(outcome)
+    }
 }
 
 fn engine() -> Engine {
@@ -78,6 +134,7 @@ fn engine() -> Engine {
         Arc::new(SystemClock),
         Box::new(NoWorkers),
     );
+    engine.set_engines(engines::TRACK);
     engine.set_ports(profile(), Arc::new(ports()));
     engine
 }

@@ -95,6 +95,7 @@ impl Checker<'_> {
             }
             StmtKind::SetUpdate(update) => self.set_update(update, span)?,
             StmtKind::Meter(meter) => self.meter(meter, span)?,
+            StmtKind::Ipset(ipset) => Stmt::Ipset(ipset.used.clone()),
         };
         self.out.push(super::raw::named_stmt(typed, &self.proto));
         Ok(false)

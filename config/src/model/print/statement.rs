@@ -127,6 +127,7 @@ pub(super) fn stmt(out: &mut String, stmt: &Stmt, place: Place, options: &PrintO
             out.push(' ');
             dynamic_element(out, &meter.element, options);
         }
+        Stmt::Ipset(used) => used.print(out, |ms| duration(ms, options)),
         Stmt::Nat64(name) => {
             let _ = write!(out, "nat64 name \"{name}\"");
         }

@@ -196,6 +196,7 @@ fn describe(table: &Table, node: &Node) -> String {
         Node::Set(name) => format!("elements of set {name}"),
         Node::Object(kind, name) => format!("{} {name}", kind.keyword()),
         Node::Flowtable(name) => format!("flowtable {name}"),
+        Node::IpSet(name) => format!("ipset {name}"),
     }
 }
 
@@ -414,7 +415,7 @@ fn rewrite_jumps(table: &mut Table, from: &Name, to: &Name) {
                     set.elements.rename_chain(from, to);
                 }
             }
-            Node::Object(..) | Node::Flowtable(_) => {}
+            Node::Object(..) | Node::Flowtable(_) | Node::IpSet(_) => {}
         }
     }
 }

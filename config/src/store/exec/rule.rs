@@ -7,6 +7,7 @@ use super::suggest::{self, Noun};
 use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
 use crate::engine::Profile;
+use crate::ipset::IpSets;
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::rule::SetInfo;
 use crate::model::{ChainInfo, ObjectKind, Rule, RuleContext, Scope};
@@ -293,7 +294,7 @@ impl Transaction<'_> {
         Arc::make_mut(&mut self.ruleset.tables[index]).last_handle = last;
         let table = &self.ruleset.tables[index];
         for node in &used {
-            check_target(table, node, source)?;
+            check_target(table, &self.ruleset.ipsets, node, source)?;
         }
         validate::check_family(&body, family, span)?;
         let demands = validate::demands(&body);
@@ -469,7 +470,7 @@ impl Transaction<'_> {
 }
 
 /// What a rule names must be there, and a jump must not go to a base chain.
-fn check_target(table: &Table, node: &Node, source: &ast::Rule) -> Done {
+fn check_target(table: &Table, ipsets: &IpSets, node: &Node, source: &ast::Rule) -> Done {
     let (found, name) = match node {
         Node::Chain(name) => match table.chain(name) {
             Some(chain) if chain.base.is_some() => {
@@ -481,6 +482,7 @@ fn check_target(table: &Table, node: &Node, source: &ast::Rule) -> Done {
         Node::Set(_) => return Ok(()),
         Node::Object(kind, name) => (table.object(*kind, name).is_some(), name),
         Node::Flowtable(name) => (table.flowtable(name).is_some(), name),
+        Node::IpSet(name) => (ipsets.get(name).is_some(), name),
     };
     if found {
         Ok(())

@@ -73,6 +73,17 @@ pub enum StmtKind {
     SetUpdate(Box<SetUpdate>),
     /// `meter m { key stmt }`.
     Meter(Box<Meter>),
+    /// `ipset "name" src ...`.
+    Ipset(Box<IpsetStmt>),
+}
+
+/// A set of ipset in a rule.
+#[derive(Clone, Debug)]
+pub struct IpsetStmt {
+    /// The set's name, with its place.
+    pub set: Name,
+    /// What is done with it.
+    pub used: crate::ipset::rule::IpsetUse,
 }
 
 /// `jump { ... }`.

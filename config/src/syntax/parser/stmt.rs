@@ -160,6 +160,7 @@ impl Parser<'_> {
             Kw::Reset => self.option_reset(),
             Kw::Nat64 => self.object_ref(ObjectKind::Nat64),
             Kw::Siit => self.object_ref(ObjectKind::Siit),
+            Kw::Ipset => self.ipset(),
             Kw::Snpt | Kw::Dnpt => self.within(Scope::NAT, Self::npt),
             _ => self.match_stmt(),
         }

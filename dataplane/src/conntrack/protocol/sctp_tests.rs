@@ -141,7 +141,7 @@ fn what_cannot_begin_an_association() {
 fn bundles_that_are_forbidden() {
     let mut talk = Talk(Flow::default());
     let init = announcing(chunk::INIT, 7);
-    assert_eq!(talk.client(0, &[init.clone(), data()]), CHUNK);
+    assert_eq!(talk.client(0, &[announcing(chunk::INIT, 7), data()]), CHUNK);
     assert_eq!(talk.client(0, &[data(), init]), CHUNK);
     assert_eq!(talk.client(0, &[]), CHUNK);
     assert_eq!(talk.client(0, &[vec![0, 0, 0, 0]]), CHUNK);
@@ -157,9 +157,15 @@ fn a_heartbeat_on_another_path_becomes_an_association_when_it_is_answered() {
         chunk(chunk::HEARTBEAT, 0, &[1; 8]),
         chunk(chunk::HEARTBEAT_ACK, 0, &[1; 8]),
     );
-    assert_eq!(talk.client(9, &[ask.clone()]), Seen::Timeout(30));
+    assert_eq!(
+        talk.client(9, std::slice::from_ref(&ask)),
+        Seen::Timeout(30)
+    );
     assert_eq!(talk.state(), "HEARTBEAT_SENT");
-    assert_eq!(talk.server(7, &[answer.clone()]), Seen::Timeout(210));
+    assert_eq!(
+        talk.server(7, std::slice::from_ref(&answer)),
+        Seen::Timeout(210)
+    );
     assert_eq!(talk.state(), "ESTABLISHED");
     assert_eq!(talk.client(9, &[data()]), Seen::Timeout(210));
     // Other tags: let through once asked, believed once answered.

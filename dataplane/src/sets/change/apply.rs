@@ -65,6 +65,7 @@ pub(super) fn flush_root(set: &Set, root: &mut Root, freed: &mut Vec<u32>) {
             .for_each(&mut |row| freed.push(set.layout.slot(row.tail)));
         freed.extend(root.catch_all.as_deref().map(|tail| set.layout.slot(tail)));
     }
+    set.forget_prefixes();
     *root = Root {
         body: root.body.emptied(),
         catch_all: None,
@@ -86,6 +87,21 @@ pub(super) fn replay(
         match step {
             Step::Flush => flush_root(set, &mut root, &mut freed),
             Step::Remove(key) => remove_from_root(set, &mut root, key, &mut freed),
+            Step::Bulk(bulk, count) => {
+                for element in (0..*count).map(|index| bulk.element(index)) {
+                    // What packets added meanwhile stays as they made it.
+                    if let Key::Range { low, high } = &element.key
+                        && root
+                            .body
+                            .find(low, high)
+                            .is_none_or(|tail| set.layout.expired(tail, now_ns))
+                    {
+                        let _ = put_in_root(
+                            set, writer, &mut root, &element, now_ns, &mut taken, &mut freed,
+                        );
+                    }
+                }
+            }
             Step::Put(element, over) => {
                 let there = match &element.key {
                     Key::CatchAll => root.catch_all.as_deref(),
@@ -123,6 +139,8 @@ pub(super) fn do_step(set: &Set, step: Step, now_ns: u64) {
                 None => Edit::Keep,
             });
         }
+        // Only structures that are built anew take lists.
+        Step::Bulk(..) => {}
         Step::Put(element, over) => {
             // Checked when it was added to the change.
             let Ok((tail, expires_ns)) = set.tail_of(&element, now_ns) else {

@@ -1,0 +1,44 @@
+//! Cutting a line of `restore` or of the interactive mode into words.
+
+/// Bytes of a line that are read; the rest counts as the next line, as in the original.
+pub const LINE: usize = 1023;
+
+/// The words of a line. `"` begins and ends a part in which blanks do not separate; a quote that is
+/// not closed leaves the word out.
+pub fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    if !line.contains('"') {
+        words.extend(line.split_ascii_whitespace().map(str::to_owned));
+        return words;
+    }
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            c if c.is_ascii_whitespace() && !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word.filter(|_| !quoted));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words;
+
+    #[test]
+    fn quotes_keep_blanks_and_an_open_one_loses_its_word() {
+        assert_eq!(
+            words("add a 1.1.1.1  comment \"a b\"c\n"),
+            ["add", "a", "1.1.1.1", "comment", "a bc"]
+        );
+        assert_eq!(words("x comment \"a b"), ["x", "comment"]);
+        assert_eq!(words("x comment \"\""), ["x", "comment", ""]);
+        assert_eq!(words("x 'a b'"), ["x", "'a", "b'"]);
+    }
+}

@@ -1,0 +1,130 @@
+use super::*;
+
+fn parse(line: &str) -> Result<Call, Usage> {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    Call::parse(&words)
+}
+
+/// Command lines with what conntrack 1.4.7 says of them.
+#[test]
+fn complaints_are_those_of_the_real_one() {
+    for (line, complaint) in [
+        ("-L -L", "Invalid commands combination"),
+        ("-S -L", "Invalid commands combination"),
+        ("-Q", "unknown option `-Q'"),
+        ("--bogus", "unknown option `--bogus'"),
+        ("-L --sr 1.2.3.4", "unknown option `--sr'"),
+        ("-L -d", "option `-d' requires an argument"),
+        ("-L --src", "option `--src' requires an argument"),
+        ("-L foo", "unknown type `foo'"),
+        ("-L -p foo", "`foo' unsupported protocol"),
+        ("-L -f foo", "`foo' unsupported protocol"),
+        ("-L -o id,foo", "Bad parameter `foo'"),
+        ("-L -u CONFIRMED", "Bad parameter `CONFIRMED'"),
+        ("-E -e NEW,FOO", "Bad parameter `FOO'"),
+        ("-L -s foo", "Invalid IP address `foo'"),
+        ("-L -s 10.0.0.1/33", "Invalid netmask"),
+        ("-L -s 10.0.0.1 -d fd00::1", "mismatched address family"),
+        ("-L -s 10.0.0.1 -f ipv6", "mismatched address family"),
+        (
+            "-L --mask-src 1.2.3.4",
+            "Can't use --mask-src without --src",
+        ),
+        ("-F -s 10.0.0.1", "Illegal option `--src' with this command"),
+        ("-C -p tcp", "Illegal option `--protonum' with this command"),
+        (
+            "-G -p udp -s fd00::1 -d fd00::2 --sport 53 --dport 80 -w 7",
+            "Illegal option `--zone' with this command",
+        ),
+        ("-L --sport 5", "unknown option `--sport'"),
+        ("-L -p icmp --sport 5", "unknown option `--sport'"),
+        (
+            "-L -p tcp --state established",
+            "unknown TCP state `established'",
+        ),
+        (
+            "-L -p tcp --dport 80 --sport",
+            "option `--sport' requires an argument",
+        ),
+        (
+            "-G",
+            "You need to supply the `--protonum' option for this command",
+        ),
+        (
+            "-G expect",
+            "You need to supply the `--src' option for this command",
+        ),
+        (
+            "-G -p tcp -s 1.1.1.1",
+            "you have to specify `--src' and `--dst'",
+        ),
+        (
+            "-G -p tcp -s 1.1.1.1 -d 1.1.1.2",
+            "you have to specify `--sport' and `--dport'",
+        ),
+        (
+            "-G -p icmp -s 1.1.1.1 -d 1.1.1.2",
+            "You need to supply the `--icmp-type' option for this command",
+        ),
+        (
+            "-D dying",
+            "Can't do that command with tables `dying' and `unconfirmed'",
+        ),
+        (
+            "-L -p tcp --tuple-src 1.2.3.4",
+            "Illegal option `--tuple-src' with this command",
+        ),
+    ] {
+        assert_eq!(parse(line), Err(complaint.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn options_become_a_query() {
+    let call = parse(
+        "-L -p tcp -s 10.0.0.0/8 --dport 0x50 --state ESTABLISHED -m 4/6 -u ASSURED,SEEN_REPLY -o xml,id",
+    );
+    let call = call.unwrap();
+    assert_eq!(
+        (call.command, call.table),
+        (Command::List, Table::Conntrack)
+    );
+    assert!(call.output.xml && call.output.id && !call.output.extended);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        call.query,
+        FlowQuery {
+            family: text("ipv4"),
+            protocol: text("6"),
+            src: text("10.0.0.0/8"),
+            dport: text("80"),
+            state: text("ESTABLISHED"),
+            mark: text("4/6"),
+            status: text("assured,seen-reply"),
+            ..FlowQuery::default()
+        }
+    );
+}
+
+#[test]
+fn letters_may_stand_together_and_numbers_are_read_as_far_as_they_go() {
+    let call = parse("-Lptcp -w x -s 10.0.0.1 --mask-src 255.0.0.0").unwrap();
+    assert_eq!(call.query.protocol.as_deref(), Some("6"));
+    assert_eq!(call.query.zone.as_deref(), Some("0"));
+    assert_eq!(call.query.src.as_deref(), Some("10.0.0.1/8"));
+    assert!(parse("-L -g").unwrap().translated);
+    assert!(parse("-L -n 1.2.3.4").unwrap().translated);
+    assert_eq!(parse("").unwrap().command, Command::Help);
+    assert_eq!(parse("-L -- x").unwrap().command, Command::List);
+}
+
+#[test]
+fn what_would_make_flows_by_hand_is_refused() {
+    for line in ["-I -p tcp", "--update", "-A", "-R file"] {
+        assert!(
+            parse(line).unwrap_err().contains("made by packets only"),
+            "{line}"
+        );
+    }
+    assert!(parse("-L -z").unwrap_err().contains("-z is not supported"));
+}

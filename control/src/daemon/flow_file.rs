@@ -1,0 +1,74 @@
+//! Tracked connections over a restart: a file in the state folder, written at a graceful stop and on
+//! request, read at the start.
+//!
+//! The file is replaced as a whole (write, sync, rename), so a crash leaves the old or the new one. A
+//! file that does not fit (another version, damaged) is refused with a message and costs the
+//! connections only; it is kept beside the next one for whoever wants to look at it.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sluice_dataplane::conntrack::Tracker;
+use sluice_dataplane::worker::{Clock, SystemClock};
+
+use crate::api::flow::Saved;
+
+/// Where the connections of a state folder lie.
+pub(super) fn path(state: &Path) -> PathBuf {
+    state.join("flows")
+}
+
+/// Writes the table.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn save(tracker: &Tracker, path: &Path) -> io::Result<Saved> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let fresh = path.with_extension("new");
+    let mut out = io::BufWriter::new(File::create(&fresh).map_err(named)?);
+    let (now_ns, wall_ns) = (SystemClock.monotonic_ns(), SystemClock.wall_ns());
+    let flows = tracker.save(now_ns, wall_ns, &mut out).map_err(named)?;
+    let file = out
+        .into_inner()
+        .map_err(|error| named(error.into_error()))?;
+    file.sync_all().map_err(named)?;
+    std::fs::rename(&fresh, path).map_err(named)?;
+    // The rename itself is safe only when the folder is.
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(Saved {
+        file: path.display().to_string(),
+        flows,
+    })
+}
+
+/// Reads the table back, if one was saved. The file is used once: what it says grows old.
+pub(super) fn restore(tracker: &Tracker, path: &Path) {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "the saved flows cannot be read");
+            return;
+        }
+    };
+    match tracker.load(&bytes, SystemClock.monotonic_ns(), SystemClock.wall_ns()) {
+        Ok(loaded) => {
+            let (flows, over, refused) = (loaded.added, loaded.over, loaded.refused);
+            tracing::info!(path = %path.display(), flows, over, refused, "flows restored");
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "the saved flows stay in place");
+            }
+        }
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "the saved flows are refused");
+            let kept = path.with_extension("refused");
+            if let Err(error) = std::fs::rename(path, &kept) {
+                tracing::warn!(path = %path.display(), %error, "the saved flows stay in place");
+            }
+        }
+    }
+}
