@@ -352,6 +352,9 @@ impl TrackerWorker {
                 Outcome::Invalid(reason)
             }
             Judgement::Destroy => {
+                if before != after {
+                    self.set_bits(index, after & !before, 0);
+                }
                 let id = self.id(FlowIndex(index));
                 self.kill(id);
                 Outcome::Done(self.standing(index, number, after))
