@@ -189,7 +189,7 @@ pub struct Run<'r, 'q> {
     pub context: &'r Context,
     /// Where logs and traces go.
     pub events: &'r EventQueue,
-    /// Where copies and answers go.
+    /// Where copies and answers go; those for [`PortId::NONE`] are routed.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
     /// Where their memory comes from.
     pub pool: &'r mut FramePool,
