@@ -16,6 +16,9 @@ use sluice_control::netns::Namespace;
 use crate::frames::{LEFT_MAC, RIGHT_MAC};
 use crate::raw::RawSocket;
 
+/// Frames, in the order in which they came.
+type Frames = Vec<Vec<u8>>;
+
 /// Marks behind the frames: one until the bridge has judged them, one until what it sent has
 /// arrived, one until answers to that have.
 const MARKS: usize = 3;
@@ -144,7 +147,7 @@ impl KernelBridge {
     }
 
     /// Sends frames from the left; what came out at the right and at the left.
-    fn exchange(&self, frames: &[Vec<u8>]) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    fn exchange(&self, frames: &[Vec<u8>]) -> io::Result<(Frames, Frames)> {
         let held = Held::new()?;
         for frame in frames {
             self.left.send(frame)?;
