@@ -161,6 +161,9 @@ impl Tables {
                 limit: MAX_COLUMNS,
             });
         }
+        if !key.has_room() {
+            return Err(Malformed::Invalid("a key narrower than what it loads"));
+        }
         if self.all_columns + columns > MAX_ALL_COLUMNS || self.keys.len() >= MAX_ALL_COLUMNS {
             return Err(Malformed::TooLarge {
                 what: "the key table",
@@ -302,4 +305,27 @@ pub struct MapTargets {
     pub set: SetId,
     /// Chains that its elements jump or go to.
     pub chains: Vec<ChainId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::key::Meta;
+
+    /// Found by fuzzing: `meta time` of one column wrote behind the columns of the program.
+    #[test]
+    fn a_key_narrower_than_what_it_loads_is_refused() {
+        let mut tables = Tables::new();
+        let mut key = |key, bits| {
+            tables.key(KeyDesc {
+                source: Source::Meta { key },
+                bits,
+                requires: Requires::Nothing,
+            })
+        };
+        assert!(key(Meta::Time, 32).is_err());
+        assert!(key(Meta::Iifname, 64).is_err());
+        assert!(key(Meta::Time, 64).is_ok());
+        assert!(key(Meta::Iifname, 128).is_ok());
+    }
 }
