@@ -7,7 +7,7 @@ use sluice_config::engine::{Engine, FillError, Filled, Profile, Publisher, Reque
 use sluice_config::model::Family;
 use sluice_config::set_file::{self, Contents, Reading};
 use sluice_dataplane::program::counters::Counters;
-use sluice_dataplane::program::lane_set::{LaneSet, Moment};
+use sluice_dataplane::program::lane_set::Moment;
 use sluice_dataplane::sets::{Column, LANES};
 use sluice_dataplane::worker::clock::SystemClock;
 use sluice_dataplane::worker::generation::Generation;
@@ -68,6 +68,7 @@ fn found(generation: &Generation, keys: &Column) -> u64 {
         now_ns: 0,
         lengths: &lengths,
         worker: 0,
+        connections: None,
     };
     let held = generation
         .sets()

@@ -247,7 +247,7 @@ impl Worker {
             .random
             .wrapping_mul(0x5851_f42d_4c95_7f2d)
             .wrapping_add(0x1405_7b7e_f767_814f);
-        let flow = ((self.random >> 32) * u64::from(self.size) >> 32) as u32;
+        let flow = (((self.random >> 32) * u64::from(self.size)) >> 32) as u32;
         let reply = match self.share {
             (number, 2) => number == 1,
             _ => self.random >> 31 & 1 == 1,

@@ -128,7 +128,8 @@ fn report(options: &Options, ours: &Seconds, by_socket: &Seconds, theirs: &Secon
         let milliseconds: Vec<f64> = seconds.iter().map(|s| s * 1000.0).collect();
         (!seconds.is_empty()).then(|| Figure::of(&milliseconds))
     };
-    let rows: [(&str, fn(&Seconds) -> &Vec<f64>); 5] = [
+    type Of = fn(&Seconds) -> &Vec<f64>;
+    let rows: [(&str, Of); 5] = [
         ("start of the program", |seconds| &seconds.start),
         ("load the file", |seconds| &seconds.load),
         ("add the first rule", |seconds| &seconds.first),

@@ -128,6 +128,7 @@ fn bitmap(
 }
 
 /// Addresses as an element has them.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Ip {
     /// One after the other.
     Hosts(u128, u128),

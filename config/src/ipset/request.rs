@@ -134,10 +134,10 @@ fn restore(text: &str, env: &mut Env, session: &mut Session<'_>) -> End {
         };
         if let Err((line, stop)) = session.run(&command, env, At::Restore, number) {
             // A line that was not understood, and not one that was refused by what it met.
-            if line == Some(number) {
-                if let Err(refused) = session.lose_pending() {
-                    return stopped(refused);
-                }
+            if line == Some(number)
+                && let Err(refused) = session.lose_pending()
+            {
+                return stopped(refused);
             }
             return End::Stopped(line, stop);
         }

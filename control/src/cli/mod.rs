@@ -71,7 +71,7 @@ pub enum Command {
     /// Why frames ended here, and the last of them
     Drops(drops::Options),
     /// List, count and end tracked connections; look at and steer the tracker
-    Flows(flows::Options),
+    Flows(Box<flows::Options>),
     /// What conntrack(8) takes, against the running daemon
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Conntrack(conntrack::Words),

@@ -48,7 +48,7 @@ impl ElementLists {
             return Arc::clone(list);
         }
         shard.made += 1;
-        if shard.made % SWEEP == 0 {
+        if shard.made.is_multiple_of(SWEEP) {
             // A list that somebody holds is about to be used.
             shard
                 .lists

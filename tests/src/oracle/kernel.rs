@@ -17,6 +17,9 @@ use super::conversation::Side;
 use crate::frames::{LEFT_MAC, RIGHT_MAC};
 use crate::raw::RawSocket;
 
+/// Frames as they came out.
+type Frames = Vec<Vec<u8>>;
+
 /// Marks behind the frames: one until the bridge has judged them, one until what it sent has
 /// arrived, one until answers to that have.
 const MARKS: usize = 3;
@@ -148,7 +151,7 @@ impl KernelBridge {
     pub(super) fn exchange<'f>(
         &self,
         frames: impl Iterator<Item = (Side, &'f Vec<u8>)>,
-    ) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    ) -> io::Result<(Frames, Frames)> {
         let held = Held::new()?;
         for (side, frame) in frames {
             match side {

@@ -118,7 +118,7 @@ impl Play {
         let mut outcome = self.outcome;
         outcome.listing = list(&mut self.engine)?;
         outcome.counters = counters(&outcome.listing);
-        let mut engine = self::engine();
+        let mut engine = engine();
         engine
             .run(Request::file("listing", &outcome.listing))
             .map_err(|refusal| format!("the listing is not taken back:\n{}", refusal.rendered))?;

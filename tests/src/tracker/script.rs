@@ -317,7 +317,7 @@ fn windows(client: &mut u16) -> Vec<Script> {
                 (Left, liberal),
             ] {
                 let (mut seq, mut ack) = (seq, if ack == 0 { 501 } else { ack });
-                if ack == 501 && seq == 101 || ack != 501 {
+                if ack != 501 || seq == 101 {
                     ack = ack.wrapping_add_signed(shift);
                 } else {
                     seq = seq.wrapping_add_signed(shift);

@@ -133,7 +133,7 @@ fn piece_of<'p>(
         &mut bytes[..network],
         before,
         after,
-        &[0..network.min(first.piece.network)],
+        std::slice::from_ref(&(0..network.min(first.piece.network))),
     );
     let (before, after) = (
         &before[first.piece.network..],
