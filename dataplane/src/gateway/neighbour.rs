@@ -201,7 +201,7 @@ impl Neighbours {
             ^ u64::from(port.0) << 48;
         let mixed = (mixed ^ mixed >> 32).wrapping_mul(self.seed | 1);
         let buckets = CAPACITY / WAYS;
-        let bucket = (u128::from(mixed) * buckets as u128 >> 64) as usize;
+        let bucket = ((u128::from(mixed) * buckets as u128) >> 64) as usize;
         bucket * WAYS..(bucket + 1) * WAYS
     }
 

@@ -71,7 +71,7 @@ impl Route {
         }
         let alive = || self.hops.iter().filter(|hop| up(hop.port));
         let shares: u64 = alive().map(|hop| u64::from(hop.weight)).sum();
-        let mut at = u64::from(hash) * shares >> 32;
+        let mut at = (u64::from(hash) * shares) >> 32;
         for hop in alive() {
             match at.checked_sub(u64::from(hop.weight)) {
                 Some(rest) => at = rest,

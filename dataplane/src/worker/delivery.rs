@@ -18,7 +18,7 @@ use crate::program::lanes::lanes;
 
 impl Walk<'_, '_> {
     /// Hands packets for the gateway to those who deal with them.
-    pub(super) fn to_self(&mut self, alive: u64) {
+    pub(super) fn deliver_own(&mut self, alive: u64) {
         let Some(gateway) = self.gateway() else {
             return;
         };

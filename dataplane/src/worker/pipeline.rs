@@ -276,7 +276,7 @@ impl Walk<'_, '_> {
                 Entry::Station => self.check_station(alive),
                 Entry::Route => self.route(alive),
                 Entry::Reroute => self.reroute(alive),
-                Entry::ToSelf => self.to_self(alive),
+                Entry::ToSelf => self.deliver_own(alive),
                 Entry::Arp => self.arp(alive),
                 Entry::Neighbour => self.neighbour(alive),
                 Entry::Leave => {}
