@@ -53,10 +53,10 @@ impl TrackerWorker {
         self.table().entry(flow.0).counters(direction as usize)
     }
 
-    /// Milliseconds until the flow ends.
+    /// Milliseconds until the flow ends; one that has begun is left.
     pub fn expires_in_ms(&self, flow: FlowIndex) -> u64 {
         let deadline_ns = self.table().entry(flow.0).deadline_ns();
-        deadline_ns.saturating_sub(self.now_ns) / 1_000_000
+        deadline_ns.saturating_sub(self.now_ns).div_ceil(1_000_000)
     }
 
     /// What `ct id` shows.

@@ -233,6 +233,8 @@ fn value(
         CtKey::Direction => ct.direction as u128,
         CtKey::Status => tracker.status(flow).into(),
         CtKey::Mark => tracker.mark(flow).into(),
+        // Before it is confirmed its time does not run yet, and the kernel reads that as none left.
+        CtKey::Expiration if tracker.status(flow) & status::CONFIRMED == 0 => 0,
         CtKey::Expiration => u128::from(tracker.expires_in_ms(flow) as u32),
         CtKey::Helper => helper_name(tracker, ct)?,
         CtKey::Label => tracker.label(flow),
