@@ -373,7 +373,7 @@ fn a_packet_goes_on_with_one_hop_less_and_new_link_addresses() {
         ("2001:db8:1::9", "2001:db8:ffff::7"),
     ] {
         let frame = udp(0, from, to, 30);
-        let (port, sent, _) = only(bed.receive(0, &[frame.clone()]));
+        let (port, sent, _) = only(bed.receive(0, std::slice::from_ref(&frame)));
         assert_eq!(port, 1);
         assert_eq!(sent[..6], STATIONS[1]);
         assert_eq!(sent[6..12], MACS[1]);
@@ -642,10 +642,10 @@ fn what_may_be_cut_is_cut_also_when_it_had_to_wait() {
         }
         payload
     };
-    bed.receive(0, &[frame.clone()]);
+    bed.receive(0, std::slice::from_ref(&frame));
     let sent = bed.receive(1, &[arp_reply(1, "10.0.2.77", "10.0.2.1")]);
     assert_eq!(rebuilt(sent), frame[34..]);
-    let sent = bed.receive(0, &[frame.clone()]);
+    let sent = bed.receive(0, std::slice::from_ref(&frame));
     assert_eq!(rebuilt(sent), frame[34..]);
     assert_eq!(bed.drops, []);
 }
@@ -733,7 +733,7 @@ fn odd_addresses_end_silently_with_their_reasons() {
         (link(MACS[0], STATIONS[0], 0x88cc), DropReason::NotRouted),
     ];
     for (frame, reason) in cases {
-        let sent = bed.receive(0, &[frame.clone()]);
+        let sent = bed.receive(0, std::slice::from_ref(&frame));
         assert!(sent.is_empty(), "{reason}: {sent:02x?}");
         assert_eq!(bed.drops, [reason], "{frame:02x?}");
         bed.drops.clear();
@@ -786,9 +786,9 @@ fn a_port_that_is_down_gives_way_to_another_route() {
     });
     bed.publish();
     let packet = udp(0, "10.0.1.9", "198.51.100.7", 4);
-    assert_eq!(only(bed.receive(0, &[packet.clone()])).0, 1);
+    assert_eq!(only(bed.receive(0, std::slice::from_ref(&packet))).0, 1);
     bed.links[1].set(false, 1500, Offloads::ALL);
-    assert_eq!(only(bed.receive(0, &[packet.clone()])).0, 0);
+    assert_eq!(only(bed.receive(0, std::slice::from_ref(&packet))).0, 0);
     bed.links[1].set(true, 1500, Offloads::ALL);
     assert_eq!(only(bed.receive(0, &[packet])).0, 1);
 }
@@ -809,7 +809,7 @@ fn several_next_hops_share_flows_and_keep_each_flow() {
     let mut ports = [0; 2];
     for n in 0..200u16 {
         let frame = change(&udp(0, "10.0.1.9", "198.51.100.7", 4), 34, &n.to_be_bytes());
-        let first = only(bed.receive(0, &[frame.clone()])).0;
+        let first = only(bed.receive(0, std::slice::from_ref(&frame))).0;
         assert_eq!(only(bed.receive(0, &[frame])).0, first);
         ports[usize::from(first)] += 1;
     }
@@ -977,7 +977,7 @@ fn a_mark_chooses_a_table() {
     });
     let packet = udp(0, "10.0.1.9", "198.51.100.7", 4);
     bed.publish();
-    assert_eq!(only(bed.receive(0, &[packet.clone()])).0, 1);
+    assert_eq!(only(bed.receive(0, std::slice::from_ref(&packet))).0, 1);
     bed.marks.push(MarkRule {
         mark: 0,
         mask: u32::MAX,

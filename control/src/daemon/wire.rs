@@ -255,7 +255,7 @@ impl Wire {
             "a port of a gateway has no peer"
         } else if !routed && spec.peer.is_empty() {
             "on a wire each port names the port where its frames go (peer)"
-        } else if !routed && !(spec.addresses.is_empty() && spec.proxy.is_empty()) {
+        } else if !routed && (!spec.addresses.is_empty() || !spec.proxy.is_empty()) {
             "a port of a wire has no addresses"
         } else {
             return Ok(());
