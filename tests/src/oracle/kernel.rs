@@ -13,10 +13,11 @@ use std::time::Duration;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use sluice_control::netns::Namespace;
 
+use super::conversation::Side;
 use crate::frames::{LEFT_MAC, RIGHT_MAC};
 use crate::raw::RawSocket;
 
-/// Frames, in the order in which they came.
+/// Frames as they came out.
 type Frames = Vec<Vec<u8>>;
 
 /// Marks behind the frames: one until the bridge has judged them, one until what it sent has
@@ -146,18 +147,27 @@ impl KernelBridge {
         ))
     }
 
-    /// Sends frames from the left; what came out at the right and at the left.
-    fn exchange(&self, frames: &[Vec<u8>]) -> io::Result<(Frames, Frames)> {
+    /// Sends frames; what came out at the right and at the left.
+    pub(super) fn exchange<'f>(
+        &self,
+        frames: impl Iterator<Item = (Side, &'f Vec<u8>)>,
+    ) -> io::Result<(Frames, Frames)> {
         let held = Held::new()?;
-        for frame in frames {
-            self.left.send(frame)?;
+        for (side, frame) in frames {
+            match side {
+                Side::Left => self.left.send(frame)?,
+                Side::Right => self.right.send(frame)?,
+            }
         }
         for _ in 0..MARKS {
             self.mark()?;
         }
         drop(held);
         let now = Duration::ZERO;
-        Ok((self.right.drain(now)?, self.left.drain(now)?))
+        let (mut right, mut left) = (self.right.drain(now)?, self.left.drain(now)?);
+        right.retain(|frame| !is_hosts_own(frame));
+        left.retain(|frame| !is_hosts_own(frame));
+        Ok((right, left))
     }
 
     /// Sends a mark and waits until it arrives.
@@ -190,9 +200,8 @@ impl KernelBridge {
     pub fn judge(&self, ruleset: &str, frames: &[Vec<u8>]) -> io::Result<Outcome> {
         self.nft(&format!("flush ruleset\n{ruleset}"))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-        let (mut right, mut left) = self.exchange(frames)?;
-        right.retain(|frame| !is_hosts_own(frame));
-        left.retain(|frame| !is_hosts_own(frame));
+        let from_left = frames.iter().map(|frame| (Side::Left, frame));
+        let (right, left) = self.exchange(from_left)?;
         let listing = self.nft("list ruleset")?;
         Ok(Outcome {
             right,
