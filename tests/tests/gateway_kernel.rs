@@ -21,6 +21,9 @@ const ROUTER_RIGHT: [u8; 6] = [2, 0, 0, 0, 0x22, 1];
 /// The network at the right takes packets of this size.
 const RIGHT_MTU: u32 = 1400;
 
+/// Frames as a station saw them.
+type Frames = Vec<Vec<u8>>;
+
 /// A router between two raw sockets.
 struct Side {
     left: RawSocket,
@@ -133,7 +136,7 @@ impl Side {
     }
 
     /// What both stations see of a frame that the left one sends.
-    fn judge(&self, frame: &[u8]) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+    fn judge(&self, frame: &[u8]) -> io::Result<(Frames, Frames)> {
         self.left.send(frame)?;
         Ok((seen(&self.left)?, seen(&self.right)?))
     }
@@ -541,7 +544,7 @@ fn cases() -> Vec<Case> {
         (
             "ipv6 source mapped",
             from6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 0, 2]),
-            Same,
+            Stricter,
         ),
         (
             "ipv6 source of the router",
@@ -562,8 +565,13 @@ fn hosts_see_of_the_gateway_what_they_see_of_the_kernel() {
             kernel.stay().unwrap();
             ours.stay().unwrap();
         }
-        let theirs = kernel.judge(&frame).unwrap();
-        let mine = ours.judge(&frame).unwrap();
+        let (mut theirs, mut mine) = (kernel.judge(&frame).unwrap(), ours.judge(&frame).unwrap());
+        if matches!(expected, Expected::Same) && theirs != mine {
+            // The kernel tells a sender of five unreachable destinations at once, then one a second
+            // (net.ipv4.route.error_burst, which a namespace has no setting for).
+            std::thread::sleep(std::time::Duration::from_millis(1_200));
+            (theirs, mine) = (kernel.judge(&frame).unwrap(), ours.judge(&frame).unwrap());
+        }
         errors += usize::from(!theirs.0.is_empty());
         passed += usize::from(!theirs.1.is_empty());
         silent += usize::from(theirs.0.is_empty() && theirs.1.is_empty());

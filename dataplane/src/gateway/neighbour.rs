@@ -199,7 +199,9 @@ impl Neighbours {
             .rotate_left(29)
             ^ number as u64
             ^ u64::from(port.0) << 48;
-        let mixed = (mixed ^ mixed >> 32).wrapping_mul(self.seed | 1);
+        // The bucket is in the highest bits: each bit of the address has to reach them, whatever the seed.
+        let mixed = (mixed ^ self.seed.rotate_left(32)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        let mixed = (mixed ^ mixed >> 32).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         let buckets = CAPACITY / WAYS;
         let bucket = ((u128::from(mixed) * buckets as u128) >> 64) as usize;
         bucket * WAYS..(bucket + 1) * WAYS

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::encoding::{Field, Malformed, Words, plain_enum, tagged_enum};
 use super::key::{KeyDesc, Requires, Slot, Source};
-use super::op::{CellId, ChainId, LogId, MAX_COLUMNS, ObjectKind, SetId};
+use super::op::{CellId, ChainId, LogId, MAX_COLUMNS, MAX_KEY_COLUMNS, ObjectKind, SetId};
 
 /// Most columns of all keys together.
 pub const MAX_ALL_COLUMNS: usize = 16_384;
@@ -201,12 +201,12 @@ impl Tables {
             _ => 1,
         };
         let key = usize::from(desc.key_columns);
-        for size in [key, data] {
-            if size == 0 || size > MAX_COLUMNS {
+        for (size, limit) in [(key, MAX_KEY_COLUMNS), (data, MAX_COLUMNS)] {
+            if size == 0 || size > limit {
                 return Err(Malformed::TooLarge {
                     what: "a set's field",
                     size,
-                    limit: MAX_COLUMNS,
+                    limit,
                 });
             }
         }

@@ -509,7 +509,7 @@ impl Run<'_, '_> {
         &self,
         columns: &'c [Column],
         slots: &Slots,
-    ) -> arrayvec::ArrayVec<&'c Column, { super::op::MAX_COLUMNS }> {
+    ) -> arrayvec::ArrayVec<&'c Column, { super::op::MAX_KEY_COLUMNS }> {
         let mut side_by_side = arrayvec::ArrayVec::new();
         for slot in slots {
             let (first, count) = self.columns_of(*slot);
