@@ -569,7 +569,7 @@ fn hosts_see_of_the_gateway_what_they_see_of_the_kernel() {
         if matches!(expected, Expected::Same) && theirs != mine {
             // The kernel tells a sender of five unreachable destinations at once, then one a second
             // (net.ipv4.route.error_burst, which a namespace has no setting for).
-            std::thread::sleep(std::time::Duration::from_millis(1_200));
+            std::thread::sleep(Duration::from_millis(1_200));
             (theirs, mine) = (kernel.judge(&frame).unwrap(), ours.judge(&frame).unwrap());
         }
         errors += usize::from(!theirs.0.is_empty());
