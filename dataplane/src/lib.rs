@@ -7,6 +7,7 @@
 pub mod conntrack;
 pub mod drop_reason;
 pub mod gateway;
+pub mod nat;
 pub mod packet;
 pub mod port;
 pub mod program;

@@ -25,6 +25,9 @@ use crate::allocations;
 const NOTE_NS: u64 = 1_000_000;
 /// Notes that are not used after the start of a thread.
 const WARM_UP: u64 = 3;
+/// Frames before the measurement begins: on a busy machine the notes alone come too early, while sets
+/// are still filled by flows that were not seen yet.
+const WARM_UP_FRAMES: u64 = 20_000;
 /// A worker that gets no CPU for so long fails the run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -190,7 +193,7 @@ impl Stand {
             std::thread::sleep(Duration::from_millis(1));
             let now: Vec<Note> = notes.iter().map(read).collect();
             for (first, now) in first.iter_mut().zip(&now) {
-                if first.is_none() && now.number > WARM_UP {
+                if first.is_none() && now.number > WARM_UP && now.frames > WARM_UP_FRAMES {
                     *first = Some(*now);
                 }
             }

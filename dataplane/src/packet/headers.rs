@@ -332,7 +332,7 @@ impl<'a> Extensions<'a> {
 
     /// The transport protocol, where its header begins (`None` in a later fragment), and whether
     /// the packet is a fragment.
-    fn transport(mut self) -> Result<(u8, Option<usize>, bool), ExtensionError> {
+    pub(crate) fn transport(mut self) -> Result<(u8, Option<usize>, bool), ExtensionError> {
         let mut fragment = false;
         loop {
             // Where rules see them, AH and the mobility header are transports, as in the kernel.
