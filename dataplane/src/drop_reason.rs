@@ -57,6 +57,25 @@ drop_reasons! {
     FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
     FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
     AnnouncementCut = "announcement_cut", "A segment that ends in the middle of an announcement that a helper reads; it comes again whole.";
+    NotForUs = "not_for_us", "Gateway: the frame is for another station.";
+    NotRouted = "not_routed", "Gateway: neither IP nor ARP, or behind a VLAN tag; such frames are not routed.";
+    MartianSource = "martian_source", "Gateway: a source address that nobody outside can have.";
+    MartianDestination = "martian_destination", "Gateway: a destination address that is never on a network.";
+    GroupNotForwarded = "group_not_forwarded", "Gateway: broadcasts and multicasts are not forwarded.";
+    BeyondScope = "beyond_scope", "Gateway: link-local addresses do not leave their network.";
+    NoRoute = "no_route", "Gateway: no route covers the destination.";
+    RouteRefuses = "route_refuses", "Gateway: a blackhole, unreachable or prohibit route.";
+    SourceRoute = "source_route", "Gateway: the sender prescribes the route.";
+    IpOptionsBad = "ip_options_bad", "Gateway: malformed IPv4 options.";
+    TtlExpired = "ttl_expired", "Gateway: TTL or hop limit came to its end.";
+    PacketTooBig = "packet_too_big", "Gateway: larger than the MTU of its way, and not to be fragmented.";
+    NeighbourFailed = "neighbour_failed", "Gateway: the next hop does not answer ARP or ND.";
+    NeighbourQueueFull = "neighbour_queue_full", "Gateway: too many packets wait for the next hop's answer.";
+    ArpBad = "arp_bad", "Gateway: a malformed ARP packet.";
+    NdBad = "nd_bad", "Gateway: a neighbour discovery message that breaks the rules of RFC 4861.";
+    AddressConflict = "address_conflict", "Gateway: somebody else claims an address of the gateway.";
+    NoListener = "no_listener", "Gateway: for the gateway's own host, where nobody listens for it.";
+    HostFull = "host_full", "Gateway: too many packets wait for the gateway's own host.";
     WorkerPanic = "worker_panic", "The worker failed while it held the packet and was restarted.";
 }
 

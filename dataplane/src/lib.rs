@@ -6,6 +6,7 @@
 
 pub mod conntrack;
 pub mod drop_reason;
+pub mod gateway;
 pub mod packet;
 pub mod port;
 pub mod program;

@@ -123,6 +123,7 @@ pub fn request(namespace: &Namespace, device: &str, port: u16, plan: &Plan) -> R
         queues: plan.workers,
         slots: plan.slots,
         prepare: false,
+        driver: Default::default(),
     }
 }
 

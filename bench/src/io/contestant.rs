@@ -295,6 +295,7 @@ fn start_loop<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
             queues: 1,
             slots,
             prepare: false,
+            driver: Default::default(),
         })?;
         workers.add_port(PortId(port as u16), opened.queues)?;
     }

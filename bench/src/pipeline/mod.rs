@@ -49,6 +49,8 @@ enum Suite {
     Batches,
     /// One and two workers.
     Workers,
+    /// Routing beside the wire.
+    Gateway,
 }
 
 /// Measures one suite into the report.
@@ -60,12 +62,13 @@ type Measure = fn(&Options, &mut Report) -> anyhow::Result<()>;
 /// When a packet costs an allocation, or the machine does not let us run.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let suites: [(Suite, Measure); 5] = [
+    let suites: [(Suite, Measure); 6] = [
         (Suite::Sizes, sizes),
         (Suite::Flows, flows),
         (Suite::Rules, rules),
         (Suite::Batches, batches),
         (Suite::Workers, workers),
+        (Suite::Gateway, gateway),
     ];
     for (suite, run) in suites {
         if options.only.is_empty() || options.only.contains(&suite) {
@@ -210,6 +213,24 @@ fn batches(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     line("empty ruleset".to_owned(), "")?;
     for shape in Shape::ALL {
         line(format!("100 rules, {}", shape.name()), &shape.ruleset(100))?;
+    }
+    report.tables.push(table);
+    Ok(())
+}
+
+fn gateway(options: &Options, report: &mut Report) -> anyhow::Result<()> {
+    let mut table = Table::new(
+        "A gateway beside a wire, empty ruleset, 64 bytes, batches of 64 (ns a packet)",
+        &["wire", "gateway"],
+    );
+    for flows in [1, 1000, 100_000] {
+        let mut stands = [
+            Stand::new("", 1, 64, flows, 64)?,
+            Stand::routed(1, 64, flows, 64)?,
+        ];
+        let samples = options.measure(&mut stands)?;
+        let figures = samples.iter().map(|samples| Some(Figure::of(samples)));
+        table.push(format!("{flows} flows"), figures.collect());
     }
     report.tables.push(table);
     Ok(())

@@ -15,8 +15,8 @@ use sluice_dataplane::port::memory::{MemoryRx, MemoryTx, Source};
 use sluice_dataplane::port::{PortId, Queue, Rx, Tx};
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::worker::{
-    Context, Disposition, EventQueue, Generation, Pipeline, PortInfo, PortTable, Settings, Stages,
-    SystemClock, Wait, Workers,
+    Clock, Context, Disposition, EventQueue, Generation, Pipeline, PortInfo, PortTable, Settings,
+    Stages, SystemClock, Wait, Workers,
 };
 
 use crate::allocations;
@@ -124,6 +124,22 @@ impl Stand {
         })
     }
 
+    /// The same through a gateway without rules: the frames take a route and a neighbour.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub(super) fn routed(
+        workers: usize,
+        size: usize,
+        flows: usize,
+        batch: usize,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            generation: Arc::new(Generation::open(1, gateway(), workers)),
+            ..Self::new("", workers, size, flows, batch)?
+        })
+    }
+
     pub(super) fn generation(&self) -> &Arc<Generation> {
         &self.generation
     }
@@ -223,6 +239,37 @@ pub(crate) fn wire() -> (Profile, Arc<PortTable>) {
     (profile, Arc::new(table))
 }
 
+/// A gateway of two ports that knows the neighbour to whom all frames go.
+fn gateway() -> Arc<PortTable> {
+    use sluice_dataplane::gateway::neighbour::Heard;
+    use sluice_dataplane::gateway::{Address, Gateway, Host, Port, Shared};
+    use sluice_dataplane::port::{LinkState, Offloads};
+    let address = |bytes| Address::v4(bytes);
+    let mut table = PortTable::clone(&wire().1);
+    let ports = [(0u16, [172, 31, 0, 1]), (1, [192, 0, 2, 254])].map(|(number, own)| {
+        let link = Arc::new(LinkState::new(true, 1500, Offloads::ALL));
+        let mac = [2, 0, 0, 0, 0, 2];
+        Port::new(PortId(number), mac, link, vec![(address(own), 24)])
+    });
+    let shared = Shared::new(1, 0, Host::new(1, 1500, &[], None));
+    let (port, neighbour, now_ns) = (
+        PortId(1),
+        address([192, 0, 2, 1]),
+        SystemClock.monotonic_ns(),
+    );
+    let mut editor = shared.neighbours.lock();
+    editor.seek(port, neighbour, now_ns);
+    editor.learn(port, neighbour, [2, 0, 0, 0, 0, 9], Heard::Answer, now_ns);
+    drop(editor);
+    table.set_gateway(Some(Gateway::new(
+        ports.into(),
+        Vec::new(),
+        Vec::new(),
+        shared,
+    )));
+    Arc::new(table)
+}
+
 /// An engine over the wire, for so many workers.
 pub(crate) fn engine(workers: usize) -> Engine {
     let (profile, ports) = wire();
@@ -265,6 +312,16 @@ mod tests {
             udp length 1-2000 counter accept
         }
     }";
+
+    #[test]
+    fn a_forwarded_packet_costs_no_allocation() {
+        for batch in [64, 3] {
+            let stand = Stand::routed(1, 128, 256, batch).unwrap();
+            let outcome = stand.run(Duration::from_millis(20)).unwrap();
+            assert_eq!(outcome.allocations, 0, "batches of {batch}");
+            assert!(outcome.ns > 1.0, "{outcome:?}");
+        }
+    }
 
     #[test]
     fn a_packet_costs_no_allocation() {

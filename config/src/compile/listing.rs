@@ -95,7 +95,12 @@ impl Listing<'_> {
             "a batch at a time"
         };
         let _ = writeln!(out, "program: {mode}, {} keys", self.tables.keys().len());
-        for class in Class::ALL {
+        // Packets of the appliance's own are there in a gateway only.
+        let walks = |class: &Class| {
+            let bare = [Entry::Peer];
+            *class as usize <= Class::Other as usize || self.program.walk(*class) != bare
+        };
+        for class in Class::ALL.into_iter().filter(walks) {
             let steps: Vec<String> = self
                 .program
                 .walk(class)
@@ -147,6 +152,13 @@ impl Listing<'_> {
             Entry::Track => "track connections".to_owned(),
             Entry::Confirm => "confirm connections".to_owned(),
             Entry::Peer => "look up peer".to_owned(),
+            Entry::Station => "frames for us".to_owned(),
+            Entry::Route => "look up route".to_owned(),
+            Entry::Reroute => "look up route again".to_owned(),
+            Entry::ToSelf => "own host".to_owned(),
+            Entry::Arp => "answer arp".to_owned(),
+            Entry::Neighbour => "look up neighbour".to_owned(),
+            Entry::Leave => "leave".to_owned(),
         }
     }
 
@@ -355,6 +367,10 @@ fn class_name(class: Class) -> &'static str {
         Class::TaggedIp => "tagged ip",
         Class::TaggedIp6 => "tagged ip6",
         Class::Other => "other",
+        Class::OwnIp => "own ip",
+        Class::OwnIp6 => "own ip6",
+        Class::OwnArp => "own arp",
+        Class::Leaving => "leaving",
     }
 }
 

@@ -200,6 +200,7 @@ pub fn compile(
     cache.tables = Arc::clone(&tables);
     let attached = done?;
     let assembly = Assembly {
+        mode: target.mode,
         cache,
         tables,
         order,
@@ -317,10 +318,15 @@ impl Job<'_> {
             return Ok(false);
         };
         let place = Place::of_chain(table, chain);
-        if !walk::is_reached(table.family, base.hook) {
-            if self.target.mode == Mode::Wire {
+        let mode = self.target.mode;
+        if !walk::is_reached(mode, table.family, base.hook) {
+            if mode != Mode::Workbench {
+                let place_name = match mode {
+                    Mode::Gateway => "in a gateway",
+                    _ => "on a wire",
+                };
                 let text = format!(
-                    "chain {} is never reached: no packet comes to hook {} of family {} on a wire",
+                    "chain {} is never reached: no packet comes to hook {} of family {} {place_name}",
                     chain.name,
                     base.hook.keyword(),
                     table.family.keyword()
@@ -406,6 +412,7 @@ impl Job<'_> {
 
 /// A program from its parts.
 struct Assembly<'a> {
+    mode: Mode,
     cache: &'a CompileCache,
     tables: Arc<Tables>,
     order: Order,
@@ -438,7 +445,11 @@ impl Assembly<'_> {
             }
         }
         for class in Class::ALL {
-            builder.walk(class, walk::wire(class, attached, self.tracking));
+            let walk = match self.mode {
+                Mode::Gateway => walk::gateway(class, attached),
+                Mode::Wire | Mode::Workbench => walk::wire(class, attached, self.tracking),
+            };
+            builder.walk(class, walk);
         }
         Ok(builder.finish()?)
     }

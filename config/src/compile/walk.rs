@@ -15,6 +15,7 @@ use sluice_dataplane::program::{
     self as vm, ChainId, Class, Entry, Names, Policy, RuleRef, name_words,
 };
 
+use crate::engine::Mode;
 use crate::model::{Family, Hook};
 use crate::store::{BaseChain, Chain, Table};
 
@@ -65,13 +66,32 @@ impl Tracking {
             Class::Ip6 => self.ip6,
             // The kernel's bridge shows tagged frames to the bridge family only.
             Class::TaggedIp | Class::TaggedIp6 => self.bridge,
-            Class::Other => false,
+            // A wire says nothing of its own, and a gateway does not track yet.
+            Class::Other | Class::OwnIp | Class::OwnIp6 | Class::OwnArp | Class::Leaving => false,
         }
     }
 }
 
-/// Whether frames on a wire can come to a hook of a family at all.
-pub(super) fn is_reached(family: Family, hook: Hook) -> bool {
+/// Whether frames can come to a hook of a family at all.
+pub(super) fn is_reached(mode: Mode, family: Family, hook: Hook) -> bool {
+    match mode {
+        Mode::Gateway => is_reached_in_gateway(family, hook),
+        Mode::Wire | Mode::Workbench => is_reached_on_wire(family, hook),
+    }
+}
+
+fn is_reached_in_gateway(family: Family, hook: Hook) -> bool {
+    match family {
+        Family::Ip | Family::Ip6 => !matches!(hook, Hook::Ingress | Hook::Egress),
+        Family::Inet => hook != Hook::Egress,
+        Family::Netdev => matches!(hook, Hook::Ingress | Hook::Egress),
+        Family::Arp => matches!(hook, Hook::Input | Hook::Output),
+        // Its ports are no members of a bridge.
+        Family::Bridge => false,
+    }
+}
+
+fn is_reached_on_wire(family: Family, hook: Hook) -> bool {
     match family {
         Family::Ip | Family::Ip6 | Family::Bridge => {
             matches!(hook, Hook::Prerouting | Hook::Forward | Hook::Postrouting)
@@ -96,6 +116,10 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>], tracking: Tracking) ->
         Class::Ip6 => &[Family::Ip6, Family::Inet],
         // The kernel's bridge shows tagged frames to the bridge family only.
         Class::TaggedIp | Class::TaggedIp6 | Class::Other => &[],
+        // A wire says nothing of its own.
+        Class::OwnIp | Class::OwnIp6 | Class::OwnArp | Class::Leaving => {
+            return vec![Entry::Peer];
+        }
     };
     let bridge = |hook: Hook, before: bool| {
         let mut list = at(hook, &[Family::Bridge]);
@@ -155,6 +179,53 @@ fn run_tracked(walk: &mut Vec<Entry>, list: &[Attached<'_>], tracked: bool, gath
         walk.push(entry(one));
     }
     walk.extend(built_in.map(|(_, due)| due));
+}
+
+/// The walk of a class of frames through a gateway: as Linux's `ip_rcv` to `ip_finish_output`, and
+/// `arp_rcv`.
+pub(super) fn gateway(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
+    let ip: &[Family] = match class {
+        Class::Ip | Class::OwnIp => &[Family::Ip, Family::Inet],
+        Class::Ip6 | Class::OwnIp6 => &[Family::Ip6, Family::Inet],
+        _ => &[],
+    };
+    let at = |hook: Hook, families: &[Family]| -> Vec<Entry> {
+        in_order(chains, hook, families).iter().map(entry).collect()
+    };
+    let ingress = at(Hook::Ingress, &[Family::Netdev, Family::Inet]);
+    let egress = at(Hook::Egress, &[Family::Netdev]);
+    let steps = match class {
+        Class::Ip | Class::Ip6 => vec![
+            ingress,
+            vec![Entry::Station, Entry::CheckIp],
+            at(Hook::Prerouting, ip),
+            vec![Entry::Route],
+            at(Hook::Input, ip),
+            vec![Entry::ToSelf],
+            at(Hook::Forward, ip),
+            at(Hook::Postrouting, ip),
+            vec![Entry::Neighbour],
+            egress,
+        ],
+        Class::OwnIp | Class::OwnIp6 => vec![
+            vec![Entry::Route],
+            at(Hook::Output, ip),
+            vec![Entry::Reroute],
+            at(Hook::Postrouting, ip),
+            vec![Entry::Neighbour],
+            egress,
+        ],
+        // Tagged frames belong to a VLAN that has no port here: they end with the others.
+        Class::TaggedIp | Class::TaggedIp6 | Class::Other => vec![
+            ingress,
+            vec![Entry::Station],
+            at(Hook::Input, &[Family::Arp]),
+            vec![Entry::Arp],
+        ],
+        Class::OwnArp => vec![at(Hook::Output, &[Family::Arp]), vec![Entry::Leave], egress],
+        Class::Leaving => vec![vec![Entry::Leave], egress],
+    };
+    steps.concat()
 }
 
 /// Chains of a hook, in the order in which they run.

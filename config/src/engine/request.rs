@@ -58,7 +58,7 @@ impl Profile {
         match self.mode {
             Mode::Workbench => true,
             Mode::Wire => family != Family::Arp && !matches!(hook, Hook::Input | Hook::Output),
-            Mode::Gateway => true,
+            Mode::Gateway => family != Family::Bridge,
         }
     }
 

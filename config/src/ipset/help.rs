@@ -137,7 +137,7 @@ fn meaning(kind: Kind) -> String {
         ),
         Kind::HashNetPort => format!("{FAMILY}{VALID_IP},\n{CIDR}{PORT_RANGES}{PORTS}"),
         Kind::HashIpPortIp => format!(
-            "{FAMILY}{VALID_IPS}.\n{RANGES}      in the first IP component is supported for IPv4.\n\
+            "{FAMILY}{VALID_IP}.\n{RANGES}      in the first IP component is supported for IPv4.\n\
              {PORT_RANGES}{PORTS}"
         ),
         Kind::HashIpPortNet => format!(

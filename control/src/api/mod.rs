@@ -13,6 +13,7 @@ pub mod openapi;
 mod ports;
 mod program;
 pub mod routes;
+mod routing;
 mod sets;
 mod status;
 pub mod wire;

@@ -7,8 +7,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Shared, conntrack, drops, events, flow, flows, gate, ipset, nft, openapi, ports, program, sets,
-    status, wire,
+    Shared, conntrack, drops, events, flow, flows, gate, ipset, nft, openapi, ports, program,
+    routing, sets, status, wire,
 };
 use crate::rights::Right;
 
@@ -207,6 +207,30 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Json(of::<Vec<wire::PortStatus>>),
         conditional: false,
         handler: || get(ports::list),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/routes",
+        operation: "routes",
+        summary: "Every route of a gateway",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<Vec<wire::RouteStatus>>),
+        conditional: false,
+        handler: || get(routing::routes),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/neighbours",
+        operation: "neighbours",
+        summary: "Every neighbour of a gateway",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<Vec<wire::NeighbourStatus>>),
+        conditional: false,
+        handler: || get(routing::neighbours),
     },
     Route {
         verb: Verb::Post,

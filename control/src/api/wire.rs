@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::flow::Flow;
+use crate::appliance::Driver;
 
 /// Why a request was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -221,11 +222,69 @@ pub struct PortRequest {
     /// Whether the device may be changed so that it can be used.
     #[serde(default)]
     pub prepare: bool,
-    /// The port where frames from here go.
+    /// Wire: the port where frames from here go.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer: String,
     /// The pair's name for ibrname and obrname.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// How frames come and go.
+    #[serde(default)]
+    pub driver: Driver,
+    /// Gateway: addresses with the prefix lengths of their networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Gateway: prefixes that ARP and ND answer for beside the addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy: Vec<String>,
+}
+
+/// One route of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteStatus {
+    /// Where to.
+    pub to: String,
+    /// `unicast`, `blackhole`, `unreachable` or `prohibit`.
+    pub kind: String,
+    /// Next hops.
+    pub hops: Vec<HopStatus>,
+    /// The lowest wins.
+    pub metric: u32,
+    /// Largest packet on the way, where it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Number of the table; 254 is the main one.
+    pub table: u32,
+    /// `connected` or `static`.
+    pub origin: String,
+}
+
+/// One next hop of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HopStatus {
+    /// The way out.
+    pub port: String,
+    /// The neighbour; none: the destinations are neighbours themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// Its share.
+    pub weight: u16,
+    /// Whether the port is up.
+    pub up: bool,
+}
+
+/// One neighbour of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NeighbourStatus {
+    /// The port whose network it is in.
+    pub port: String,
+    /// Its address.
+    pub address: String,
+    /// Its MAC address, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// `incomplete`, `reachable`, `stale`, `delay`, `probe` or `failed`.
+    pub state: String,
 }
 
 /// One port.
@@ -241,6 +300,9 @@ pub struct PortStatus {
     pub index: u32,
     /// Where its frames go.
     pub peer: Option<String>,
+    /// Gateway: its addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// `meta iifgroup`.
     pub group: u32,
     /// One per worker.

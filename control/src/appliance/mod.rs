@@ -6,13 +6,15 @@
 
 pub mod conntrack;
 mod error;
+pub mod gateway;
 mod read;
 mod section;
 mod set_source;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use sluice_config::engine::SetPlace;
 use sluice_config::set_file::Reading;
 
@@ -42,6 +44,10 @@ pub struct Appliance {
     pub daemon: Daemon,
     /// The connection tracker.
     pub conntrack: sluice_dataplane::conntrack::Settings,
+    /// Static routes.
+    pub routes: Vec<gateway::Route>,
+    /// What the gateway mode has beside its ports and routes.
+    pub gateway: gateway::Gateway,
 }
 
 impl Appliance {
@@ -69,6 +75,34 @@ pub struct Dataplane {
 pub enum Mode {
     /// Pairs: what comes in by one leaves by the other.
     Wire,
+    /// A router: ports have addresses.
+    Gateway,
+}
+
+/// How a port's frames come and go.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    /// Any network device.
+    #[default]
+    AfPacket,
+    /// A TAP device that is made, or taken over: its other end is a host of this kernel.
+    Tap,
+    /// The same without Ethernet.
+    Tun,
+}
+
+impl Driver {
+    /// As the file says it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AfPacket => "af-packet",
+            Self::Tap => "tap",
+            Self::Tun => "tun",
+        }
+    }
 }
 
 /// How a worker waits for frames.
@@ -96,8 +130,14 @@ pub struct Port {
     pub group: u32,
     /// Whether the device may be changed so that it can be used.
     pub prepare: bool,
-    /// The port where frames from here go.
+    /// Wire: the port where frames from here go; empty in a gateway.
     pub peer: String,
+    /// How frames come and go.
+    pub driver: Driver,
+    /// Gateway: its addresses with their networks' prefix lengths.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// Gateway: prefixes that it answers for beside its own addresses.
+    pub proxy: Vec<(IpAddr, u8)>,
     /// The pair's name for `ibrname` / `obrname`.
     pub bridge: Option<String>,
 }

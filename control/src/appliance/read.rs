@@ -9,7 +9,10 @@ use super::conntrack::conntrack;
 use super::error::FileErrors;
 use super::section::{Placed, Section, Source};
 use super::set_source;
-use super::{Appliance, Control, Daemon, Dataplane, Log, Metrics, Mode, Port, Ruleset, Wait, Who};
+use super::{
+    Appliance, Control, Daemon, Dataplane, Driver, Log, Metrics, Mode, Port, Ruleset, Wait, Who,
+    gateway,
+};
 
 /// Longest device or port name, as IFNAMSIZ allows.
 const LONGEST_NAME: usize = 15;
@@ -48,9 +51,25 @@ impl Appliance {
 }
 
 fn read_file(mut file: Section<'_, '_>) -> Appliance {
+    let dataplane = file.section("dataplane").map(dataplane).unwrap_or_default();
+    let mode = dataplane.mode;
+    let ports = ports(file.sections("port"), mode);
+    let routed = mode == Some(Mode::Gateway);
+    let (routes, routing) = if routed {
+        let routes = gateway::routes(file.sections("route"), &ports);
+        let routing = file.section("gateway").map(gateway::gateway);
+        (routes, routing.unwrap_or_default())
+    } else {
+        file.refuse("route", "routes need mode = \"gateway\"");
+        file.refuse("gateway", "this section needs mode = \"gateway\"");
+        Default::default()
+    };
+    gateway::refuse_others(&mut file);
     let appliance = Appliance {
-        dataplane: file.section("dataplane").map(dataplane).unwrap_or_default(),
-        ports: ports(file.sections("port")),
+        dataplane,
+        ports,
+        routes,
+        gateway: routing,
         ruleset: file.section("ruleset").map(ruleset).unwrap_or_default(),
         set_sources: set_source::read(file.sections("set-source")),
         control: file.section("control").map(control).unwrap_or_default(),
@@ -59,8 +78,6 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
         daemon: file.section("daemon").map(daemon).unwrap_or_default(),
         conntrack: file.section("conntrack").map(conntrack).unwrap_or_default(),
     };
-    file.unbuilt("route", "routes need mode = \"gateway\"");
-    file.unbuilt("gateway", "the gateway mode");
     file.finish();
     appliance
 }
@@ -68,8 +85,8 @@ fn read_file(mut file: Section<'_, '_>) -> Appliance {
 fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
     let mode = section.word(
         "mode",
-        &[("wire", Mode::Wire)],
-        &[("gateway", "the gateway mode")],
+        &[("wire", Mode::Wire), ("gateway", Mode::Gateway)],
+        &[],
     );
     let workers = section.integer("workers", 1..=64);
     let cpus = section.integers("cpus", 0..=4095).unwrap_or_default();
@@ -107,7 +124,7 @@ fn dataplane(mut section: Section<'_, '_>) -> Dataplane {
     }
 }
 
-fn ports(sections: Vec<Section<'_, '_>>) -> Vec<Port> {
+fn ports(sections: Vec<Section<'_, '_>>, mode: Option<Mode>) -> Vec<Port> {
     let mut ports = Vec::new();
     let mut peers = Vec::new();
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
@@ -115,7 +132,7 @@ fn ports(sections: Vec<Section<'_, '_>>) -> Vec<Port> {
         return ports;
     };
     for section in sections {
-        let Some((port, name, peer)) = port(section) else {
+        let Some((port, name, peer)) = port(section, mode) else {
             continue;
         };
         *names.entry(port.name.clone()).or_default() += 1;
@@ -149,25 +166,37 @@ fn ports(sections: Vec<Section<'_, '_>>) -> Vec<Port> {
 
 type ReadPort = (Port, Placed<String>, Option<Placed<String>>);
 
-fn port(mut section: Section<'_, '_>) -> Option<ReadPort> {
+fn port(mut section: Section<'_, '_>, mode: Option<Mode>) -> Option<ReadPort> {
+    let routed = mode == Some(Mode::Gateway);
     let device = section.string("device");
     let name = section.string("name");
     let unbuilt = [
-        ("tap", "TAP ports"),
         ("af-xdp", "AF_XDP ports"),
         ("auto", "choosing a driver by itself"),
     ];
-    section.word("driver", &[("af-packet", ())], &unbuilt);
+    let drivers = [Driver::AfPacket, Driver::Tap, Driver::Tun].map(|one| (one.word(), one));
+    let driver = section
+        .word("driver", &drivers, &unbuilt)
+        .unwrap_or_default();
     let group = section.integer("group", 0..=i64::from(u32::MAX));
     let prepare = section.boolean("prepare").unwrap_or(false);
-    let peer = section.string("peer");
-    let bridge = section.string("bridge");
-    section.unbuilt("addresses", "addresses need mode = \"gateway\"");
-    section.unbuilt("proxy", "proxy addresses need mode = \"gateway\"");
+    let (mut peer, mut bridge, mut addresses, mut proxy) = Default::default();
+    if routed {
+        section.refuse("peer", "a peer needs mode = \"wire\"; a gateway routes");
+        section.refuse("bridge", "a pair's name needs mode = \"wire\"");
+        addresses = gateway::addresses(&mut section);
+        proxy = gateway::proxies(&mut section);
+        gateway::refuse_others(&mut section);
+    } else {
+        peer = section.string("peer");
+        bridge = section.string("bridge");
+        section.refuse("addresses", "addresses need mode = \"gateway\"");
+        section.refuse("proxy", "proxy addresses need mode = \"gateway\"");
+    }
     if device.is_none() {
         section.missing("device", "the network device that this port opens");
     }
-    if peer.is_none() {
+    if peer.is_none() && !routed {
         section.missing(
             "peer",
             "on a wire each port names the port where its frames go",
@@ -196,6 +225,9 @@ fn port(mut section: Section<'_, '_>) -> Option<ReadPort> {
             .map(|peer| peer.value.clone())
             .unwrap_or_default(),
         bridge: bridge.map(|bridge| bridge.value),
+        driver,
+        addresses,
+        proxy,
     };
     Some((port, name, peer))
 }

@@ -64,7 +64,7 @@ pub(crate) struct Section<'r, 's> {
     table: DeTable<'s>,
     /// Keys that a getter asked for.
     known: Vec<&'static str>,
-    /// Keys of the file's language that this version does not have.
+    /// Keys of the file's language that do not belong here.
     unbuilt: Vec<&'static str>,
 }
 
@@ -281,12 +281,11 @@ impl<'r, 's> Section<'r, 's> {
         None
     }
 
-    /// A key that belongs to the file's language but whose feature this version does not have.
-    pub(crate) fn unbuilt(&mut self, key: &'static str, what: &str) {
+    /// A key that does not belong here: says why.
+    pub(crate) fn refuse(&mut self, key: &'static str, why: &str) {
         self.unbuilt.push(key);
         if let Some(entry) = self.remove(key) {
-            let message = format!("not supported by this version: {what}");
-            self.source.error(entry.span, &entry.key, message);
+            self.source.error(entry.span, &entry.key, why);
         }
     }
 

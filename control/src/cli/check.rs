@@ -14,7 +14,7 @@ use crate::appliance::Appliance;
 use crate::client::bundle;
 use crate::daemon::policy::{Policy, Refused};
 use crate::daemon::ruleset::EnginePolicy;
-use crate::daemon::wire::WIRE_ENGINES;
+use crate::daemon::wire::{GATEWAY_ENGINES, WIRE_ENGINES};
 
 /// What `sluice check` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,13 +67,18 @@ pub(super) fn main(options: &Options) -> Result<(), Failed> {
 
 fn policy(profile: Profile) -> EnginePolicy {
     let counters = Arc::new(Counters::new(1));
+    let routed = profile.mode == Mode::Gateway;
     let mut engine = Engine::new(
         profile,
         counters,
         Arc::new(SystemClock),
         Box::new(NoWorkers),
     );
-    engine.set_engines(WIRE_ENGINES);
+    engine.set_engines(if routed {
+        GATEWAY_ENGINES
+    } else {
+        WIRE_ENGINES
+    });
     EnginePolicy::new(engine)
 }
 
@@ -87,11 +92,14 @@ fn profile(appliance: &Appliance) -> Profile {
         index: number as u32 + 1,
         group: port.group,
         kind: 1,
-        peer: Some(port.peer.clone()),
+        peer: (!port.peer.is_empty()).then(|| port.peer.clone()),
         bridge: port.bridge.clone(),
     };
     Profile {
-        mode: Mode::Wire,
+        mode: match appliance.dataplane.mode {
+            Some(crate::appliance::Mode::Gateway) => Mode::Gateway,
+            Some(crate::appliance::Mode::Wire) | None => Mode::Wire,
+        },
         ports: appliance.ports.iter().enumerate().map(port).collect(),
     }
 }

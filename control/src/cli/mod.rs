@@ -17,6 +17,7 @@ mod nft_monitor;
 pub mod nft_options;
 mod ports;
 mod progress;
+mod routing;
 mod run;
 mod sets;
 mod status;
@@ -79,6 +80,11 @@ pub enum Command {
     Ports(ports::Options),
     /// Sets whose elements come from files: list and read again
     Sets(sets::Options),
+    /// The routes of a gateway
+    Routes(routing::Options),
+    /// The neighbours of a gateway: which station is where
+    #[command(alias = "neighbors")]
+    Neighbours(routing::Options),
     /// Follow what happens: log statements, drops, changes, worker restarts
     Events(events::Options),
     /// Look into the compiled ruleset
@@ -166,6 +172,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Drops(options) => drops::main(&client, &options)?,
         Command::Ports(options) => ports::main(&client, options)?,
         Command::Sets(options) => return sets::main(&client, options),
+        Command::Routes(options) => routing::routes(&client, &options)?,
+        Command::Neighbours(options) => routing::neighbours(&client, &options)?,
         Command::Events(options) => events::main(&client, &options)?,
         Command::Explain(options) => explain::main(&client, &options)?,
         Command::Check(options) => check::main(&options)?,

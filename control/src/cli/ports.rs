@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::status::port_table;
 use super::{Failed, print, wait};
 use crate::api::wire::{PortRequest, PortStatus};
+use crate::appliance::Driver;
 use crate::client::Client;
 
 /// What `sluice ports` takes.
@@ -42,9 +43,18 @@ enum Action {
 struct Add {
     /// The device; NETNS:DEVICE for one in another namespace
     device: String,
-    /// The port where frames from here go
-    #[arg(long)]
+    /// Wire: the port where frames from here go
+    #[arg(long, default_value = "")]
     peer: String,
+    /// How frames come and go: af-packet, tap or tun
+    #[arg(long, value_parser = driver, default_value = "af-packet")]
+    driver: Driver,
+    /// Gateway: an address with its network's prefix length; may be repeated
+    #[arg(long = "address", value_name = "ADDRESS/LENGTH")]
+    addresses: Vec<String>,
+    /// Gateway: a prefix to answer for beside the addresses; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    proxy: Vec<String>,
     /// What rules call the port (default: the device's name)
     #[arg(long)]
     name: Option<String>,
@@ -92,6 +102,9 @@ impl Add {
             prepare: self.prepare,
             peer: self.peer,
             bridge: self.bridge,
+            driver: self.driver,
+            addresses: self.addresses,
+            proxy: self.proxy,
         };
         let client = expecting(client, self.generation);
         let port: PortStatus = wait(client.post("/v1/ports", &request))?.body;
@@ -101,6 +114,12 @@ impl Add {
             Ok(())
         }
     }
+}
+
+fn driver(word: &str) -> Result<Driver, String> {
+    let all = [Driver::AfPacket, Driver::Tap, Driver::Tun];
+    let found = all.into_iter().find(|driver| driver.word() == word);
+    found.ok_or_else(|| "allowed: af-packet, tap, tun".to_owned())
 }
 
 fn expecting(client: &Client, generation: Option<u64>) -> Client {

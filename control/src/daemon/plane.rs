@@ -7,7 +7,9 @@ use sluice_dataplane::conntrack::Tracker;
 pub use sluice_dataplane::worker::BATCH_BOUNDS;
 
 use crate::api::flow::Saved;
-use crate::api::wire::{DroppedFrame, PortRequest, PortStatus, WorkerStatus};
+use crate::api::wire::{
+    DroppedFrame, NeighbourStatus, PortRequest, PortStatus, RouteStatus, WorkerStatus,
+};
 
 /// Why a port was not added or removed.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +40,7 @@ pub struct BatchSizes {
 
 /// Ports and workers.
 pub trait Plane: Send + Sync {
-    /// `wire` or `workbench`.
+    /// `wire`, `gateway` or `workbench`.
     fn mode(&self) -> &'static str;
 
     /// Every port.
@@ -55,6 +57,16 @@ pub trait Plane: Send + Sync {
     /// # Errors
     /// When there is none of that name.
     fn remove_port(&self, name: &str) -> Result<(), PlaneError>;
+
+    /// Every route of a gateway.
+    fn routes(&self) -> Vec<RouteStatus> {
+        Vec::new()
+    }
+
+    /// Every neighbour of a gateway.
+    fn neighbours(&self) -> Vec<NeighbourStatus> {
+        Vec::new()
+    }
 
     /// Every worker.
     fn workers(&self) -> Vec<WorkerStatus>;

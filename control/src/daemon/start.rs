@@ -19,12 +19,13 @@ use tokio::sync::watch;
 
 use super::plane::{Plane, PlaneError, Workbench};
 use super::policy::{Policy, Refused};
+use super::routing::{self, HostRequests, Routing, metrics_at_port};
 use super::ruleset::EnginePolicy;
 use super::wire::Wire;
 use super::{flow_events, packets, persist, privileges, serve, watch as files};
 use crate::api::wire::{Happening, IpsetCommand};
 use crate::api::{self, Shared};
-use crate::appliance::{Appliance, FileErrors};
+use crate::appliance::{Appliance, FileErrors, Mode};
 use crate::client::bundle;
 use crate::events::Hub;
 use crate::events::sink::Sinks;
@@ -98,6 +99,8 @@ pub struct Opened {
     pub sinks: Option<Sinks>,
     /// Who may do what.
     pub rights: Rights,
+    /// What the gateway's own host is asked.
+    pub host: Option<HostRequests>,
 }
 
 impl Opened {
@@ -110,6 +113,8 @@ impl Opened {
         let sinks = Sinks::open(&appliance.log)?;
         let metrics = match &appliance.metrics {
             None => None,
+            // The gateway's own host listens there, no socket of this kernel.
+            Some(_) if metrics_at_port(appliance).is_some() => None,
             Some(metrics) => {
                 let address = metrics.listen;
                 let failed = |source| StartError::Metrics { address, source };
@@ -122,6 +127,7 @@ impl Opened {
             metrics,
             sinks,
             rights,
+            host: None,
         })
     }
 }
@@ -216,6 +222,9 @@ pub async fn run_until(
             Ok(())
         });
     }
+    if let Some(requests) = opened.host {
+        routing::answer(requests, Arc::downgrade(&shared))?;
+    }
     if let Some(listener) = opened.metrics {
         tasks.spawn(metrics::listener::serve(
             shared.clone(),
@@ -309,14 +318,24 @@ pub fn run(path: &Path) -> Result<(), StartError> {
     } else {
         Some(OpenerProcess::fork()?)
     };
-    let opened = Opened::open(&appliance)?;
+    let mut opened = Opened::open(&appliance)?;
     if let Some(user) = &appliance.daemon.user {
         privileges::become_user(user)?;
     }
     let hub = Hub::default();
     let (policy, plane) = match opener {
         None => workbench(&appliance, &hub)?,
-        Some(opener) => wire(&appliance, opener, &hub)?,
+        Some(opener) => {
+            let routing = match appliance.dataplane.mode {
+                Some(Mode::Gateway) => {
+                    let (routing, requests) = Routing::new(&appliance);
+                    opened.host = requests;
+                    Some(routing)
+                }
+                Some(Mode::Wire) | None => None,
+            };
+            wire(&appliance, opener, routing, &hub)?
+        }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(REACTORS)
@@ -361,8 +380,13 @@ fn workbench(appliance: &Appliance, hub: &Hub) -> Result<Parts, StartError> {
     Ok((Arc::new(policy), Arc::new(Workbench)))
 }
 
-fn wire(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> Result<Parts, StartError> {
-    let wire = Wire::start(appliance, opener, hub)?;
+fn wire(
+    appliance: &Appliance,
+    opener: OpenerProcess,
+    routing: Option<Routing>,
+    hub: &Hub,
+) -> Result<Parts, StartError> {
+    let wire = Wire::start(appliance, opener, routing, hub)?;
     load_ruleset(appliance, &**wire.policy())?;
     follow_files(appliance, wire.policy(), hub)?;
     packets::carry(&wire, hub.clone())?;

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use sluice_config::engine::{Engine, Mode, PortProfile, Profile, Publisher};
 use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::{self, Tracker};
+use sluice_dataplane::gateway::Gateway;
 use sluice_dataplane::port::af_packet::Geometry;
 use sluice_dataplane::port::{PortId, Queue};
 use sluice_dataplane::program::counters::Counters;
@@ -24,11 +25,14 @@ use sluice_dataplane::worker::{NO_RULE, Settings, SystemClock, WorkerEvent, Work
 
 use super::flow_file;
 use super::plane::{BatchSizes, Plane, PlaneError};
+use super::port::{OpenPort, peer_of, port_name, prefixes, spec};
 use super::publish::{History, Publish};
+use super::routing::{self, OpenedPort, Routing};
 use super::ruleset::EnginePolicy;
 use crate::api::flow::Saved;
 use crate::api::wire::{
-    DroppedFrame, Happening, Hex, PortRequest, PortStatus, QueueStatus, WorkerStatus,
+    DroppedFrame, Happening, Hex, NeighbourStatus, PortRequest, PortStatus, QueueStatus,
+    RouteStatus, WorkerStatus,
 };
 use crate::appliance::{self, Appliance};
 use crate::events::Hub;
@@ -40,18 +44,11 @@ const EVENTS: usize = 4096;
 
 /// What a wire has beyond the rule VM.
 pub const WIRE_ENGINES: u32 = engines::TRACK;
+/// The same in a gateway: it routes, and does not track yet.
+pub const GATEWAY_ENGINES: u32 = engines::ROUTES;
 
 /// ARPHRD_ETHER: the only kind of device that the opener takes.
 const ETHERNET: u16 = 1;
-
-/// A port that is open.
-struct OpenPort {
-    spec: PortRequest,
-    name: String,
-    index: u32,
-    kind: String,
-    mac: [u8; 6],
-}
 
 /// Ports and workers of a wire.
 pub struct Wire {
@@ -66,6 +63,8 @@ pub struct Wire {
     tracker: Arc<Tracker>,
     saved: PathBuf,
     hub: Hub,
+    /// What routes between the ports; none on a wire.
+    routing: Option<Routing>,
 }
 
 /// The CPU of each worker: as named, or the first ones that this process may run on.
@@ -93,7 +92,12 @@ impl Wire {
     ///
     /// # Errors
     /// When a thread or a descriptor cannot be had.
-    pub fn start(appliance: &Appliance, opener: OpenerProcess, hub: &Hub) -> io::Result<Arc<Self>> {
+    pub fn start(
+        appliance: &Appliance,
+        opener: OpenerProcess,
+        routing: Option<Routing>,
+        hub: &Hub,
+    ) -> io::Result<Arc<Self>> {
         let dataplane = &appliance.dataplane;
         let cpus = worker_cpus(dataplane)?;
         let settings = conntrack::Settings {
@@ -136,12 +140,15 @@ impl Wire {
             tracker: Arc::clone(&tracker),
         };
         let profile = Profile {
-            mode: Mode::Wire,
+            mode: mode_of(&routing),
             ports: Vec::new(),
         };
         let counters = Arc::new(Counters::new(cpus.len()));
         let mut engine = Engine::new(profile, counters, clock, Box::new(publish.clone()));
-        engine.set_engines(WIRE_ENGINES);
+        engine.set_engines(match routing {
+            Some(_) => GATEWAY_ENGINES,
+            None => WIRE_ENGINES,
+        });
         let policy = Arc::new(EnginePolicy::new(engine));
         let (sender, heard) = std::sync::mpsc::channel();
         let opener = opener.connect(move |event| {
@@ -159,6 +166,7 @@ impl Wire {
             tracker,
             saved,
             hub: hub.clone(),
+            routing,
         });
         let weak = Arc::downgrade(&wire);
         std::thread::Builder::new()
@@ -217,7 +225,11 @@ impl Wire {
             queues: self.workers.count(),
             slots: Geometry::default().slots,
             prepare: spec.prepare,
+            driver: spec.driver,
         };
+        let addresses = prefixes(&spec.addresses)?;
+        let proxy = prefixes(&spec.proxy)?;
+        self.check_mode(&spec)?;
         let opened = self
             .opener
             .open(&request)
@@ -229,8 +241,46 @@ impl Wire {
             index: opened.index,
             kind: opened.kind,
             mac: opened.mac,
+            link: opened.link,
+            addresses,
+            proxy,
         };
         Ok((entry, opened.queues))
+    }
+
+    /// A wire's port has a peer, a gateway's has none.
+    fn check_mode(&self, spec: &PortRequest) -> Result<(), String> {
+        let routed = self.routing.is_some();
+        let wrong = if routed && (!spec.peer.is_empty() || spec.bridge.is_some()) {
+            "a port of a gateway has no peer"
+        } else if !routed && spec.peer.is_empty() {
+            "on a wire each port names the port where its frames go (peer)"
+        } else if !routed && (!spec.addresses.is_empty() || !spec.proxy.is_empty()) {
+            "a port of a wire has no addresses"
+        } else {
+            return Ok(());
+        };
+        Err(wrong.to_owned())
+    }
+
+    /// What routes between these ports.
+    fn plan(&self, open: &BTreeMap<u16, OpenPort>) -> Option<Arc<Gateway>> {
+        let ports = open.iter().map(|(id, port)| OpenedPort {
+            id: PortId(*id),
+            name: &port.name,
+            mac: port.mac,
+            link: &port.link,
+            addresses: &port.addresses,
+            proxy: &port.proxy,
+            driver: port.spec.driver,
+        });
+        let ports: Vec<_> = ports.collect();
+        Some(self.routing.as_ref()?.plan(&ports))
+    }
+
+    /// What routes at the moment.
+    fn gateway(&self) -> Option<Arc<Gateway>> {
+        self.publish.slot.load().ports().gateway().cloned()
     }
 
     /// Publishes the rules in force over these ports.
@@ -242,7 +292,7 @@ impl Wire {
         };
         let mut table = PortTable::default();
         let mut profile = Profile {
-            mode: Mode::Wire,
+            mode: mode_of(&self.routing),
             ports: Vec::new(),
         };
         for (id, port) in open {
@@ -259,10 +309,11 @@ impl Wire {
                 index: port.index,
                 group: port.spec.group,
                 kind: ETHERNET,
-                peer: Some(port.spec.peer.clone()),
+                peer: peer_of(&port.spec),
                 bridge: port.spec.bridge.clone(),
             });
         }
+        table.set_gateway(self.plan(open));
         let table = Arc::new(table);
         if !self.policy.set_ports(profile, Arc::clone(&table)) {
             // No ruleset was ever committed: as in the kernel, everything passes.
@@ -306,6 +357,7 @@ impl Wire {
                 .map_err(|error| failed(&error))?,
         );
         self.opener.close(id).map_err(|error| failed(&error))?;
+        self.forget_neighbours(id);
         let (entry, queues) = self.open(id, spec).map_err(PlaneError::Device)?;
         open.insert(id, entry);
         self.publish_ports(&open);
@@ -314,14 +366,21 @@ impl Wire {
             .map_err(|error| failed(&error))
     }
 
+    fn forget_neighbours(&self, id: u16) {
+        if let Some(routing) = &self.routing {
+            routing.forget(PortId(id));
+        }
+    }
+
     fn status(&self, id: u16, port: &OpenPort) -> PortStatus {
         let queues = self.workers.queue_metrics();
         PortStatus {
             name: port.name.clone(),
             device: port.spec.device.clone(),
-            driver: "af-packet".to_owned(),
+            driver: port.spec.driver.word().to_owned(),
             index: port.index,
-            peer: Some(port.spec.peer.clone()),
+            peer: peer_of(&port.spec),
+            addresses: port.spec.addresses.clone(),
             group: port.spec.group,
             queues: queues
                 .iter()
@@ -350,7 +409,26 @@ impl Wire {
 
 impl Plane for Wire {
     fn mode(&self) -> &'static str {
-        "wire"
+        match self.routing {
+            Some(_) => "gateway",
+            None => "wire",
+        }
+    }
+
+    fn routes(&self) -> Vec<RouteStatus> {
+        let gateway = self.gateway();
+        let table = self.publish.slot.load().ports().clone();
+        gateway.map_or_else(Vec::new, |gateway| {
+            routing::route_list(&gateway, |port| port_label(&table, port))
+        })
+    }
+
+    fn neighbours(&self) -> Vec<NeighbourStatus> {
+        let gateway = self.gateway();
+        let table = self.publish.slot.load().ports().clone();
+        gateway.map_or_else(Vec::new, |gateway| {
+            routing::neighbour_list(&gateway, |port| port_label(&table, port))
+        })
     }
 
     fn ports(&self) -> Vec<PortStatus> {
@@ -366,7 +444,7 @@ impl Plane for Wire {
         if open.values().any(|other| other.name == name) {
             return Err(PlaneError::Exists(name));
         }
-        if port.peer == name {
+        if !port.peer.is_empty() && port.peer == name {
             return Err(PlaneError::Device(
                 "a port cannot be its own peer".to_owned(),
             ));
@@ -402,6 +480,7 @@ impl Plane for Wire {
         open.remove(&id);
         self.publish_ports(&open);
         drop(queues);
+        self.forget_neighbours(id);
         self.opener.close(id).map_err(|error| failed(&error))
     }
 
@@ -503,22 +582,10 @@ pub(super) fn port_label(table: &PortTable, id: PortId) -> String {
     }
 }
 
-fn port_name(spec: &PortRequest) -> String {
-    let device = spec.device.rsplit(':').next().unwrap_or(&spec.device);
-    spec.name.clone().unwrap_or_else(|| device.to_owned())
-}
-
-fn spec(port: &appliance::Port) -> PortRequest {
-    PortRequest {
-        device: match &port.netns {
-            Some(netns) => format!("{netns}:{}", port.device),
-            None => port.device.clone(),
-        },
-        name: Some(port.name.clone()),
-        group: port.group,
-        prepare: port.prepare,
-        peer: port.peer.clone(),
-        bridge: port.bridge.clone(),
+fn mode_of(routing: &Option<Routing>) -> Mode {
+    match routing {
+        Some(_) => Mode::Gateway,
+        None => Mode::Wire,
     }
 }
 

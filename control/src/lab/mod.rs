@@ -5,6 +5,7 @@
 //! in namespaces held by this process; when it ends, nothing is left.
 
 mod daemon;
+mod gateway;
 mod metrics;
 mod probe;
 mod report;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 
 pub use report::{Check, Report};
 
-use crate::netns;
+use crate::netns::{self, Namespace};
 
 /// What `sluice lab` was asked for.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,6 +43,8 @@ pub struct Options {
 pub enum Scene {
     /// Two hosts on one network, a transparent firewall between them
     Wire,
+    /// Two networks with a host each, a router between them
+    Gateway,
 }
 
 /// Builds the playground, runs its checks and prints the report. Returns whether all went as the
@@ -52,9 +55,14 @@ pub enum Scene {
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     netns::become_root_of_user_namespace().map_err(explain_missing_right)?;
     let progress = Progress::new(options.json);
-    let Scene::Wire = options.scene;
-    let mut scene = wire::Wire::build(options, &progress)?;
-    let report = scene.run(options, &progress)?;
+    let mut scene = match options.scene {
+        Scene::Wire => Playground::Wire(wire::Wire::build(options, &progress)?),
+        Scene::Gateway => Playground::Gateway(gateway::Gateway::build(options, &progress)?),
+    };
+    let report = match &mut scene {
+        Playground::Wire(wire) => wire.run(options, &progress)?,
+        Playground::Gateway(gateway) => gateway.run(options, &progress)?,
+    };
     progress.done();
     if options.json {
         serde_json::to_writer_pretty(io::stdout().lock(), &report)?;
@@ -77,8 +85,48 @@ fn explain_missing_right(error: io::Error) -> anyhow::Error {
     )
 }
 
+/// A playground that stands.
+enum Playground {
+    Wire(wire::Wire),
+    Gateway(gateway::Gateway),
+}
+
+impl Playground {
+    fn entries(&self) -> Vec<(&str, String)> {
+        match self {
+            Self::Wire(wire) => wire.entries(),
+            Self::Gateway(gateway) => gateway.entries(),
+        }
+    }
+}
+
+/// How a person enters each host and asks the daemon.
+fn entries<'h>(hosts: &[&'h Namespace], daemon: &daemon::Daemon) -> Vec<(&'h str, String)> {
+    let user = format!(
+        "nsenter --user=/proc/{}/ns/user --preserve-credentials",
+        std::process::id()
+    );
+    let mut entries: Vec<_> = hosts
+        .iter()
+        .map(|host| (host.name(), format!("{user} --net={} bash", host.path())))
+        .collect();
+    entries.push((
+        "control",
+        format!("sluice --socket {} status", daemon.socket().display()),
+    ));
+    entries
+}
+
+fn flatten<T, E: std::fmt::Display>(result: Result<Result<T, E>, io::Error>) -> Result<T, String> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Says how to enter each host, and waits until the person has had enough.
-fn keep(scene: &wire::Wire) -> anyhow::Result<()> {
+fn keep(scene: &Playground) -> anyhow::Result<()> {
     eprintln!("\nThe playground stays until you press Ctrl-C. In another terminal:");
     for (host, command) in scene.entries() {
         eprintln!("  {host:<9} {command}");

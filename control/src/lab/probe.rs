@@ -37,6 +37,66 @@ pub(super) fn ping(to: IpAddr, count: u16) -> io::Result<(u16, Duration)> {
     Ok((times.len() as u16, median))
 }
 
+/// Who says that an echo request with one hop has come to its end, if anybody does.
+pub(super) fn first_hop(to: IpAddr) -> io::Result<Option<IpAddr>> {
+    use rustix::net::sockopt::{set_ip_ttl, set_ipv6_unicast_hops};
+    let (family, protocol, request, exceeded) = match to {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, 8, 11),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, 128, 3),
+    };
+    let socket = rustix::net::socket(family, SocketType::RAW, Some(protocol))?;
+    match to {
+        IpAddr::V4(_) => set_ip_ttl(&socket, 1)?,
+        IpAddr::V6(_) => set_ipv6_unicast_hops(&socket, Some(1))?,
+    }
+    let message = echo_request(request, std::process::id() as u16, 1);
+    let nothing = rustix::net::SendFlags::empty();
+    rustix::net::sendto(&socket, &message, nothing, &SocketAddr::new(to, 0))?;
+    let begun = Instant::now();
+    let mut buffer = [0_u8; 2048];
+    while let Some(rest) = PATIENCE.checked_sub(begun.elapsed()) {
+        if !readable(&socket, rest)? {
+            break;
+        }
+        let nothing = rustix::net::RecvFlags::empty();
+        let (length, _, from) = rustix::net::recvfrom(&socket, &mut buffer[..], nothing)?;
+        let header = if to.is_ipv4() {
+            usize::from(buffer[0] & 15) * 4
+        } else {
+            0
+        };
+        let from = from.and_then(|from| SocketAddr::try_from(from).ok());
+        if buffer[..length].get(header) == Some(&exceeded) {
+            return Ok(from.map(|from| from.ip()));
+        }
+    }
+    Ok(None)
+}
+
+/// The MTU of the way to an address, as the system has learnt it after a datagram of this size that
+/// must not be cut.
+pub(super) fn path_mtu(to: SocketAddr, bytes: usize) -> io::Result<u32> {
+    use nix::sys::socket::{getsockopt, sockopt};
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(to)?;
+    let begun = Instant::now();
+    loop {
+        // The first goes out, a later one fails once the error has been heard: both are in order.
+        let sent = socket.send(&vec![0x5a; bytes]);
+        let mtu = getsockopt(&socket, sockopt::IpMtu)? as u32;
+        let fits = mtu as usize >= bytes + 28;
+        if !fits || begun.elapsed() > PATIENCE {
+            return Ok(mtu);
+        }
+        if let Err(error) = sent
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::daemon::Daemon;
-use super::{Check, Options, Progress, Report, metrics, probe};
+use super::{Check, Options, Progress, Report, flatten, metrics, probe};
 use crate::netns::Namespace;
 
 const LEFT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -88,19 +88,8 @@ impl Wire {
 
     /// How a person enters each host: name and command.
     pub(super) fn entries(&self) -> Vec<(&str, String)> {
-        let user = format!(
-            "nsenter --user=/proc/{}/ns/user --preserve-credentials",
-            std::process::id()
-        );
-        let mut entries: Vec<_> = [&self.left, &self.right, &self.firewall]
-            .into_iter()
-            .map(|host| (host.name(), format!("{user} --net={} bash", host.path())))
-            .collect();
-        entries.push((
-            "control",
-            format!("sluice --socket {} status", self.daemon.socket().display()),
-        ));
-        entries
+        let hosts = [&self.left, &self.right, &self.firewall];
+        super::entries(&hosts, &self.daemon)
     }
 
     fn ping(&self, name: &str, to: IpAddr) -> Check {
@@ -223,16 +212,6 @@ impl Wire {
             .collect(),
             Err(why) => vec![Check::passes("metrics", Err(why))],
         }
-    }
-}
-
-fn flatten<T, E: std::fmt::Display>(
-    result: Result<Result<T, E>, std::io::Error>,
-) -> Result<T, String> {
-    match result {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -14,7 +14,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 use sluice_dataplane::DropReason;
 
-use crate::api::Shared;
+use crate::api::State;
 use crate::api::wire::{PortStatus, QueueStatus, RulesetSize, SetSourceStatus, WorkerStatus};
 use crate::daemon::plane::{BATCH_BOUNDS, Plane};
 use crate::daemon::policy::{Policy, RulePlace, Tally};
@@ -27,7 +27,7 @@ pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 ///
 /// # Errors
 /// When a family cannot be encoded.
-pub fn exposition(shared: &Shared) -> Result<String, prometheus::Error> {
+pub fn exposition(shared: &State) -> Result<String, prometheus::Error> {
     let mut families = process(shared.started);
     ruleset(&*shared.policy, &mut families);
     set_sources(&shared.policy.set_sources(), &mut families);

@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 use sluice_dataplane::port::af_packet::{self, Geometry};
-use sluice_dataplane::port::{LinkState, Offloads, PortId, Queue, Rx, Tx};
+use sluice_dataplane::port::{LinkState, Offloads, PortId, Queue, Rx, Tx, tap};
 
 use super::protocol::{Facts, News, Order, gather, pair, receive, send};
 use super::server::Server;
-use super::{LinkChange, LinkEvent, OpenError, Request};
+use super::{Driver, LinkChange, LinkEvent, OpenError, Request};
 
 type Links = Arc<Mutex<HashMap<u16, Arc<LinkState>>>>;
 type Reply = (News, Vec<OwnedFd>);
@@ -193,6 +193,9 @@ fn attach(
     descriptors: Vec<OwnedFd>,
     link: Arc<LinkState>,
 ) -> Result<Opened, OpenError> {
+    if request.driver != Driver::AfPacket {
+        return attach_tap(request, facts, descriptors, link);
+    }
     let geometry = Geometry {
         slots: request.slots,
         ..Geometry::default()
@@ -213,6 +216,40 @@ fn attach(
             doing: format!("map the rings of {}", request.device),
             error: error.to_string(),
         })?;
+    Ok(Opened {
+        index: facts.index,
+        mac: facts.mac,
+        kind: facts.kind.clone(),
+        link,
+        queues,
+    })
+}
+
+fn attach_tap(
+    request: &Request,
+    facts: &Facts,
+    descriptors: Vec<OwnedFd>,
+    link: Arc<LinkState>,
+) -> Result<Opened, OpenError> {
+    let layer = match request.driver {
+        Driver::Tun => tap::Layer::Ip(facts.mac),
+        Driver::Tap | Driver::AfPacket => tap::Layer::Ethernet,
+    };
+    if descriptors.len() != facts.queues {
+        return Err(OpenError::Ended);
+    }
+    let queue = |descriptor| {
+        let (rx, tx) = tap::attach(PortId(request.port), descriptor, layer, Arc::clone(&link))?;
+        Ok(Queue {
+            rx: Rx::Tap(rx),
+            tx: Tx::Tap(tx),
+        })
+    };
+    let queues: io::Result<Vec<Queue>> = descriptors.into_iter().map(queue).collect();
+    let queues = queues.map_err(|error| OpenError::System {
+        doing: format!("use the queues of {}", request.device),
+        error: error.to_string(),
+    })?;
     Ok(Opened {
         index: facts.index,
         mac: facts.mac,

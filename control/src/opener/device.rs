@@ -183,6 +183,11 @@ impl Devices {
         Ok(())
     }
 
+    /// Brings a device up that is ours.
+    pub(super) fn bring_up(&mut self, device: &Device) -> io::Result<()> {
+        self.set_up(device.index, true)
+    }
+
     /// Undoes changes, the last one first; one that cannot be undone (the device is gone, the
     /// bridge is gone) is passed over.
     pub(super) fn undo(&mut self, device: &Device, changes: Changes) {

@@ -17,12 +17,16 @@ mod namespace;
 mod netlink;
 mod protocol;
 mod server;
+mod tap;
 
 pub use client::{Opened, Opener, OpenerProcess};
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::appliance::Driver;
+
 use sluice_dataplane::port::af_packet::QueueSockets;
 
 /// The most queues that a port can have: their descriptors travel in one message.
@@ -41,6 +45,8 @@ pub struct Request {
     pub slots: u32,
     /// May change the device so that it can be used; undone at the end.
     pub prepare: bool,
+    /// How its frames come and go.
+    pub driver: Driver,
 }
 
 /// How a device has changed.

@@ -32,7 +32,7 @@ pub(super) enum Order {
 /// From the privileged part.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum News {
-    /// Answer to [`Order::Open`]; three descriptors for each queue come along.
+    /// Answer to [`Order::Open`]; three descriptors for each queue come along, one for a TAP.
     Opened(Result<Facts, OpenError>),
     /// Answer to [`Order::Close`] and [`Order::End`].
     Closed,
@@ -129,8 +129,30 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Three descriptors of each queue, in the order in which they are sent.
-pub(super) fn flatten(queues: &[super::QueueSockets]) -> Vec<BorrowedFd<'_>> {
+/// The descriptors of a port.
+#[derive(Debug)]
+pub(super) enum Descriptors {
+    /// Sockets of each queue.
+    Packet(Vec<super::QueueSockets>),
+    /// One for each queue.
+    Tap(Vec<OwnedFd>),
+}
+
+impl Descriptors {
+    pub(super) fn queues(&self) -> usize {
+        match self {
+            Self::Packet(queues) => queues.len(),
+            Self::Tap(queues) => queues.len(),
+        }
+    }
+}
+
+/// The descriptors in the order in which they are sent.
+pub(super) fn flatten(descriptors: &Descriptors) -> Vec<BorrowedFd<'_>> {
+    let queues = match descriptors {
+        Descriptors::Packet(queues) => queues,
+        Descriptors::Tap(queues) => return queues.iter().map(OwnedFd::as_fd).collect(),
+    };
     let mut all = Vec::with_capacity(queues.len() * 3);
     for queue in queues {
         all.extend([&queue.rx, &queue.bypass, &queue.plain].map(OwnedFd::as_fd));

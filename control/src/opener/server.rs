@@ -8,12 +8,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use sluice_dataplane::port::af_packet::{self, Geometry, QueueSockets};
 
+use super::protocol::Descriptors;
+
 use super::device::{Changes, Device, Devices};
 use super::ingress::Ingress;
 use super::namespace::{Place, inside};
 use super::netlink::Netlink;
 use super::protocol::{Facts, News, Order, flatten, receive, send};
-use super::{LinkChange, MAX_QUEUES, OpenError, Request};
+use super::{Driver, LinkChange, MAX_QUEUES, OpenError, Request, tap};
 
 /// RTNLGRP_LINK
 const LINK_GROUP: u32 = 1;
@@ -104,7 +106,7 @@ impl Server {
         }
     }
 
-    fn try_open(&mut self, request: &Request) -> Result<(Facts, Vec<QueueSockets>), OpenError> {
+    fn try_open(&mut self, request: &Request) -> Result<(Facts, Descriptors), OpenError> {
         if !(1..=MAX_QUEUES).contains(&request.queues) {
             return Err(OpenError::Queues {
                 queues: request.queues,
@@ -123,8 +125,9 @@ impl Server {
             return Err(OpenError::Ended);
         };
         let namespace = space.namespace.as_ref().map(File::try_clone).transpose()?;
-        let opened = inside(namespace.as_ref(), home, || {
-            space.open_port(&place, request)
+        let opened = inside(namespace.as_ref(), home, || match request.driver {
+            Driver::AfPacket => space.open_port(&place, request),
+            Driver::Tap | Driver::Tun => space.open_tap(&place, request),
         })
         .map_err(|error| OpenError::NoNamespace {
             device: request.device.clone(),
@@ -260,7 +263,7 @@ impl Space {
         &mut self,
         place: &Place,
         request: &Request,
-    ) -> Result<(Held, Facts, Vec<QueueSockets>), OpenError> {
+    ) -> Result<(Held, Facts, Descriptors), OpenError> {
         let found = self.devices.by_name(&place.device);
         let device = found.map_err(|error| match error.raw_os_error() {
             Some(libc::ENODEV) => OpenError::NoDevice {
@@ -269,6 +272,54 @@ impl Space {
             _ => OpenError::from(error),
         })?;
         let (changes, sockets) = self.open_queues(&device, request)?;
+        let mac = device.mac;
+        Ok(self.hold(
+            place,
+            request,
+            (device, mac),
+            changes,
+            Descriptors::Packet(sockets),
+        ))
+    }
+
+    /// Makes or takes over a TAP device and brings it up. Its other end is a host of this kernel,
+    /// so its addresses are in order and its ingress stays open.
+    fn open_tap(
+        &mut self,
+        place: &Place,
+        request: &Request,
+    ) -> Result<(Held, Facts, Descriptors), OpenError> {
+        let failed = |error: io::Error| OpenError::System {
+            doing: format!(
+                "make the {} device {}",
+                request.driver.word(),
+                request.device
+            ),
+            error: error.to_string(),
+        };
+        let opened = tap::open(&place.device, request.driver, request.queues).map_err(failed)?;
+        let device = self.devices.by_name(&place.device)?;
+        self.devices.bring_up(&device).map_err(failed)?;
+        let mac = tap::near_address(device.mac);
+        let changes = Changes::default();
+        Ok(self.hold(
+            place,
+            request,
+            (device, mac),
+            changes,
+            Descriptors::Tap(opened),
+        ))
+    }
+
+    /// Notes a device that was opened, and tells what is known of it.
+    fn hold(
+        &mut self,
+        place: &Place,
+        request: &Request,
+        (device, mac): (Device, [u8; 6]),
+        changes: Changes,
+        descriptors: Descriptors,
+    ) -> (Held, Facts, Descriptors) {
         let mut held = Held {
             place: place.clone(),
             device,
@@ -283,14 +334,14 @@ impl Space {
         let facts = Facts {
             port: request.port,
             index: held.device.index,
-            mac: held.device.mac,
+            mac,
             kind: held.device.kind.clone(),
             up,
             mtu,
             offloads,
-            queues: sockets.len(),
+            queues: descriptors.queues(),
         };
-        Ok((held, facts, sockets))
+        (held, facts, descriptors)
     }
 
     /// How a device is at the moment.

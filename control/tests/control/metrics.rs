@@ -28,6 +28,7 @@ impl Plane for Figures {
             driver: "af-packet".into(),
             index: 1,
             peer: None,
+            addresses: Vec::new(),
             group: 0,
             queues: vec![
                 QueueStatus {

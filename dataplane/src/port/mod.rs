@@ -7,6 +7,7 @@
 pub mod af_packet;
 pub mod link;
 pub mod memory;
+pub mod tap;
 
 pub use link::{LinkState, Offloads};
 
@@ -114,6 +115,8 @@ pub enum Rx {
     AfPacket(af_packet::AfPacketRx),
     /// Memory.
     Memory(memory::MemoryRx),
+    /// A TAP or TUN device.
+    Tap(tap::TapRx),
 }
 
 /// The sending half of a queue, of whichever driver.
@@ -123,6 +126,8 @@ pub enum Tx {
     AfPacket(af_packet::AfPacketTx),
     /// Memory.
     Memory(memory::MemoryTx),
+    /// A TAP or TUN device.
+    Tap(tap::TapTx),
 }
 
 /// One worker's part of a port.
@@ -140,6 +145,7 @@ impl RxQueue for Rx {
         match self {
             Rx::AfPacket(queue) => queue.receive(burst),
             Rx::Memory(queue) => queue.receive(burst),
+            Rx::Tap(queue) => queue.receive(burst),
         }
     }
 
@@ -148,6 +154,7 @@ impl RxQueue for Rx {
         match self {
             Rx::AfPacket(queue) => queue.release(),
             Rx::Memory(queue) => queue.release(),
+            Rx::Tap(queue) => queue.release(),
         }
     }
 
@@ -155,6 +162,7 @@ impl RxQueue for Rx {
         match self {
             Rx::AfPacket(queue) => queue.descriptor(),
             Rx::Memory(queue) => queue.descriptor(),
+            Rx::Tap(queue) => queue.descriptor(),
         }
     }
 
@@ -162,6 +170,7 @@ impl RxQueue for Rx {
         match self {
             Rx::AfPacket(queue) => queue.take_fault(),
             Rx::Memory(queue) => queue.take_fault(),
+            Rx::Tap(queue) => queue.take_fault(),
         }
     }
 
@@ -169,6 +178,7 @@ impl RxQueue for Rx {
         match self {
             Rx::AfPacket(queue) => queue.counters(),
             Rx::Memory(queue) => queue.counters(),
+            Rx::Tap(queue) => queue.counters(),
         }
     }
 }
@@ -178,6 +188,7 @@ impl TxQueue for Tx {
         match self {
             Tx::AfPacket(queue) => queue.capabilities(),
             Tx::Memory(queue) => queue.capabilities(),
+            Tx::Tap(queue) => queue.capabilities(),
         }
     }
 
@@ -186,6 +197,7 @@ impl TxQueue for Tx {
         match self {
             Tx::AfPacket(queue) => queue.transmit(burst, lanes, refused),
             Tx::Memory(queue) => queue.transmit(burst, lanes, refused),
+            Tx::Tap(queue) => queue.transmit(burst, lanes, refused),
         }
     }
 
@@ -193,6 +205,7 @@ impl TxQueue for Tx {
         match self {
             Tx::AfPacket(queue) => queue.counters(),
             Tx::Memory(queue) => queue.counters(),
+            Tx::Tap(queue) => queue.counters(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::connection::ConnectionUse;
 use super::encoding::{Field, Malformed, Words};
 use super::op::ChainId;
 use super::tables::{MapTargets, Tables};
-use super::walk::{Class, Entry};
+use super::walk::{Class, Entry, bare_gateway};
 
 /// Most levels of chains: a base chain and what it jumps to, and so on.
 pub const DEPTH: usize = 16;
@@ -71,6 +71,14 @@ impl Program {
             chains: Vec::new(),
             targets: Vec::new(),
             walks: std::array::from_fn(|_| vec![Entry::Peer]),
+        }
+    }
+
+    /// The program of a gateway without rules.
+    pub fn bare_gateway() -> Self {
+        Self {
+            walks: std::array::from_fn(|class| bare_gateway(Class::ALL[class])),
+            ..Self::empty()
         }
     }
 
@@ -266,7 +274,7 @@ impl ProgramBuilder {
         let mut tracks = false;
         for walk in &self.walks {
             tracks |= check_tracking(walk)?;
-            if walk.iter().filter(|entry| **entry == Entry::Peer).count() != 1 {
+            if walk.iter().filter(|entry| entry.gives_a_way()).count() != 1 {
                 return Err(Malformed::Invalid(
                     "a walk that does not look the way out up once",
                 ));

@@ -21,6 +21,9 @@ pub const TRANSLATE: u32 = 1 << 7;
 /// Frames that are routed although they came by a bridge.
 pub const BROUTE: u32 = 1 << 8;
 
+/// Copies that are routed to an address.
+pub const COPIES: u32 = 1 << 9;
+
 /// Each bit with its name, for refusals and listings.
 pub const NAMES: &[(u32, &str)] = &[
     (TRACK, "connection tracking"),
@@ -32,6 +35,7 @@ pub const NAMES: &[(u32, &str)] = &[
     (FLOWTABLE, "flow tables"),
     (TRANSLATE, "prefix and family translation"),
     (BROUTE, "broute"),
+    (COPIES, "dup and fwd to an address"),
 ];
 
 impl Op {
@@ -87,7 +91,7 @@ impl Op {
             }
             | Self::Fwd {
                 address: Some(_), ..
-            } => ROUTES,
+            } => COPIES,
             _ => 0,
         }
     }

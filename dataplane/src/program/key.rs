@@ -352,7 +352,31 @@ pub struct KeyDesc {
     pub requires: Requires,
 }
 
+impl Meta {
+    /// Columns that a load of it fills.
+    fn columns(self) -> usize {
+        match self {
+            Self::Time => 2,
+            Self::Iifname
+            | Self::Oifname
+            | Self::Iifkind
+            | Self::Oifkind
+            | Self::Ibrname
+            | Self::Obrname => 4,
+            _ => 1,
+        }
+    }
+}
+
 impl KeyDesc {
+    /// Whether what a load fills has room in it.
+    pub(super) fn has_room(&self) -> bool {
+        match self.source {
+            Source::Meta { key } => self.columns() >= key.columns(),
+            _ => true,
+        }
+    }
+
     /// Columns that the value takes.
     pub fn columns(&self) -> usize {
         usize::from(self.bits).div_ceil(32)

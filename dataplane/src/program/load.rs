@@ -46,13 +46,17 @@ impl Run<'_, '_> {
                 bit_offset,
                 exists,
             } => self.load_exthdr(key, (kind, number, bit_offset, exists), first, possible),
+            Source::Fib { result, flags } if generation.ports().gateway().is_some() => {
+                self.load_fib(result, flags, first, possible)
+            }
             Source::Fib {
                 result: FibResult::Type,
                 flags,
             } => self.load_address_type(flags, first, possible),
             Source::Ct { key, direction } => self.load_ct(key, direction, slot, possible),
+            Source::Rt { key } => self.load_rt(key, first, possible),
             // Programs that read these are published only where their engine is.
-            Source::Fib { .. } | Source::Rt { .. } => 0,
+            Source::Fib { .. } => 0,
         };
         if self.vm.slots[usize::from(slot.0)].loaded == 0 {
             self.vm.touched.push(slot.0);
@@ -318,7 +322,7 @@ impl Run<'_, '_> {
     }
 
     /// Loads one word a lane.
-    fn each(
+    pub(super) fn each(
         &mut self,
         first: usize,
         possible: u64,

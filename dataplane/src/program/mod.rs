@@ -28,6 +28,7 @@ mod op_tests;
 mod packets;
 #[cfg(test)]
 mod property_tests;
+mod route;
 mod statement;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -51,4 +52,4 @@ pub use op::{
 };
 pub use packets::Packets;
 pub use tables::{CellKind, Log, MapTargets, SetData, SetDesc, Tables};
-pub use walk::{Class, Entry, Family, Hook, Names, Policy, name_words};
+pub use walk::{Class, Entry, Family, Hook, Names, Policy, bare_gateway, name_words};

@@ -37,6 +37,9 @@ impl RuleRef {
 
 /// Most columns of a value: 64 bytes, as nft's registers.
 pub const MAX_COLUMNS: usize = 16;
+/// Most columns that the fields of a look-up have together: a list of ipset may have members that ask
+/// for every fact of a packet.
+pub const MAX_KEY_COLUMNS: usize = 32;
 
 /// A constant: its words, most significant first.
 pub type Value = ArrayVec<u32, MAX_COLUMNS>;

@@ -4,6 +4,7 @@ use super::lanes::{Column, lanes};
 use super::op::RuleRef;
 use crate::conntrack::{PacketCt, Zone};
 use crate::drop_reason::DropReason;
+use crate::gateway::Address;
 use crate::packet::BATCH;
 use crate::packet::headers::Headers;
 use crate::port::PortId;
@@ -33,6 +34,10 @@ pub struct Packets {
     pub in_ports: [PortId; BATCH],
     /// Ports out, [`PortId::NONE`] before they are known.
     pub out_ports: [PortId; BATCH],
+    /// Gateway: the next hops, once the way is known.
+    pub next_hops: [Address; BATCH],
+    /// Gateway: the largest packet on the way.
+    pub mtus: Column,
     /// Lanes that rules or the dataplane have ended.
     pub ended: u64,
     /// Why they ended.
@@ -74,6 +79,8 @@ impl Packets {
             traced: 0,
             in_ports: [PortId::NONE; BATCH],
             out_ports: [PortId::NONE; BATCH],
+            next_hops: [Address::default(); BATCH],
+            mtus: Column::default(),
             ended: 0,
             reasons: [DropReason::WorkerPanic; BATCH],
             rules: [RuleRef::NONE; BATCH],

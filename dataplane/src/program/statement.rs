@@ -492,6 +492,9 @@ impl Run<'_, '_> {
 
     /// Drops packets and answers their senders.
     pub(super) fn reject(&mut self, with: Reject, rule: RuleRef, m: u64) {
+        if self.is_routed() {
+            return self.reject_routed(with, rule, m);
+        }
         for lane in lanes(m) {
             let frame = &self.frames[lane];
             let headers = &self.vm.packets.headers[lane];
@@ -524,7 +527,7 @@ impl Run<'_, '_> {
 }
 
 /// The codes of either family (nf_reject's tables).
-fn codes(code: Icmpx) -> (u8, u8) {
+pub(super) fn codes(code: Icmpx) -> (u8, u8) {
     match code {
         Icmpx::NoRoute => (0, 0),
         Icmpx::PortUnreachable => (3, 4),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::encoding::{Field, Malformed, Words, plain_enum, tagged_enum};
 use super::key::{KeyDesc, Requires, Slot, Source};
-use super::op::{CellId, ChainId, LogId, MAX_COLUMNS, ObjectKind, SetId};
+use super::op::{CellId, ChainId, LogId, MAX_COLUMNS, MAX_KEY_COLUMNS, ObjectKind, SetId};
 
 /// Most columns of all keys together.
 pub const MAX_ALL_COLUMNS: usize = 16_384;
@@ -161,6 +161,9 @@ impl Tables {
                 limit: MAX_COLUMNS,
             });
         }
+        if !key.has_room() {
+            return Err(Malformed::Invalid("a key narrower than what it loads"));
+        }
         if self.all_columns + columns > MAX_ALL_COLUMNS || self.keys.len() >= MAX_ALL_COLUMNS {
             return Err(Malformed::TooLarge {
                 what: "the key table",
@@ -198,12 +201,12 @@ impl Tables {
             _ => 1,
         };
         let key = usize::from(desc.key_columns);
-        for size in [key, data] {
-            if size == 0 || size > MAX_COLUMNS {
+        for (size, limit) in [(key, MAX_KEY_COLUMNS), (data, MAX_COLUMNS)] {
+            if size == 0 || size > limit {
                 return Err(Malformed::TooLarge {
                     what: "a set's field",
                     size,
-                    limit: MAX_COLUMNS,
+                    limit,
                 });
             }
         }
@@ -302,4 +305,27 @@ pub struct MapTargets {
     pub set: SetId,
     /// Chains that its elements jump or go to.
     pub chains: Vec<ChainId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::key::Meta;
+
+    /// Found by fuzzing: `meta time` of one column wrote behind the columns of the program.
+    #[test]
+    fn a_key_narrower_than_what_it_loads_is_refused() {
+        let mut tables = Tables::new();
+        let mut key = |key, bits| {
+            tables.key(KeyDesc {
+                source: Source::Meta { key },
+                bits,
+                requires: Requires::Nothing,
+            })
+        };
+        assert!(key(Meta::Time, 32).is_err());
+        assert!(key(Meta::Iifname, 64).is_err());
+        assert!(key(Meta::Time, 64).is_ok());
+        assert!(key(Meta::Iifname, 128).is_ok());
+    }
 }

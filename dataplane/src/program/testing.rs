@@ -290,6 +290,14 @@ impl Bench {
             Entry::CheckIp | Entry::Defragment | Entry::Track | Entry::Confirm => {
                 matches!(class, Class::Ip | Class::Ip6)
             }
+            // The bench is a wire.
+            Entry::Station
+            | Entry::Route
+            | Entry::Reroute
+            | Entry::ToSelf
+            | Entry::Arp
+            | Entry::Neighbour
+            | Entry::Leave => false,
             Entry::Chain { family, .. } => match family {
                 Family::Ip => class == Class::Ip,
                 Family::Ip6 => class == Class::Ip6,

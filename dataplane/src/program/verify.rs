@@ -7,7 +7,9 @@ use super::block::{RULE_HEADER, SCAN, SCAN_HEADER, Uses, equality, may_scan};
 use super::encoding::{Field, Malformed, Words};
 use super::fact::FactKind;
 use super::key::{CtKey, Exthdr, FibResult, Slot, Source};
-use super::op::{CounterSlot, Op, SetId, Slots, Value, Verdict, engines};
+use super::op::{
+    CounterSlot, MAX_COLUMNS, MAX_KEY_COLUMNS, Op, SetId, Slots, Value, Verdict, engines,
+};
 use super::tables::{CellKind, SetData, Tables};
 
 /// Walks all records and checks everything that the interpreter relies on.
@@ -125,7 +127,7 @@ impl Checker<'_> {
             | Op::FactAct {
                 set, keys, kinds, ..
             } => {
-                self.set_key(*set, keys)?;
+                self.key_within(*set, keys, MAX_KEY_COLUMNS)?;
                 self.facts(keys, *kinds)
             }
             Op::MapInto { set, keys, into } => {
@@ -180,7 +182,7 @@ impl Checker<'_> {
                 modulus,
                 ..
             } => {
-                self.slots(from)?;
+                self.slots(from, MAX_COLUMNS)?;
                 self.scaled(*into, *modulus)
             }
             Op::Symhash { into, modulus, .. } | Op::NumgenRandom { into, modulus, .. } => {
@@ -292,7 +294,7 @@ impl Checker<'_> {
                         ));
                     }
                 };
-                let found = self.slots(data)?;
+                let found = self.slots(data, MAX_COLUMNS)?;
                 // Deleting an element of a map names its key only.
                 if found == expected || found == 0 {
                     return Ok(());
@@ -422,12 +424,11 @@ impl Checker<'_> {
     }
 
     /// Columns of fields side by side.
-    fn slots(&mut self, slots: &Slots) -> Result<usize, Malformed> {
+    fn slots(&mut self, slots: &Slots, limit: usize) -> Result<usize, Malformed> {
         let mut sum = 0;
         for slot in slots {
             sum += self.columns(*slot)?;
         }
-        let limit = super::op::MAX_COLUMNS;
         if sum > limit {
             return Err(Malformed::TooLarge {
                 what: "a concatenation",
@@ -439,9 +440,13 @@ impl Checker<'_> {
     }
 
     fn set_key(&mut self, set: SetId, keys: &Slots) -> Result<SetData, Malformed> {
+        self.key_within(set, keys, MAX_COLUMNS)
+    }
+
+    fn key_within(&mut self, set: SetId, keys: &Slots, limit: usize) -> Result<SetData, Malformed> {
         in_table("set", set.0, self.tables.sets().len())?;
         let desc = self.tables.sets()[set.0 as usize].clone();
-        let (found, expected) = (self.slots(keys)?, usize::from(desc.key_columns));
+        let (found, expected) = (self.slots(keys, limit)?, usize::from(desc.key_columns));
         if found == expected {
             return Ok(desc.data);
         }

@@ -189,7 +189,7 @@ pub struct Run<'r, 'q> {
     pub context: &'r Context,
     /// Where logs and traces go.
     pub events: &'r EventQueue,
-    /// Where copies and answers go.
+    /// Where copies and answers go; those for [`PortId::NONE`] are routed.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
     /// Where their memory comes from.
     pub pool: &'r mut FramePool,
@@ -509,7 +509,7 @@ impl Run<'_, '_> {
         &self,
         columns: &'c [Column],
         slots: &Slots,
-    ) -> arrayvec::ArrayVec<&'c Column, { super::op::MAX_COLUMNS }> {
+    ) -> arrayvec::ArrayVec<&'c Column, { super::op::MAX_KEY_COLUMNS }> {
         let mut side_by_side = arrayvec::ArrayVec::new();
         for slot in slots {
             let (first, count) = self.columns_of(*slot);

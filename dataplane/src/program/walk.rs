@@ -17,12 +17,20 @@ plain_enum! {
         TaggedIp6 = 3,
         /// Everything else: ARP, LLDP, stacked tags ...
         Other = 4,
+        /// Gateway: IPv4 that it made itself.
+        OwnIp = 5,
+        /// Gateway: IPv6 that it made itself.
+        OwnIp6 = 6,
+        /// Gateway: ARP that it made itself.
+        OwnArp = 7,
+        /// Gateway: packets that are judged but for egress: they had to wait, or are fragments.
+        Leaving = 8,
     }
 }
 
 impl Class {
     /// How many classes there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 9;
     /// All of them, by number.
     pub const ALL: [Class; Self::COUNT] = [
         Self::Ip,
@@ -30,7 +38,36 @@ impl Class {
         Self::TaggedIp,
         Self::TaggedIp6,
         Self::Other,
+        Self::OwnIp,
+        Self::OwnIp6,
+        Self::OwnArp,
+        Self::Leaving,
     ];
+}
+
+impl Entry {
+    /// Whether it says where a packet goes; one such entry stands in every walk.
+    pub fn gives_a_way(&self) -> bool {
+        matches!(self, Self::Peer | Self::Route | Self::Arp | Self::Leave)
+    }
+}
+
+/// The walks of a gateway without rules. Base chains stand between these entries: ingress in front
+/// of [`Entry::Station`], prerouting behind [`Entry::CheckIp`], input in front of [`Entry::ToSelf`],
+/// forward and postrouting behind it, egress last.
+pub fn bare_gateway(class: Class) -> Vec<Entry> {
+    match class {
+        Class::Ip | Class::Ip6 => vec![
+            Entry::Station,
+            Entry::CheckIp,
+            Entry::Route,
+            Entry::ToSelf,
+            Entry::Neighbour,
+        ],
+        Class::TaggedIp | Class::TaggedIp6 | Class::Other => vec![Entry::Station, Entry::Arp],
+        Class::OwnIp | Class::OwnIp6 => vec![Entry::Route, Entry::Reroute, Entry::Neighbour],
+        Class::OwnArp | Class::Leaving => vec![Entry::Leave],
+    }
 }
 
 plain_enum! {
@@ -109,7 +146,7 @@ tagged_enum! {
         /// IP headers are checked before the first IP chain, as the kernel's bridge does: a bad
         /// header is a drop, and padding behind the IP packet no longer counts.
         CheckIp = 1,
-        /// The way out is looked up; stands once in every walk.
+        /// Wire: the way out is looked up.
         Peer = 2,
         /// Fragments wait for their first one; netfilter's priority -400.
         Defragment = 3,
@@ -118,6 +155,22 @@ tagged_enum! {
         /// Helpers look at payloads and new connections enter the table; last of all IP hooks. Stands
         /// behind [`Entry::Track`], at most once.
         Confirm = 5,
+        /// Gateway: frames for other stations end.
+        Station = 16,
+        /// Gateway: the way is looked up. Packets for the gateway are told apart, the others lose one
+        /// of their hops; what cannot be carried on ends, and its sender is told.
+        Route = 17,
+        /// Gateway: rules of the output hook may have chosen another way by the mark.
+        Reroute = 18,
+        /// Gateway: packets for the gateway itself go to its host.
+        ToSelf = 19,
+        /// Gateway: ARP is answered and learnt from; frames that are not ARP end.
+        Arp = 20,
+        /// Gateway: packets that are too big are cut, link addresses written; a packet whose
+        /// neighbour is not known waits.
+        Neighbour = 21,
+        /// Gateway: the way out is known already.
+        Leave = 22,
     }
 }
 

@@ -10,8 +10,8 @@ use crate::port::PortId;
 pub enum Fate {
     /// It leaves by this port.
     Send(PortId),
-    /// It does not leave by itself and is no drop: a fragment that is parked, or a datagram whose fragments
-    /// leave in its place.
+    /// It does not leave by itself and is no drop: a packet that is parked or is for the dataplane itself, or
+    /// a datagram whose fragments leave in its place.
     Held,
     /// It ends here.
     Drop {
@@ -44,6 +44,9 @@ pub struct Disposition {
     fates: [Fate; BATCH],
     /// Frames that the batch brought forth (copies, answers), sent after its own frames.
     pub emitted: Vec<(PortId, Frame<'static>)>,
+    /// Frames of the dataplane's own that ended here, each with its reason and rule; counted as any
+    /// other drop.
+    pub ended: Vec<(Frame<'static>, DropReason, u32)>,
     /// Where their memory comes from and goes back to.
     pub pool: FramePool,
     /// Lanes whose frame was replaced by one of the pool.
@@ -55,6 +58,7 @@ impl Default for Disposition {
         Self {
             fates: [Fate::dropped(DropReason::WorkerPanic); BATCH],
             emitted: Vec::with_capacity(BATCH),
+            ended: Vec::with_capacity(BATCH),
             pool: FramePool::default(),
             replaced: 0,
         }
@@ -69,6 +73,9 @@ impl Disposition {
             self.pool.give(frame);
         }
         self.replaced = 0;
+        for (frame, _, _) in self.ended.drain(..) {
+            self.pool.give(frame);
+        }
     }
 
     /// Sets the fate of a lane.

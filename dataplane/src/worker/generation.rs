@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::gateway::Gateway;
 use crate::port::PortId;
 use crate::program::cell::Cell;
 use crate::program::counters::Counters;
@@ -61,9 +62,21 @@ impl PortInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortTable {
     ports: Vec<Option<PortInfo>>,
+    gateway: Option<Arc<Gateway>>,
 }
 
 impl PortTable {
+    /// What routes between the ports; none on a wire.
+    #[inline]
+    pub fn gateway(&self) -> Option<&Arc<Gateway>> {
+        self.gateway.as_ref()
+    }
+
+    /// Sets what routes between the ports.
+    pub fn set_gateway(&mut self, gateway: Option<Arc<Gateway>>) {
+        self.gateway = gateway;
+    }
+
     /// Sets or takes away a port.
     pub fn set(&mut self, id: PortId, info: Option<PortInfo>) {
         let index = usize::from(id.0);
@@ -201,9 +214,13 @@ impl Generation {
 
     /// The generation that lets everything through between these ports.
     pub fn open(number: u64, ports: Arc<PortTable>, workers: usize) -> Self {
+        let program = match ports.gateway() {
+            Some(_) => Program::bare_gateway(),
+            None => Program::empty(),
+        };
         Self {
             number,
-            program: Arc::new(Program::empty()),
+            program: Arc::new(program),
             sets: Vec::new(),
             cells: Vec::new(),
             counters: Arc::new(Counters::new(workers)),

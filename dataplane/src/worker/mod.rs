@@ -16,6 +16,9 @@ pub mod pipeline;
 pub mod stages;
 pub mod wait;
 
+mod born;
+mod delivery;
+mod routing;
 mod run;
 mod seat;
 

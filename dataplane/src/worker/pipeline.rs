@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::disposition::{Disposition, Fate};
 use super::event::{EventKind, EventQueue};
 use super::generation::Generation;
+use super::routing::Desk;
 use super::stages::{Context, Stages};
 use crate::conntrack::helper::{self, Expected, Helper, ftp, tftp};
 use crate::conntrack::{
@@ -22,7 +23,7 @@ use crate::conntrack::{
 use crate::drop_reason::DropReason;
 use crate::packet::fragments::{self, Arrival, Fragments, Limits};
 use crate::packet::headers::{ETHERNET, Headers, ethertype, field, flag};
-use crate::packet::{BATCH, Burst, checksum};
+use crate::packet::{BATCH, Burst, Frame, checksum};
 use crate::port::PortId;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
@@ -32,10 +33,11 @@ use crate::program::{Class, Entry, Family, Hook, Names, Policy, RuleRef, Verdict
 /// The stages of one worker.
 #[derive(Debug)]
 pub struct Pipeline {
-    vm: Vm,
+    pub(super) vm: Vm,
     events: Arc<EventQueue>,
     tracker: Option<TrackerWorker>,
     fragments: Fragments,
+    pub(super) desk: Desk,
 }
 
 impl Pipeline {
@@ -46,6 +48,7 @@ impl Pipeline {
             events,
             tracker: None,
             fragments: Fragments::new(Limits::default(), seed),
+            desk: Desk::default(),
         }
     }
 
@@ -78,7 +81,49 @@ impl Stages for Pipeline {
         let program = generation.program();
         self.vm.prepare(program);
         self.vm.begin();
+        self.begin_routed(generation);
         let classes = self.dissect(burst);
+        self.walk(burst, &classes, all, (generation, context), out);
+        self.judge(all, out);
+        if self.vm.packets.gathered != 0 {
+            self.release(burst, out);
+        }
+        self.vm.packets.serial += burst.len() as u64;
+        if let Some(gateway) = generation.ports().gateway() {
+            self.follow(gateway, (generation, context), out);
+        }
+    }
+
+    fn take_lost(&mut self) -> Option<(DropReason, u64)> {
+        self.fragments.take_lost()
+    }
+
+    fn tick(&mut self, generation: &Generation, context: &Context, out: &mut Disposition) {
+        self.fragments.expire(context.now_ns);
+        if let Some(tracker) = &mut self.tracker {
+            tracker.tick(context.now_ns, context.wall_ns);
+        }
+        if let Some(gateway) = generation.ports().gateway() {
+            self.desk
+                .outbox
+                .tick(gateway, &mut out.pool, context.now_ns);
+            self.desk.visited = true;
+            self.follow(gateway, (generation, context), out);
+        }
+    }
+}
+
+impl Pipeline {
+    /// Takes the lanes of a batch through their walks.
+    pub(super) fn walk(
+        &mut self,
+        frames: &mut [Frame<'_>],
+        classes: &[u64; Class::COUNT],
+        all: u64,
+        (generation, context): (&Generation, &Context),
+        out: &mut Disposition,
+    ) {
+        let program = generation.program();
         let mut tracker = self.tracker.as_mut().filter(|_| program.tracks());
         if let Some(tracker) = &mut tracker {
             self.vm.begin_tracking();
@@ -86,7 +131,7 @@ impl Stages for Pipeline {
         }
         let run = Run {
             vm: &mut self.vm,
-            frames: burst,
+            frames,
             generation,
             context,
             events: &self.events,
@@ -101,40 +146,23 @@ impl Stages for Pipeline {
         let mut walk = Walk {
             run,
             fragments: &mut self.fragments,
+            desk: &mut self.desk,
         };
         let mixed = classes.iter().filter(|lanes| **lanes != 0).count() > 1;
         if program.ordered() || mixed && program.has_effects() {
             for lane in lanes(all) {
-                walk.classes(&classes, 1 << lane);
+                walk.classes(classes, 1 << lane);
             }
         } else {
-            walk.classes(&classes, all);
+            walk.classes(classes, all);
         }
         if let Some(tracker) = walk.run.tracker {
             tracker.end();
         }
-        self.judge(all, out);
-        if self.vm.packets.gathered != 0 {
-            self.release(burst, out);
-        }
-        self.vm.packets.serial += burst.len() as u64;
     }
 
-    fn take_lost(&mut self) -> Option<(DropReason, u64)> {
-        self.fragments.take_lost()
-    }
-
-    fn tick(&mut self, _generation: &Generation, context: &Context) {
-        self.fragments.expire(context.now_ns);
-        if let Some(tracker) = &mut self.tracker {
-            tracker.tick(context.now_ns, context.wall_ns);
-        }
-    }
-}
-
-impl Pipeline {
     /// Dissects the headers; yields the lanes of each class.
-    fn dissect(&mut self, burst: &Burst<'_>) -> [u64; Class::COUNT] {
+    pub(super) fn dissect(&mut self, burst: &[Frame<'_>]) -> [u64; Class::COUNT] {
         let mut classes = [0; Class::COUNT];
         let packets = &mut self.vm.packets;
         for (lane, frame) in burst.iter().enumerate() {
@@ -198,9 +226,10 @@ impl Pipeline {
 }
 
 /// The walks of one batch.
-struct Walk<'r, 'q> {
-    run: Run<'r, 'q>,
+pub(super) struct Walk<'r, 'q> {
+    pub(super) run: Run<'r, 'q>,
     fragments: &'r mut Fragments,
+    pub(super) desk: &'r mut Desk,
 }
 
 impl Walk<'_, '_> {
@@ -244,6 +273,13 @@ impl Walk<'_, '_> {
                 Entry::Defragment => self.gather(alive),
                 Entry::Track => waiting = self.track(alive),
                 Entry::Confirm => self.confirm(alive),
+                Entry::Station => self.check_station(alive),
+                Entry::Route => self.route(alive),
+                Entry::Reroute => self.reroute(alive),
+                Entry::ToSelf => self.deliver_own(alive),
+                Entry::Arp => self.arp(alive),
+                Entry::Neighbour => self.neighbour(alive),
+                Entry::Leave => {}
                 Entry::Chain {
                     chain,
                     hook,
@@ -257,7 +293,20 @@ impl Walk<'_, '_> {
                         hook: *hook,
                         family: *family,
                     };
-                    let looked_at = self.enter(place, devices, alive);
+                    let there = match place {
+                        Place {
+                            family: Family::Arp,
+                            ..
+                        } => self.only_arp(alive),
+                        Place {
+                            hook: Hook::Input, ..
+                        } => alive & self.desk.local,
+                        _ => alive,
+                    };
+                    if there == 0 {
+                        continue;
+                    }
+                    let looked_at = self.enter(place, devices, there);
                     if looked_at == 0 {
                         continue;
                     }
@@ -405,8 +454,17 @@ impl Walk<'_, '_> {
             .fold(0, |some, lane| some | 1 << lane)
     }
 
+    /// The frames that come to chains of the family arp.
+    fn only_arp(&self, alive: u64) -> u64 {
+        let headers = &self.run.vm.packets.headers;
+        let arp = |lane: &usize| headers[*lane].ethertype == ethertype::ARP;
+        lanes(alive)
+            .filter(arp)
+            .fold(0, |some, lane| some | 1 << lane)
+    }
+
     /// Dissects packets again whose bytes rules have written.
-    fn refresh(&mut self, alive: u64) {
+    pub(super) fn refresh(&mut self, alive: u64) {
         let stale = self.run.vm.stale & alive;
         self.run.vm.stale &= !stale;
         for lane in lanes(stale) {

@@ -87,7 +87,7 @@ impl<G: Send + Sync + 'static> Worker<G> {
             last = now;
             if now - last_tick >= TICK_NS {
                 last_tick = now;
-                stages.tick(generation, &context);
+                seat.tick(stages, generation, &context, &mut disposition);
                 seat.count_lost(stages);
             }
             let stale = last_frame > last_refresh;

@@ -129,6 +129,24 @@ impl Seat {
         }
     }
 
+    /// Has the stages do what is due without a packet.
+    pub(super) fn tick<S: Stages>(
+        &mut self,
+        stages: &mut S,
+        generation: &S::Generation,
+        context: &Context,
+        disposition: &mut Disposition,
+    ) {
+        let occasion = Occasion {
+            generation: S::number(generation),
+            wall_ns: context.wall_ns,
+            worker: context.worker,
+        };
+        disposition.clear();
+        stages.tick(generation, context, disposition);
+        self.exits.bring_forth(disposition, occasion);
+    }
+
     /// Cleans up after a panic: the batch is lost, and said to be.
     pub(super) fn recover(&mut self) -> u64 {
         let lost = std::mem::take(&mut self.exits.in_flight);
@@ -212,6 +230,20 @@ impl Exits {
                 }
             }
         }
+        self.bring_forth(out, occasion);
+        for lane in lanes(std::mem::take(&mut out.replaced)) {
+            let empty = Frame::owned(Box::default(), 0, 0, PortId::NONE);
+            out.pool.give(std::mem::replace(&mut burst[lane], empty));
+        }
+    }
+
+    /// Sends and counts what a batch or a tick brought forth.
+    fn bring_forth(&mut self, out: &mut Disposition, occasion: Occasion) {
+        for (frame, reason, rule) in out.ended.drain(..) {
+            self.in_flight += 1;
+            self.drop_frame(&frame, reason, rule, occasion);
+            out.pool.give(frame);
+        }
         for (port, frame) in out.emitted.drain(..) {
             let mut frames = [frame];
             self.in_flight += 1;
@@ -221,10 +253,6 @@ impl Exits {
         }
         for _ in 0..out.pool.take_refused() {
             self.metrics.count_drop(DropReason::PoolEmpty);
-        }
-        for lane in lanes(std::mem::take(&mut out.replaced)) {
-            let empty = Frame::owned(Box::default(), 0, 0, PortId::NONE);
-            out.pool.give(std::mem::replace(&mut burst[lane], empty));
         }
     }
 

@@ -33,8 +33,10 @@ pub trait Stages {
         out: &mut Disposition,
     );
 
-    /// Work that is due without a packet (timeouts); called about every 100 ms and when idle.
-    fn tick(&mut self, _generation: &Self::Generation, _context: &Context) {}
+    /// Work that is due without a packet (timeouts); called about every 100 ms. What it brings
+    /// forth goes to `out`.
+    fn tick(&mut self, _generation: &Self::Generation, _context: &Context, _out: &mut Disposition) {
+    }
 
     /// Frames that were held and have been dropped since this was asked last: a reason and how many.
     /// Asked until there is none, after each batch and each tick.

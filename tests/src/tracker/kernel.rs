@@ -45,6 +45,9 @@ impl KernelRouter {
             host.sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;
             host.add_veth("eth0", &router, name)?;
             host.set_mac("eth0", mac)?;
+            // Some scripts send segments of 32,000 bytes.
+            host.set_mtu("eth0", 65_000)?;
+            router.set_mtu(name, 65_000)?;
             router.set_mac(name, ROUTER_MACS[number])?;
             host.set_up("eth0")?;
             let socket = RawSocket::open(&host, "eth0")?;
@@ -196,7 +199,7 @@ fn ruleset() -> String {
             );
             least = time + 1;
         }
-        text += "} }\n";
+        text += "}\n}\n";
     }
     text
 }

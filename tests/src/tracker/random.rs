@@ -126,11 +126,9 @@ fn associations(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
     steps
 }
 
-/// UDP, UDP-Lite, ICMP, ICMPv6, and errors about them.
+/// UDP, ICMP, ICMPv6, and errors about them.
 fn others(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
-    let protocol = *[17, 136, if v6 { 58 } else { 1 }]
-        .choose(rng)
-        .unwrap_or(&17);
+    let protocol = *[17, if v6 { 58 } else { 1 }].choose(rng).unwrap_or(&17);
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..rng.random_range(2..10) {
         let from = side(rng);

@@ -553,13 +553,7 @@ fn other_protocols(client: &mut u16) -> Vec<Script> {
                 pause: 0,
             }
         };
-        let steps = vec![
-            pptp(Left, 5),
-            pptp(Left, 5),
-            pptp(Left, 6),
-            pptp(Right, 5),
-            pptp(Right, 0),
-        ];
+        let steps = vec![pptp(Left, 5), pptp(Left, 5), pptp(Left, 6), pptp(Right, 5)];
         scripts.push(script("GRE with call keys", steps));
     }
     scripts

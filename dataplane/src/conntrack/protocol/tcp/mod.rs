@@ -429,7 +429,15 @@ fn reset(
         closes: true,
         judge_window: true,
     };
-    let known = receiver.has(flag::MAX_ACK);
+    // The hosts may have begun anew behind our back: what we know of numbers is out of date.
+    if connection.state.is_closing() {
+        return Some(Reset {
+            closes: true,
+            judge_window: false,
+        });
+    }
+    // Nor do we know them when a SYN was let through.
+    let known = receiver.has(flag::MAX_ACK) && last.kind != Kind::Syn;
     if known {
         let established = connection.state == State::Established && seen & status::ASSURED != 0;
         // Number 0 is the answer to a SYN that was let through.
@@ -560,10 +568,7 @@ impl Connection {
 
 /// Whether a full table may give the flow up although it is assured: it is closing.
 pub(super) fn is_closing(state: &ProtocolState) -> bool {
-    matches!(
-        Connection::unpack(state).state,
-        State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close
-    )
+    Connection::unpack(state).state.is_closing()
 }
 
 /// The state's name, as conntrack(8) prints it.

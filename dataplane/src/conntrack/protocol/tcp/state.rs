@@ -83,6 +83,14 @@ impl State {
         }
     }
 
+    /// Whether the hosts are closing the connection, or have.
+    pub(super) fn is_closing(self) -> bool {
+        matches!(
+            self,
+            Self::FinWait | Self::CloseWait | Self::LastAck | Self::TimeWait | Self::Close
+        )
+    }
+
     fn from_bits(bits: u64) -> Self {
         match bits {
             1 => Self::SynSent,

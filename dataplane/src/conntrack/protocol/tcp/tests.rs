@@ -365,8 +365,11 @@ fn a_syn_on_a_living_connection_is_believed_when_it_is_answered() {
     talk.client(seg(SYN, 70_000, 0));
     assert_eq!(
         talk.server(seg(RST | ACK, 0xf000_0000, 70_001)),
-        Seen::Invalid(InvalidReason::TcpRst)
+        Seen::Timeout(10)
     );
+    assert_eq!(talk.state(), "CLOSE");
+    // On a closing connection any reset closes.
+    assert_eq!(talk.server(seg(RST, 0x9000_0000, 0)), Seen::Timeout(10));
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! What a batch of the gateway brought forth, on walks of its own behind the batch: answers of the host
+//! and of rules, errors, questions for neighbours, fragments, packets that waited.
+
+use std::sync::PoisonError;
+
+use arrayvec::ArrayVec;
+
+use super::disposition::{Disposition, NO_RULE};
+use super::generation::Generation;
+use super::pipeline::Pipeline;
+use super::stages::Context;
+use crate::gateway::{Born, Gateway, Way};
+use crate::packet::headers::{ethertype, protocol};
+use crate::packet::{BATCH, Frame};
+use crate::port::PortId;
+use crate::program::Class;
+
+/// Walks behind a batch: answers to answers end here and wait for the next batch.
+const ROUNDS: usize = 8;
+
+impl Pipeline {
+    /// Sends what the batch brought forth on walks of its own.
+    pub(super) fn follow(
+        &mut self,
+        gateway: &Gateway,
+        (generation, context): (&Generation, &Context),
+        out: &mut Disposition,
+    ) {
+        for _ in 0..ROUNDS {
+            self.adopt(out);
+            self.ask_host(gateway, context, out);
+            if self.desk.outbox.is_empty() && self.desk.outbox.ended.is_empty() {
+                return;
+            }
+            let ended = self.desk.outbox.ended.drain(..);
+            out.ended
+                .extend(ended.map(|(frame, reason)| (frame, reason, NO_RULE)));
+            self.walk_own((generation, context), gateway, out);
+        }
+    }
+
+    /// Answers of rules that are to be routed.
+    fn adopt(&mut self, out: &mut Disposition) {
+        if out.emitted.iter().all(|(port, _)| *port != PortId::NONE) {
+            return;
+        }
+        let mut at = 0;
+        while at < out.emitted.len() {
+            if out.emitted[at].0 != PortId::NONE {
+                at += 1;
+                continue;
+            }
+            let (_, frame) = out.emitted.remove(at);
+            let port = match frame.in_port {
+                PortId::NONE => None,
+                port => Some(port),
+            };
+            let way = Way::Routed { port };
+            self.desk.outbox.push(Born {
+                frame,
+                way,
+                mark: 0,
+            });
+        }
+    }
+
+    /// Lets the host answer.
+    fn ask_host(&mut self, gateway: &Gateway, context: &Context, out: &mut Disposition) {
+        if !std::mem::take(&mut self.desk.visited) {
+            return;
+        }
+        let mut host = gateway
+            .shared
+            .host
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        host.poll(context.now_ns);
+        while let Some((packet, port)) = host.take() {
+            if is_error(&packet) && !gateway.shared.errors.take(context.now_ns) {
+                continue;
+            }
+            self.desk.outbox.add_ip(&mut out.pool, &packet, port);
+        }
+    }
+
+    /// One batch of packets of our own.
+    fn walk_own(
+        &mut self,
+        (generation, context): (&Generation, &Context),
+        gateway: &Gateway,
+        out: &mut Disposition,
+    ) {
+        let mut frames = ArrayVec::<Frame<'static>, BATCH>::new();
+        let mut born = ArrayVec::<(Way, u32), BATCH>::new();
+        while !frames.is_full()
+            && let Some(Born { frame, way, mark }) = self.desk.outbox.pop()
+        {
+            frames.push(frame);
+            born.push((way, mark));
+        }
+        if frames.is_empty() {
+            return;
+        }
+        self.vm.prepare(generation.program());
+        self.vm.begin();
+        self.desk.begin(gateway);
+        let all = u64::MAX >> (BATCH - frames.len());
+        self.dissect(&frames);
+        let classes = self.set_ways(&born);
+        self.walk(&mut frames, &classes, all, (generation, context), out);
+        let packets = &mut self.vm.packets;
+        packets.serial += frames.len() as u64;
+        for (lane, frame) in frames.into_iter().enumerate() {
+            if (!packets.ended | packets.forwarded) >> lane & 1 == 1 {
+                out.emitted.push((packets.out_ports[lane], frame));
+            } else if packets.parked >> lane & 1 == 1 {
+                out.pool.give(frame);
+            } else {
+                out.ended
+                    .push((frame, packets.reasons[lane], packets.rules[lane].0));
+            }
+        }
+    }
+
+    /// Has each packet of our own take its walk.
+    fn set_ways(&mut self, born: &[(Way, u32)]) -> [u64; Class::COUNT] {
+        let mut classes = [0; Class::COUNT];
+        let packets = &mut self.vm.packets;
+        for (lane, (way, mark)) in born.iter().enumerate() {
+            let bit = 1 << lane;
+            packets.marks[lane] = *mark;
+            packets.in_ports[lane] = PortId::NONE;
+            self.desk.own |= bit;
+            let ip = match packets.headers[lane].ethertype {
+                ethertype::IP6 => Class::OwnIp6,
+                _ => Class::OwnIp,
+            };
+            let class = match *way {
+                Way::Routed { port: None } => ip,
+                Way::Routed { port: Some(port) } => {
+                    packets.out_ports[lane] = port;
+                    self.desk.pinned |= bit;
+                    ip
+                }
+                Way::Addressed { port } => {
+                    packets.out_ports[lane] = port;
+                    self.desk.pinned |= bit;
+                    self.desk.addressed |= bit;
+                    ip
+                }
+                Way::Arp { port } => {
+                    packets.out_ports[lane] = port;
+                    Class::OwnArp
+                }
+                Way::Leaving { port } => {
+                    packets.out_ports[lane] = port;
+                    Class::Leaving
+                }
+            };
+            classes[class as usize] |= bit;
+        }
+        classes
+    }
+
+    /// Makes ready for a batch of a gateway.
+    pub(super) fn begin_routed(&mut self, generation: &Generation) {
+        if let Some(gateway) = generation.ports().gateway() {
+            self.desk.begin(gateway);
+        }
+    }
+}
+
+/// Whether an IP packet is an ICMP error.
+fn is_error(packet: &[u8]) -> bool {
+    match packet.first().map(|byte| (byte >> 4, byte & 15)) {
+        Some((4, words)) if packet.get(9) == Some(&protocol::ICMP) => packet
+            .get(usize::from(words) * 4)
+            .is_some_and(|kind| matches!(kind, 3 | 11 | 12)),
+        Some((6, _)) if packet.get(6) == Some(&protocol::ICMPV6) => {
+            packet.get(40).is_some_and(|kind| *kind < 128)
+        }
+        _ => false,
+    }
+}
