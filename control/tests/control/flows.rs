@@ -158,7 +158,9 @@ async fn flows_are_listed_filtered_and_sorted() {
     let icmp = &listed(&server, "GET", "?protocol=icmp").await[0];
     assert_eq!(icmp["original"]["icmp"]["type"], 8);
     assert_eq!(icmp["reply"]["icmp"]["type"], 0);
-    assert_eq!(icmp["timeout"], 100);
+    // Of a hundred seconds, of which the test takes some.
+    let left = icmp["timeout"].as_u64().unwrap();
+    assert!((90..=100).contains(&left), "{left}");
     server.stop().await;
 }
 

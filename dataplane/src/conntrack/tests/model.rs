@@ -88,8 +88,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         any::<u64>(),
     )
         .prop_map(|(packets, a, b)| Step::Burst(packets, a & b));
-    let wait =
-        prop_oneof![0..SECOND, Just(3 * SECOND), 20 * SECOND..140 * SECOND].prop_map(Step::Wait);
+    // In steps of what a deadline is kept to, so that the two agree to the nanosecond.
+    let grain = 4_000_000;
+    let wait = prop_oneof![0..250u64, Just(750), 5_000..35_000u64]
+        .prop_map(move |grains| Step::Wait(grains * grain));
     let step = prop_oneof![4 => burst, 2 => wait, 1 => (0u8..64).prop_map(Step::Delete)];
     proptest::collection::vec(step, 1..40)
 }
