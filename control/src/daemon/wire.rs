@@ -14,6 +14,7 @@ use sluice_config::engine::{Engine, Mode, PortProfile, Profile, Publisher};
 use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::{self, Tracker};
 use sluice_dataplane::gateway::Gateway;
+use sluice_dataplane::nat::Translator;
 use sluice_dataplane::port::af_packet::Geometry;
 use sluice_dataplane::port::{PortId, Queue};
 use sluice_dataplane::program::counters::Counters;
@@ -44,8 +45,8 @@ const EVENTS: usize = 4096;
 
 /// What a wire has beyond the rule VM.
 pub const WIRE_ENGINES: u32 = engines::TRACK;
-/// The same in a gateway: it routes, and does not track yet.
-pub const GATEWAY_ENGINES: u32 = engines::ROUTES;
+/// The same in a gateway: it routes and translates.
+pub const GATEWAY_ENGINES: u32 = engines::TRACK | engines::NAT | engines::ROUTES;
 
 /// ARPHRD_ETHER: the only kind of device that the opener takes.
 const ETHERNET: u16 = 1;
@@ -61,6 +62,7 @@ pub struct Wire {
     publish: Publish,
     queues: Vec<Arc<EventQueue>>,
     tracker: Arc<Tracker>,
+    translator: Arc<Translator>,
     saved: PathBuf,
     hub: Hub,
     /// What routes between the ports; none on a wire.
@@ -107,7 +109,9 @@ impl Wire {
         };
         let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
         let saved = flow_file::path(&appliance.ruleset.state);
+        let translator = Translator::new(&tracker);
         flow_file::restore(&tracker, &saved);
+        translator.adopt(&tracker);
         let queues: Vec<_> = cpus
             .iter()
             .map(|_| Arc::new(EventQueue::new(EVENTS)))
@@ -121,12 +125,14 @@ impl Wire {
         };
         let (pipeline_queues, teller) = (queues.clone(), hub.clone());
         let pipeline_tracker = Arc::clone(&tracker);
+        let pipeline_translator = Arc::clone(&translator);
         let workers = Arc::new(Workers::start(
             &settings,
             move |worker| {
                 let queue = &pipeline_queues[usize::from(worker)];
                 Pipeline::new(rand::random(), Arc::clone(queue))
                     .tracking(pipeline_tracker.worker(worker))
+                    .translating(Arc::clone(&pipeline_translator))
             },
             Arc::clone(&slot),
             clock.clone(),
@@ -164,6 +170,7 @@ impl Wire {
             publish,
             queues,
             tracker,
+            translator,
             saved,
             hub: hub.clone(),
             routing,

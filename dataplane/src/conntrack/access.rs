@@ -176,19 +176,6 @@ impl TrackerWorker {
         }
     }
 
-    /// The translator's record and bits of a flow.
-    pub fn translation(&self, flow: FlowIndex) -> (u32, u16) {
-        let entry = self.table().entry(flow.0);
-        (entry.binding.load(Relaxed), entry.translation.load(Relaxed))
-    }
-
-    /// Sets the translator's record and bits of a begun flow.
-    pub fn set_translation(&mut self, flow: FlowIndex, binding: u32, bits: u16) {
-        let entry = self.table().entry(flow.0);
-        entry.binding.store(binding, Relaxed);
-        entry.translation.store(bits, Relaxed);
-    }
-
     /// Adjusts sequence numbers of a flow that has a side record (a helper): per direction the position
     /// of the last change and the offsets before and behind it. `false` without such a record.
     pub fn set_sequence(

@@ -164,6 +164,8 @@ pub struct Allocator {
     paired: DashMap<(Realm, [u8; 16]), ([u8; 16], u32)>,
     /// Remote addresses that a binding with address filtering has sent to, and in how many flows.
     contacts: DashMap<(External, [u8; 16]), u32>,
+    /// How many bindings there are.
+    bound: AtomicU64,
     exhausted: AtomicU64,
 }
 
@@ -215,6 +217,7 @@ impl Allocator {
             return;
         }
         entry.remove();
+        self.bound.fetch_sub(1, Relaxed);
         if let Entry::Occupied(outward) = outward
             && *outward.get() == external.endpoint
         {
@@ -269,6 +272,7 @@ impl Allocator {
             since_ns: now_ns,
             fixed: true,
         };
+        self.bound.fetch_add(1, Relaxed);
         self.inward.insert(*external, binding);
         self.outward.insert(
             (external.realm, external.protocol, internal),
@@ -287,6 +291,21 @@ impl Allocator {
         held.flows += 1;
         drop(held);
         self.release(external, &Endpoint::default(), true);
+    }
+
+    /// Whether anybody holds a binding.
+    #[inline]
+    pub fn has_bindings(&self) -> bool {
+        self.bound.load(Relaxed) != 0
+    }
+
+    /// Takes a port that a flow had before the dataplane was started; `false` when one holds it alone.
+    pub fn share_again(&self, external: &External) -> bool {
+        let mut shared = false;
+        self.with(external, |ports| {
+            shared = ports.share(external.endpoint.port)
+        });
+        shared
     }
 
     /// The binding of an external endpoint.
@@ -349,6 +368,7 @@ impl Allocator {
                     since_ns: now_ns,
                     fixed: false,
                 };
+                self.bound.fetch_add(1, Relaxed);
                 self.inward.insert(request.external(endpoint), binding);
                 self.pair(request.realm, request.internal.address, endpoint.address);
                 entry.insert(endpoint);
@@ -519,9 +539,9 @@ impl Request {
         let by_flow = if self.persistent {
             0
         } else {
-            mix(self.remote.address)
+            spread(self.remote.address)
         };
-        let start = u128::from(mix(self.internal.address) ^ by_flow.rotate_left(17));
+        let start = u128::from(spread(self.internal.address) ^ by_flow.rotate_left(17));
         let ip6 = self.ip6;
         let tries = if self.persistent { 1 } else { ADDRESSES };
         let count = more.saturating_add(1);
@@ -544,7 +564,7 @@ impl Request {
 }
 
 /// Spreads addresses over a range; nobody gains anything by guessing it.
-fn mix(address: [u8; 16]) -> u64 {
+pub(super) fn spread(address: [u8; 16]) -> u64 {
     let number = u128::from_be_bytes(address);
     let mut hash = (number >> 64) as u64 ^ number as u64;
     hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);

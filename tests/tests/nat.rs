@@ -1,0 +1,238 @@
+//! Translation by the gateway on real traffic: what servers see, what clients get back.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use sluice_control::netns::Namespace;
+use sluice_tests::needs;
+use sluice_tests::routed::Routed;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Source translation of both families, and what comes in unasked refused.
+const MASQUERADE: &str = "
+table inet gw {
+    chain in { type filter hook forward priority 0; policy drop;
+        ct state established,related accept
+        iifname left accept
+        ct status dnat accept
+    }
+    chain post { type nat hook postrouting priority srcnat; oifname right masquerade; }
+}
+";
+
+/// Connects over TCP and sends `bytes` each way: whom the server saw. Panics when a byte differs.
+fn tcp(from: &Namespace, to: &Namespace, listen: &str, connect: &str, bytes: usize) -> SocketAddr {
+    let listen: SocketAddr = listen.parse().unwrap();
+    let connect: SocketAddr = connect.parse().unwrap();
+    let pattern: Vec<u8> = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
+    let pattern = &pattern[..];
+    let listener = to.run(|| TcpListener::bind(listen)).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+            let mut got = vec![0; bytes];
+            stream.read_exact(&mut got).unwrap();
+            stream.write_all(&got).unwrap();
+            assert!(got == pattern, "there");
+            peer
+        });
+        let stream = from.run(|| TcpStream::connect_timeout(&connect, PATIENCE));
+        let mut stream = stream
+            .unwrap()
+            .unwrap_or_else(|error| panic!("{connect}: {error}"));
+        stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let sender = scope.spawn(move || writer.write_all(pattern).unwrap());
+        let mut back = vec![0; bytes];
+        stream.read_exact(&mut back).unwrap();
+        sender.join().unwrap();
+        assert!(back == pattern, "back");
+        server.join().unwrap()
+    })
+}
+
+/// A UDP socket of a host.
+fn udp(host: &Namespace, address: &str) -> UdpSocket {
+    let socket = host.run(|| UdpSocket::bind(address)).unwrap().unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+/// Sends a datagram and has it answered: whom the server saw.
+fn ask(client: &UdpSocket, server: &UdpSocket, to: &str) -> SocketAddr {
+    client.send_to(b"question", to).unwrap();
+    let mut buffer = [0; 32];
+    let (len, peer) = server.recv_from(&mut buffer).expect("the question comes");
+    assert_eq!(&buffer[..len], b"question");
+    server.send_to(b"answer", peer).unwrap();
+    let (len, from) = client.recv_from(&mut buffer).expect("the answer comes");
+    assert_eq!(&buffer[..len], b"answer");
+    assert_eq!(
+        from,
+        to.parse().unwrap(),
+        "the answer comes from where the question went"
+    );
+    peer
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn masquerade_hides_the_inside() {
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    let peer = tcp(
+        &bed.left,
+        &bed.right,
+        "10.2.0.2:7000",
+        "10.2.0.2:7000",
+        5_000_000,
+    );
+    assert_eq!(peer.ip(), ip("10.2.0.1"), "{}", bed.daemon.ok(&["drops"]));
+    let peer = tcp(
+        &bed.left,
+        &bed.right,
+        "[fd02::2]:7000",
+        "[fd02::2]:7000",
+        5_000_000,
+    );
+    assert_eq!(peer.ip(), ip("fd02::1"));
+    let (client, server) = (
+        udp(&bed.left, "10.1.0.2:4000"),
+        udp(&bed.right, "10.2.0.2:53"),
+    );
+    let peer = ask(&client, &server, "10.2.0.2:53");
+    assert_eq!(peer, "10.2.0.1:4000".parse().unwrap(), "the port stays");
+    // Unasked from outside: not to the inside, and the gateway's own port is nobody's.
+    let outside = udp(&bed.right, "10.2.0.2:5000");
+    outside.send_to(b"hello", "10.1.0.2:4000").unwrap();
+    outside.send_to(b"hello", "10.2.0.1:4000").unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    assert!(client.recv_from(&mut [0; 32]).is_err());
+}
+
+#[test]
+fn pings_and_traceroutes_go_through() {
+    if !needs(&["ping", "traceroute"]) {
+        return;
+    }
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    for to in ["10.2.0.2", "fd02::2", "-s 4000 10.2.0.2", "-s 4000 fd02::2"] {
+        assert!(bed.pings(to), "{to}\n{}", bed.daemon.ok(&["drops"]));
+    }
+    for (to, hops) in [
+        ("10.2.0.2", ["10.1.0.1", "10.2.0.2"]),
+        ("fd02::2", ["fd01::1", "fd02::2"]),
+    ] {
+        let text = bed
+            .left
+            .sh(&format!("traceroute -n -q 1 -w 2 -m 4 {to}"))
+            .unwrap();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert!(
+            lines.iter().zip(hops).all(|(line, hop)| line.contains(hop)) && lines.len() == 2,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_port_forward_leads_in() {
+    let forward = "
+        table ip gw { chain pre { type nat hook prerouting priority dstnat;
+            iifname right tcp dport 8080 dnat to 10.1.0.2:80
+            iifname right udp dport 5353 dnat to 10.1.0.2:53
+        }
+        }";
+    let bed = Routed::new(&format!("{MASQUERADE}{forward}"), "", (1500, 1500));
+    let peer = tcp(
+        &bed.right,
+        &bed.left,
+        "10.1.0.2:80",
+        "10.2.0.1:8080",
+        1_000_000,
+    );
+    assert_eq!(peer.ip(), ip("10.2.0.2"));
+    let (client, server) = (
+        udp(&bed.right, "10.2.0.2:4000"),
+        udp(&bed.left, "10.1.0.2:53"),
+    );
+    assert_eq!(
+        ask(&client, &server, "10.2.0.1:5353"),
+        "10.2.0.2:4000".parse().unwrap()
+    );
+    let flows = bed.daemon.ok(&["conntrack", "-L"]);
+    let seen = |text: &str| flows.lines().any(|line| line.contains(text));
+    assert!(
+        seen("dst=10.2.0.1 sport=4000 dport=5353 src=10.1.0.2"),
+        "{flows}"
+    );
+}
+
+#[test]
+fn two_clients_with_one_port_are_told_apart() {
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    bed.left.sh("ip address add 10.1.0.3/24 dev eth0").unwrap();
+    let server = udp(&bed.right, "10.2.0.2:53");
+    let (one, two) = (
+        udp(&bed.left, "10.1.0.2:4000"),
+        udp(&bed.left, "10.1.0.3:4000"),
+    );
+    let first = ask(&one, &server, "10.2.0.2:53");
+    let second = ask(&two, &server, "10.2.0.2:53");
+    assert_eq!(first, "10.2.0.1:4000".parse().unwrap());
+    assert_eq!(second.ip(), first.ip());
+    assert_ne!(second.port(), first.port());
+    // Another server, another tuple: the port stays (it is shared, RFC 4787 calls it overloading).
+    let other = udp(&bed.right, "10.2.0.2:54");
+    assert_eq!(
+        ask(&two, &other, "10.2.0.2:54"),
+        "10.2.0.1:4000".parse().unwrap()
+    );
+    assert_eq!(ask(&one, &server, "10.2.0.2:53"), first);
+}
+
+#[test]
+fn an_endpoint_independent_mapping_is_one_for_all_and_open_to_all() {
+    let rules = MASQUERADE.replace("masquerade", "masquerade endpoint-independent");
+    let bed = Routed::new(&rules, "", (1500, 1500));
+    let client = udp(&bed.left, "10.1.0.2:4000");
+    let (server, other) = (
+        udp(&bed.right, "10.2.0.2:53"),
+        udp(&bed.right, "10.2.0.2:54"),
+    );
+    let seen = ask(&client, &server, "10.2.0.2:53");
+    assert_eq!(ask(&client, &other, "10.2.0.2:54"), seen);
+    // Somebody who was never asked.
+    let stranger = udp(&bed.right, "10.2.0.2:5000");
+    stranger.send_to(b"hello", seen).unwrap();
+    let mut buffer = [0; 32];
+    let (_, from) = client.recv_from(&mut buffer).expect("it is let in");
+    assert_eq!(from, "10.2.0.2:5000".parse().unwrap());
+}
+
+#[test]
+fn errors_come_back_to_the_inside() {
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    // Nobody listens there: the socket hears of it.
+    for (own, to) in [
+        ("10.1.0.2:4000", "10.2.0.2:9"),
+        ("[fd01::2]:4000", "[fd02::2]:9"),
+    ] {
+        let client = udp(&bed.left, own);
+        bed.left.run(|| client.connect(to)).unwrap().unwrap();
+        client.send(b"anybody?").unwrap();
+        let error = client.recv(&mut [0; 32]).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            std::io::ErrorKind::ConnectionRefused,
+            "{to}: {error}"
+        );
+    }
+}
