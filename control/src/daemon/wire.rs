@@ -22,7 +22,7 @@ use sluice_dataplane::program::{engines, name_words};
 use sluice_dataplane::worker::event::EventQueue;
 use sluice_dataplane::worker::generation::{Generation, PortInfo, PortTable};
 use sluice_dataplane::worker::pipeline::Pipeline;
-use sluice_dataplane::worker::{NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
+use sluice_dataplane::worker::{Clock, NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
 
 use super::flow_file;
 use super::plane::{BatchSizes, Plane, PlaneError};
@@ -31,6 +31,7 @@ use super::publish::{History, Publish};
 use super::routing::{self, OpenedPort, Routing};
 use super::ruleset::EnginePolicy;
 use crate::api::flow::Saved;
+use crate::api::nat::{self, NatStatus};
 use crate::api::wire::{
     DroppedFrame, Happening, Hex, NeighbourStatus, PortRequest, PortStatus, QueueStatus,
     RouteStatus, WorkerStatus,
@@ -436,6 +437,10 @@ impl Plane for Wire {
         gateway.map_or_else(Vec::new, |gateway| {
             routing::neighbour_list(&gateway, |port| port_label(&table, port))
         })
+    }
+
+    fn nat(&self) -> NatStatus {
+        nat::status(self.translator.allocator(), SystemClock.monotonic_ns())
     }
 
     fn ports(&self) -> Vec<PortStatus> {

@@ -7,6 +7,7 @@
 use super::pool::{Mapping, Request};
 use super::translator::external;
 use super::{Endpoint, Side, Translator, destination, has_ports, held, is_query, source};
+use crate::conntrack::tuple::IPV4;
 use crate::conntrack::{Direction, FlowIndex, TrackerWorker, Tuple, status};
 
 /// A range of addresses, or of ports: first and last.
@@ -222,11 +223,7 @@ impl<'c> Case<'c> {
             return first;
         }
         let (low, high) = (u128::from_be_bytes(first), u128::from_be_bytes(last));
-        let step = if self.now.l3 == crate::conntrack::tuple::IPV4 {
-            96
-        } else {
-            0
-        };
+        let step = if self.now.l3 == IPV4 { 96 } else { 0 };
         let count = (high.saturating_sub(low) >> step).saturating_add(1);
         let other = if persistent { [0; 16] } else { self.now.dst };
         let spread = super::pool::spread(self.now.src) ^ super::pool::spread(other).rotate_left(17);
@@ -265,7 +262,8 @@ impl<'c> Case<'c> {
             first = mapped(now.src, (first, last));
             last = first;
         }
-        if !has_ports(now.protocol) {
+        // One to one, or without ports: there is nothing to choose.
+        if !has_ports(now.protocol) || wanted.netmap && wanted.ports.is_none() {
             let new = Tuple { src: first, ..now };
             let answer = TrackerWorker::answer(&new).ok_or(Undecided)?;
             if self.tracker.is_taken_by_another(self.lane, &answer) {
@@ -281,7 +279,6 @@ impl<'c> Case<'c> {
             protocol: now.protocol,
             internal: source(&now),
             remote: destination(&now),
-            ip6: now.l3 != crate::conntrack::tuple::IPV4,
             first,
             last,
             ports: wanted.ports,

@@ -27,16 +27,20 @@ use crate::packet::headers::protocol;
 
 /// How many shared ports are tried when none is free.
 pub const PROBES: u32 = 64;
+/// Addresses that are remembered though no port of theirs is in use.
+const REMEMBERED: usize = 256;
 /// How many addresses of a range are tried when the first has no port left.
 const ADDRESSES: u32 = 8;
 
-/// Where ports are told apart: forwarding domain and zone.
+/// Where ports are told apart: forwarding domain, zone and family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Realm {
     /// Forwarding domain.
     pub domain: u16,
     /// Conntrack zone.
     pub zone: u16,
+    /// Whether addresses are IPv6.
+    pub ip6: bool,
 }
 
 /// An external endpoint with its realm and protocol.
@@ -82,8 +86,6 @@ pub struct Request {
     pub internal: Endpoint,
     /// The other end.
     pub remote: Endpoint,
-    /// Whether addresses are IPv6.
-    pub ip6: bool,
     /// First external address.
     pub first: [u8; 16],
     /// Last external address.
@@ -135,6 +137,8 @@ pub struct Usage {
     pub used: u32,
     /// Most ports ever in use at once.
     pub peak: u32,
+    /// Flows that found no port.
+    pub exhausted: u64,
 }
 
 /// No external port was to be had.
@@ -190,6 +194,9 @@ impl Allocator {
         };
         granted.ok_or_else(|| {
             self.exhausted.fetch_add(1, Relaxed);
+            if let Some(address) = request.addresses().next() {
+                locked(&self.space(request, address)).count_exhausted();
+            }
             Exhausted
         })
     }
@@ -197,7 +204,7 @@ impl Allocator {
     /// Gives back what a flow of this remote end had.
     pub fn release(&self, external: &External, remote: &Endpoint, binding: bool) {
         if !binding {
-            return self.with(external, |ports| ports.release(external.endpoint.port));
+            return self.give_back(external);
         }
         let Some(internal) = self.inward.get(external).map(|held| held.internal) else {
             return;
@@ -224,7 +231,22 @@ impl Allocator {
             outward.remove();
         }
         self.unpair(external.realm, internal.address);
-        self.with(external, |ports| ports.release(external.endpoint.port));
+        self.give_back(external);
+    }
+
+    /// Gives a port back. Of many addresses those that nobody uses are forgotten, with their peaks.
+    fn give_back(&self, external: &External) {
+        let mut idle = false;
+        self.with(external, |ports| {
+            ports.release(external.endpoint.port);
+            idle = ports.used() == 0;
+        });
+        if idle && self.spaces.len() > REMEMBERED {
+            let key = (external.realm, external.protocol, external.endpoint.address);
+            self.spaces.remove_if(&key, |_, space| {
+                Arc::strong_count(space) == 1 && locked(space).used() == 0
+            });
+        }
     }
 
     /// The inside of an external endpoint to which this remote end may send; the flow that follows
@@ -333,6 +355,7 @@ impl Allocator {
                     address,
                     used: ports.used(),
                     peak: ports.peak(),
+                    exhausted: ports.exhausted(),
                 }
             };
         self.spaces.iter().map(usage).collect()
@@ -542,7 +565,7 @@ impl Request {
             spread(self.remote.address)
         };
         let start = u128::from(spread(self.internal.address) ^ by_flow.rotate_left(17));
-        let ip6 = self.ip6;
+        let ip6 = self.realm.ip6;
         let tries = if self.persistent { 1 } else { ADDRESSES };
         let count = more.saturating_add(1);
         (0..u128::from(tries).min(count)).map(move |index| {
@@ -559,7 +582,7 @@ impl Request {
 
     fn number(&self, address: [u8; 16]) -> u128 {
         let number = u128::from_be_bytes(address);
-        if self.ip6 { number } else { number >> 96 }
+        if self.realm.ip6 { number } else { number >> 96 }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::pool::{Allocator, External, Realm};
 use super::{destination, held, source};
+use crate::conntrack::tuple::IPV4;
 use crate::conntrack::{Filter, Release, Tracker, Translated, Tuple, status};
 
 /// What the workers of a dataplane share to translate.
@@ -52,6 +53,7 @@ pub(super) fn external(tuple: &Tuple, endpoint: super::Endpoint) -> External {
         realm: Realm {
             domain: tuple.domain,
             zone: tuple.zone,
+            ip6: tuple.l3 != IPV4,
         },
         protocol: tuple.protocol,
         endpoint,
