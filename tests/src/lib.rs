@@ -8,6 +8,7 @@ pub mod raw;
 pub mod routed;
 pub mod server;
 pub mod tracker;
+pub mod translated;
 pub mod wire;
 
 /// Whether these programs are there. Where they are not, the test that asks says so and is

@@ -3,6 +3,7 @@
 use super::walk::Walk;
 use crate::conntrack::{PacketCt, status};
 use crate::drop_reason::DropReason;
+use crate::gateway::Complaint;
 use crate::nat::apply::{Applied, apply};
 use crate::nat::decide::{decide_nothing, is_decided};
 use crate::nat::{Side, Translator};
@@ -63,6 +64,7 @@ impl Walk<'_, '_> {
                 decided |= bit;
                 if !self.decide_rest(translator, hook, lane) {
                     self.end(lane, DropReason::NatExhausted);
+                    self.tell_exhausted(bit);
                     continue;
                 }
             }
@@ -77,6 +79,21 @@ impl Walk<'_, '_> {
         }
         self.run.vm.forget(reads::PAYLOAD, written);
         self.run.vm.forget(reads::CT, decided);
+    }
+
+    /// Tells the senders of packets for which there was no port (RFC 5508, REQ-8); Linux says nothing.
+    pub(super) fn tell_exhausted(&mut self, among: u64) {
+        let packets = &self.run.vm.packets;
+        let ended = lanes(among & packets.ended & !self.desk.own);
+        let exhausted = |lane: &usize| packets.reasons[*lane] == DropReason::NatExhausted;
+        let exhausted = ended
+            .filter(exhausted)
+            .fold(0, |some, lane| some | 1 << lane);
+        if let (1.., Some(gateway)) = (exhausted, self.gateway()) {
+            for lane in lanes(exhausted) {
+                self.complain(gateway, lane, Complaint::Prohibited);
+            }
+        }
     }
 
     /// Decides for a lane's new flow as no statement has; `false` when it may not come into being.

@@ -109,6 +109,9 @@ impl Walk<'_, '_> {
                     }
                     let left = self.run.chain(chain.0 as usize, looked_at);
                     self.end_of_chain(*policy, *policy_rule, left);
+                    if self.deciding.is_some() {
+                        self.tell_exhausted(looked_at);
+                    }
                 }
             }
         }
