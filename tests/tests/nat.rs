@@ -7,6 +7,7 @@ use std::time::Duration;
 use sluice_control::netns::Namespace;
 use sluice_tests::needs;
 use sluice_tests::routed::Routed;
+use sluice_tests::server;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -168,11 +169,11 @@ fn a_port_forward_leads_in() {
         "10.2.0.2:4000".parse().unwrap()
     );
     let flows = bed.daemon.ok(&["conntrack", "-L"]);
-    let seen = |text: &str| flows.lines().any(|line| line.contains(text));
-    assert!(
-        seen("dst=10.2.0.1 sport=4000 dport=5353 src=10.1.0.2"),
-        "{flows}"
-    );
+    let both = |line: &str| {
+        line.contains("dst=10.2.0.1 sport=4000 dport=5353")
+            && line.contains("src=10.1.0.2 dst=10.2.0.2 sport=53 dport=4000")
+    };
+    assert!(flows.lines().any(both), "{flows}");
 }
 
 #[test]
@@ -235,4 +236,99 @@ fn errors_come_back_to_the_inside() {
             "{to}: {error}"
         );
     }
+}
+
+/// Helpers for both families, and nothing comes in that nobody has announced.
+fn helpers() -> String {
+    let helpers = "
+table inet help {
+    ct helper ftp-standard { type \"ftp\" protocol tcp; }
+    ct helper tftp-standard { type \"tftp\" protocol udp; }
+    chain pre {
+        type filter hook prerouting priority filter; policy accept;
+        tcp dport 21 ct helper set \"ftp-standard\"
+        udp dport 69 ct helper set \"tftp-standard\"
+    }
+}
+";
+    format!("{MASQUERADE}{helpers}")
+}
+
+/// Fetches a file from `host` by FTP in these modes.
+fn fetch_by_ftp(bed: &Routed, client: &Namespace, modes: &[(&str, &str)], content: &[u8]) {
+    let mine = bed.daemon.folder().join("fetched");
+    for (mode, host) in modes {
+        let _ = std::fs::remove_file(&mine);
+        let done = client.sh(&format!(
+            "curl -sS -m 10 {mode} -o {} ftp://{host}/file",
+            mine.display()
+        ));
+        assert!(
+            done.is_ok(),
+            "{mode} {host}: {done:?}\n{}\n{}",
+            bed.daemon.ok(&["conntrack", "-L"]),
+            bed.daemon.ok(&["drops"])
+        );
+        assert!(std::fs::read(&mine).unwrap() == content, "{mode} {host}");
+    }
+}
+
+#[test]
+fn ftp_clients_are_hidden() {
+    if !needs(&["vsftpd", "curl"]) {
+        return;
+    }
+    let bed = Routed::new(&helpers(), "", (1500, 1500));
+    let content = vec![7; 200_000];
+    let _server = server::ftp(&bed.right, "10.2.0.2", bed.daemon.folder(), &content);
+    let modes = [
+        ("", "10.2.0.2"),
+        ("--disable-epsv", "10.2.0.2"),
+        ("--ftp-port -", "10.2.0.2"),
+        ("--ftp-port - --disable-eprt", "10.2.0.2"),
+        ("", "[fd02::2]"),
+        ("--ftp-port -", "[fd02::2]"),
+    ];
+    fetch_by_ftp(&bed, &bed.left, &modes, &content);
+}
+
+#[test]
+fn an_ftp_server_is_forwarded_to() {
+    if !needs(&["vsftpd", "curl"]) {
+        return;
+    }
+    let forward = "
+        table ip leads_in { chain pre { type nat hook prerouting priority dstnat;
+            iifname right tcp dport 21 dnat to 10.1.0.2
+        }
+        }";
+    let bed = Routed::new(&format!("{}{forward}", helpers()), "", (1500, 1500));
+    let content = vec![8; 200_000];
+    let _server = server::ftp(&bed.left, "10.1.0.2", bed.daemon.folder(), &content);
+    let modes = [
+        ("", "10.2.0.1"),
+        ("--disable-epsv", "10.2.0.1"),
+        ("--ftp-port -", "10.2.0.1"),
+        ("--ftp-port - --disable-eprt", "10.2.0.1"),
+    ];
+    fetch_by_ftp(&bed, &bed.right, &modes, &content);
+}
+
+#[test]
+fn tftp_goes_through() {
+    if !needs(&["in.tftpd", "tftp"]) {
+        return;
+    }
+    let bed = Routed::new(&helpers(), "", (1500, 1500));
+    let folder = bed.daemon.folder();
+    let content = vec![9; 20_000];
+    let _server = server::tftp(&bed.right, "10.2.0.2", folder, &content);
+    let mine = folder.join("fetched");
+    let get = format!("tftp -m octet 10.2.0.2 -c get file {}", mine.display());
+    let fetched = (0..5).any(|_| {
+        // The server takes a moment to listen, and its client does not say that it failed.
+        let _ = bed.left.sh(&get);
+        std::fs::read(&mine).is_ok_and(|bytes| bytes == content)
+    });
+    assert!(fetched, "{}", bed.daemon.ok(&["conntrack", "-L"]));
 }

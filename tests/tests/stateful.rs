@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sluice_tests::appliance::{PORTS, Wire};
 use sluice_tests::needs;
-use sluice_tests::server::Server;
+use sluice_tests::server::{self, Server};
 
 /// New connections from the left only; answers, and what belongs to known connections, both ways.
 const POLICY: &str = r#"
@@ -228,28 +228,6 @@ fn bulk_data_flows_both_ways() {
     assert_eq!(wire.daemon.packets("invalid"), 0);
 }
 
-/// A file server with `content` as its only file.
-fn ftp_server(wire: &Wire, content: &[u8]) -> Server {
-    let folder = wire.daemon.folder();
-    let files = folder.join("ftp");
-    fs::create_dir_all(&files).unwrap();
-    fs::write(files.join("file"), content).unwrap();
-    let settings = format!(
-        "listen=NO\nlisten_ipv6=YES\nbackground=NO\nanonymous_enable=YES\nanon_root={}\n\
-         no_anon_password=YES\nrun_as_launching_user=YES\nseccomp_sandbox=NO\nisolate_network=NO\n\
-         one_process_model=YES\nport_enable=YES\nconnect_from_port_20=NO\nxferlog_enable=NO\n",
-        files.display()
-    );
-    let path = folder.join("vsftpd.conf");
-    fs::write(&path, settings).unwrap();
-    let log = folder.join("vsftpd.log");
-    Server::start(&wire.right, &format!("vsftpd {}", path.display()), &log).listening(
-        &wire.right,
-        "10.0.0.2:21",
-        &log,
-    )
-}
-
 #[test]
 fn files_come_by_ftp_in_every_mode() {
     if !needs(&["vsftpd", "curl"]) {
@@ -257,7 +235,7 @@ fn files_come_by_ftp_in_every_mode() {
     }
     let wire = stateful();
     let content = vec![7; 200_000];
-    let _server = ftp_server(&wire, &content);
+    let _server = server::ftp(&wire.right, "10.0.0.2", wire.daemon.folder(), &content);
     let mine = wire.daemon.folder().join("fetched");
     for (mode, host) in [
         ("", "10.0.0.2"),
@@ -293,7 +271,7 @@ fn without_its_helper_ftp_has_no_data_connections() {
     }
     let wire = stateful();
     wire.daemon.nft(&["flush", "chain", "inet", "fw", "pre"]);
-    let _server = ftp_server(&wire, b"content");
+    let _server = server::ftp(&wire.right, "10.0.0.2", wire.daemon.folder(), b"content");
     // Passive is a new connection from the inside; active is one from the outside.
     assert_eq!(
         wire.left.sh("curl -sS -m 5 ftp://10.0.0.2/file").unwrap(),
@@ -314,20 +292,8 @@ fn files_come_by_tftp() {
     }
     let wire = stateful();
     let folder = wire.daemon.folder();
-    let files = folder.join("tftp");
-    fs::create_dir_all(&files).unwrap();
     let content = vec![9; 20_000];
-    fs::write(files.join("file"), &content).unwrap();
-    fs::set_permissions(
-        files.join("file"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    )
-    .unwrap();
-    let line = format!(
-        "in.tftpd --foreground --address 10.0.0.2:69 --user root --secure {}",
-        files.display()
-    );
-    let _server = Server::start(&wire.right, &line, &folder.join("tftpd.log"));
+    let _server = server::tftp(&wire.right, "10.0.0.2", folder, &content);
     let mine = folder.join("fetched");
     let get = format!("tftp -m octet 10.0.0.2 -c get file {}", mine.display());
     let fetched = (0..5).any(|_| {

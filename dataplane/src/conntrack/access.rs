@@ -95,11 +95,8 @@ impl TrackerWorker {
         if entry.status() & status::CONFIRMED != 0 || self.helper(flow) != 0 {
             return false;
         }
-        if entry.side() == 0 {
-            let Some(side) = table.sides.take() else {
-                return false;
-            };
-            entry.set_side(side);
+        if !table.ensure_side(flow.0) {
+            return false;
         }
         if let Some(side) = table.side(flow.0) {
             side.helper.store(u32::from(helper), Relaxed);
@@ -174,39 +171,5 @@ impl TrackerWorker {
                 self.wall_ns,
             );
         }
-    }
-
-    /// Adjusts sequence numbers of a flow that has a side record (a helper): per direction the position
-    /// of the last change and the offsets before and behind it. `false` without such a record.
-    pub fn set_sequence(
-        &mut self,
-        flow: FlowIndex,
-        direction: Direction,
-        at: u32,
-        before: i32,
-        behind: i32,
-    ) -> bool {
-        let Some(side) = self.table().side(flow.0) else {
-            return false;
-        };
-        let word = direction as usize * 2;
-        side.sequence[word + 1].store(
-            u64::from(before as u32) << 32 | u64::from(behind as u32),
-            Relaxed,
-        );
-        side.sequence[word].store(u64::from(at), std::sync::atomic::Ordering::Release);
-        self.set_status(flow, status::SEQ_ADJUST);
-        true
-    }
-
-    /// What [`set_sequence`](Self::set_sequence) has set: position, offsets before and behind.
-    pub fn sequence(&self, flow: FlowIndex, direction: Direction) -> (u32, i32, i32) {
-        let Some(side) = self.table().side(flow.0) else {
-            return (0, 0, 0);
-        };
-        let word = direction as usize * 2;
-        let at = side.sequence[word].load(std::sync::atomic::Ordering::Acquire);
-        let offsets = side.sequence[word + 1].load(Relaxed);
-        (at as u32, (offsets >> 32) as i32, offsets as i32)
     }
 }

@@ -1,6 +1,7 @@
 //! A flow as a reader sees it: a copy of everything that listings, events and rules show.
 
 use super::protocol::{self, ProtocolState};
+use super::sequence::Offsets;
 use super::state::FlowIndex;
 use super::timeouts::TimeoutClass;
 use super::tuple::Tuple;
@@ -49,6 +50,8 @@ pub struct Flow {
     pub master: Option<FlowId>,
     /// The helper assigned to it, 0 for none.
     pub helper: u16,
+    /// How the sequence numbers of each direction are shifted.
+    pub offsets: [Offsets; 2],
     /// The worker that keeps its timer.
     pub worker: u16,
 }

@@ -1,12 +1,12 @@
 //! Saving the flows as bytes and loading them again.
 //!
 //! Layout, all numbers little-endian: header (magic, version, bytes of a record, when it was saved, number of
-//! timeout policies), the policies, one record of 30 words for each confirmed flow, then a trailer (number
+//! timeout policies), the policies, one record of 34 words for each confirmed flow, then a trailer (number
 //! of records, digest of everything before). A flow's deadline is saved as what is left of it; loading
 //! takes off the time that has passed since, and leaves out what is over. Whatever does not fit (another
 //! version, a wrong digest, a class or a policy that is unknown) is refused as a whole, before a flow is added.
 //!
-//! Not saved: expectations, which live for minutes, and adjusted sequence numbers.
+//! Not saved: expectations, which live for minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -15,6 +15,7 @@ use super::filter::Filter;
 use super::flow::{Flow, FlowId};
 use super::hashing::mix;
 use super::protocol::ProtocolState;
+use super::sequence::Offsets;
 use super::state::FlowIndex;
 use super::timeouts::{TimeoutClass, TimeoutPolicy};
 use super::tracker::Tracker;
@@ -23,8 +24,8 @@ use crate::packet::headers::protocol as number;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"sluiceCT");
 /// Changes whenever the layout, or the meaning of a protocol's state, does.
-const VERSION: u64 = 1;
-const RECORD: usize = 30;
+const VERSION: u64 = 2;
+const RECORD: usize = 34;
 const HEADER: usize = 5;
 const TRAILER: usize = 2;
 
@@ -107,6 +108,9 @@ fn record(flow: &Flow, now_ns: u64) -> [u64; RECORD] {
     words[25] = (flow.label >> 64) as u64;
     words[26..28].copy_from_slice(&flow.packets);
     words[28..30].copy_from_slice(&flow.bytes);
+    for (offsets, words) in flow.offsets.iter().zip(words[30..].as_chunks_mut::<2>().0) {
+        *words = offsets.words();
+    }
     words
 }
 
@@ -316,6 +320,7 @@ fn flow(words: &[u64; RECORD], at: usize, policies: &[u16]) -> Result<Flow, Load
         bytes: [words[28], words[29]],
         master: (words[19] != 0).then(|| id(words[19])),
         helper: (words[23] >> 16) as u16,
+        offsets: [30, 32].map(|from| Offsets::from_words([words[from], words[from + 1]])),
         worker: 0,
     })
 }

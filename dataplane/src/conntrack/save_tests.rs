@@ -1,6 +1,6 @@
 use super::*;
 use crate::conntrack::testing::{Ends, SECOND, Stand, settings, udp};
-use crate::conntrack::{CtState, Expectation, SourceMask};
+use crate::conntrack::{CtState, Direction, Expectation, SourceMask};
 
 fn ends(port: u16) -> Ends {
     Ends {
@@ -31,6 +31,12 @@ fn filled() -> (std::sync::Arc<Tracker>, Stand) {
         if port == 50 {
             assert!(stand.worker.set_helper(flow, 9));
         }
+        if port == 60 {
+            let changed = stand
+                .worker
+                .note_length_change(flow, Direction::Reply, 7, -3);
+            assert!(changed && stand.worker.set_offset(flow, Direction::Original, 5));
+        }
         stand.worker.confirm(1, &mut stand.packets, &context);
         stand.worker.end();
         stand.now += SECOND / 10;
@@ -46,6 +52,7 @@ fn filled() -> (std::sync::Arc<Tracker>, Stand) {
         class: 0,
         permanent: false,
         helper: 0,
+        follow: None,
     }));
     assert_eq!(
         stand
@@ -116,6 +123,7 @@ fn flows_come_back_as_they_were_with_the_time_taken_off() {
             (new.mark, new.label, new.helper)
         );
         assert_eq!((old.packets, old.bytes), (new.packets, new.bytes));
+        assert_eq!(old.offsets, new.offsets);
         assert_eq!(old.started_wall_ns, new.started_wall_ns);
         assert_eq!(
             old.expires_ns - saved_at,
@@ -132,6 +140,7 @@ fn flows_come_back_as_they_were_with_the_time_taken_off() {
         assert_eq!(master(old, &before), master(new, &after));
     }
     assert!(after.iter().any(|flow| flow.master.is_some()));
+    assert!(after.iter().any(|flow| flow.offsets[1].behind == -3));
     // They are flows like others: found, refreshed, and in a wheel.
     let mut stands = [Stand::new(&tracker, 0), Stand::new(&tracker, 1)];
     stands[0].now = now;
@@ -180,7 +189,7 @@ fn damage_is_refused_and_adds_nothing() {
     assert_eq!(load(&older), LoadError::Version { found: 0 });
     assert_eq!(
         load(&older).to_string(),
-        "flows saved by version 0 cannot be read; this is version 1"
+        "flows saved by version 0 cannot be read; this is version 2"
     );
     let mut longer = bytes.clone();
     longer.extend([0; 8]);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crossbeam_queue::ArrayQueue;
 
 use super::flow::FlowId;
-use super::state::FlowIndex;
+use super::state::{FlowIndex, status};
+use super::table::Table;
 
 /// The rare part of a flow.
 #[derive(Debug, Default)]
@@ -14,8 +15,8 @@ pub(super) struct Side {
     /// Generation and entry of the flow that announced it, 0 for none.
     master: AtomicU64,
     pub(super) helper: AtomicU32,
-    /// For the adjustment of sequence numbers, each direction: position, offsets before and behind.
-    pub(super) sequence: [AtomicU64; 4],
+    /// Each direction's [`Offsets`](super::sequence::Offsets): position, offsets before and behind.
+    pub(super) sequence: [[AtomicU64; 2]; 2],
 }
 
 impl Side {
@@ -37,7 +38,7 @@ impl Side {
     fn clear(&self) {
         self.set_master(None);
         self.helper.store(0, Relaxed);
-        for word in &self.sequence {
+        for word in self.sequence.as_flattened() {
             word.store(0, Relaxed);
         }
     }
@@ -87,5 +88,23 @@ impl Sides {
         } else {
             self.records.get(number as usize)
         }
+    }
+}
+
+impl Table {
+    /// Gives a flow a side record if it has none; `false` when it has begun long ago, or none is free.
+    pub(super) fn ensure_side(&self, index: u32) -> bool {
+        let entry = self.entry(index);
+        if entry.side() != 0 {
+            return true;
+        }
+        if entry.status() & status::CONFIRMED != 0 {
+            return false;
+        }
+        let side = self.sides.take();
+        if let Some(side) = side {
+            entry.set_side(side);
+        }
+        side.is_some()
     }
 }

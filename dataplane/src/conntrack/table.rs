@@ -19,6 +19,7 @@ use super::index::{Found, INDEX_BYTES, Index, buckets_for};
 use super::memory::Memory;
 use super::pool::Pool;
 use super::seat::Seat;
+use super::sequence::Offsets;
 use super::side::{SIDE_BYTES, Side, Sides};
 use super::state::{FlowIndex, status};
 use super::tuple::Tuple;
@@ -339,6 +340,7 @@ impl Table {
             bytes: [original.1, reply.1],
             master: side.and_then(Side::master),
             helper: side.map_or(0, |side| side.helper.load(Relaxed) as u16),
+            offsets: side.map_or([Offsets::NONE; 2], |side| side.both_offsets(entry)),
             worker: entry.owner(),
         }
     }

@@ -8,6 +8,7 @@ use super::index::Found;
 use super::invalid::InvalidReason;
 use super::memory::prefetch;
 use super::protocol::{self, Judgement, Packet, Sum, Timeout};
+use super::sequence::Offsets;
 use super::state::{CtState, FlowIndex, PacketCt, status};
 use super::timeouts::TimeoutClass;
 use super::tuple::{IPV4, IPV6, Key, Tuple, Zone};
@@ -74,6 +75,7 @@ fn view<'a>(headers: &Headers, frame: &'a Frame<'_>, verify: bool) -> Option<Pac
         transport,
         direction: Direction::Original,
         sum,
+        acknowledged: Offsets::NONE,
     })
 }
 
@@ -320,7 +322,11 @@ impl TrackerWorker {
             let _locked = entry.lock();
             let old = entry.state();
             let mut new = old;
-            let judgement = protocol::next(&mut new, packet, before, &rules, self.now_ns);
+            let packet = Packet {
+                acknowledged: self.acknowledged(index, number, before),
+                ..*packet
+            };
+            let judgement = protocol::next(&mut new, &packet, before, &rules, self.now_ns);
             entry.set_state(&old, &new);
             if matches!(judgement, Judgement::Accept { .. } | Judgement::Destroy) {
                 if always_locks(packet.protocol) {
@@ -365,6 +371,16 @@ impl TrackerWorker {
                 return None;
             }
         })
+    }
+
+    /// How the numbers are shifted that a packet of this direction acknowledges; the flow's lock is held.
+    #[inline]
+    fn acknowledged(&self, index: u32, number: usize, bits: u32) -> Offsets {
+        if bits & status::SEQ_ADJUST == 0 {
+            return Offsets::NONE;
+        }
+        let side = self.table().side(index);
+        side.map_or(Offsets::NONE, |side| side.offsets(direction(1 - number)))
     }
 
     /// What an invalid packet that may be an attack on a long timeout does to it.

@@ -20,6 +20,7 @@ use super::in_force::InForce;
 use super::invalid::InvalidReason;
 use super::limit::ElementLists;
 use super::pool::Hand;
+use super::sequence::Offsets;
 use super::settings::Settings;
 use super::state::{FlowIndex, status};
 use super::statistics::Statistics;
@@ -390,7 +391,7 @@ impl Tracker {
     }
 
     fn add_side(&self, flow: &Flow, index: u32) -> bool {
-        if flow.helper == 0 && flow.master.is_none() {
+        if flow.helper == 0 && flow.master.is_none() && flow.offsets == [Offsets::NONE; 2] {
             return true;
         }
         let Some(number) = self.table.sides.take() else {
@@ -400,6 +401,8 @@ impl Tracker {
         if let Some(side) = self.table.sides.get(number) {
             side.helper.store(u32::from(flow.helper), Relaxed);
             side.set_master(flow.master);
+            side.set_offsets(Direction::Original, flow.offsets[0]);
+            side.set_offsets(Direction::Reply, flow.offsets[1]);
         }
         true
     }

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod decide;
+pub mod mangle;
 pub mod pool;
 pub mod ports;
 pub mod rewrite;

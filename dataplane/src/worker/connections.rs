@@ -3,16 +3,12 @@
 //! A packet whose connection another packet of the batch has just begun waits until that one has
 //! been confirmed or dropped; then it goes on from the tracking.
 
-use std::sync::Arc;
-
+use super::helpers::Helped;
 use super::walk::Walk;
-use crate::conntrack::helper::{self, Expected, Helper, ftp, tftp};
-use crate::conntrack::{
-    CtState, Direction, Expectation, FlowId, PacketCt, TrackContext, TrackerWorker, status,
-};
+use crate::conntrack::{TrackContext, status};
 use crate::drop_reason::DropReason;
 use crate::packet::fragments::{self, Arrival};
-use crate::packet::headers::{Headers, field, flag};
+use crate::packet::headers::{Headers, flag};
 use crate::program::RuleRef;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
@@ -88,17 +84,57 @@ impl Walk<'_, '_> {
         let Some(tracker) = &mut run.tracker else {
             return;
         };
+        tracker.confirm(alive, &mut run.vm.packets, &context);
+        let helped = |lane: &usize| {
+            let flow = run.vm.packets.ct[*lane].flow;
+            const HELPED: u32 = status::HELPER | status::SEQ_ADJUST;
+            flow.is_some() && tracker.status(flow) & HELPED != 0
+        };
+        let helped = lanes(alive & !run.vm.packets.ended)
+            .filter(helped)
+            .fold(0, |some, lane| some | 1 << lane);
+        for lane in lanes(helped) {
+            self.help(lane);
+        }
+    }
+
+    /// Has the helper of a lane's connection look at its packet, and adjusts sequence numbers that helpers
+    /// have shifted.
+    #[cold]
+    fn help(&mut self, lane: usize) {
+        let now_ns = self.run.context.now_ns;
+        let run = &mut self.run;
+        let Some(tracker) = run.tracker.as_deref_mut() else {
+            return;
+        };
         let packets = &mut run.vm.packets;
-        tracker.confirm(alive, packets, &context);
-        for lane in lanes(alive & !packets.ended) {
-            let ct = packets.ct[lane];
-            if ct.flow.is_some() && tracker.status(ct.flow) & status::HELPER != 0 {
-                let (headers, bytes) = (&packets.headers[lane], run.frames[lane].bytes());
-                if !help(tracker, ct, headers, bytes, context.now_ns) {
-                    packets.end(1 << lane, DropReason::AnnouncementCut, RuleRef::NONE);
-                }
+        let (ct, frame) = (packets.ct[lane], &mut run.frames[lane]);
+        let headers = &mut packets.headers[lane];
+        let before = headers.end;
+        if tracker.status(ct.flow) & status::HELPER != 0 {
+            let mut helped = Helped {
+                tracker,
+                ct,
+                frame,
+                headers,
+                now_ns,
+            };
+            if let Some(reason) = helped.help() {
+                return packets.end(1 << lane, reason, RuleRef::NONE);
             }
         }
+        let partial = frame.vnet.needs_checksum();
+        let adjusted =
+            tracker.adjust_sequences(ct.flow, ct.direction, headers, frame.bytes_mut(), partial);
+        if headers.end != before {
+            let (end, network) = (headers.end, u32::from(headers.network));
+            packets.limits[lane] = end;
+            packets.lengths[lane] = end - network;
+        }
+        if !adjusted {
+            packets.end(1 << lane, DropReason::NatMalformed, RuleRef::NONE);
+        }
+        run.vm.forget(reads::PAYLOAD, 1 << lane);
     }
 
     /// A packet that was dropped leaves no connection behind.
@@ -118,66 +154,4 @@ impl Walk<'_, '_> {
             exact: self.run.generation.program().connection().in_order(),
         }
     }
-}
-
-/// Lets a connection's helper look at a packet; what it announces takes the place of what it announced
-/// before. Yields `false` for a packet that must not pass.
-#[cold]
-fn help(
-    tracker: &mut TrackerWorker,
-    ct: PacketCt,
-    headers: &Headers,
-    bytes: &[u8],
-    now_ns: u64,
-) -> bool {
-    let (Some(payload), Some(master)) = (headers.payload(bytes), tracker.flow_id(ct.flow)) else {
-        return true;
-    };
-    let (there, back) = (
-        tracker.tuple(ct.flow, Direction::Original),
-        tracker.tuple(ct.flow, Direction::Reply),
-    );
-    let reply = ct.direction == Direction::Reply;
-    match Helper::from_number(tracker.helper(ct.flow)) {
-        Some(Helper::Ftp) if ct.state == CtState::Established => {
-            let Some(sequence) = field::<4>(bytes, usize::from(headers.transport) + 4) else {
-                return true;
-            };
-            let shared = Arc::clone(tracker.tracker());
-            let lives = |id: FlowId| shared.flow(id.index).is_some_and(|flow| flow.id == id);
-            let (own, other) = if reply { (back, there) } else { (there, back) };
-            let said = shared.conversations().ftp(master, lives, |lines| {
-                let sequence = u32::from_be_bytes(sequence);
-                ftp::inspect(lines, payload, sequence, reply, &own, &other)
-            });
-            for announced in &said.announced {
-                expect(tracker, master, announced.expected, now_ns);
-            }
-            !said.partial
-        }
-        Some(Helper::Tftp) if !reply => {
-            if let Some(expected) = tftp::inspect(payload, &back) {
-                expect(tracker, master, expected, now_ns);
-            }
-            true
-        }
-        _ => true,
-    }
-}
-
-/// Waits for what a helper has announced. Refused when there are too many, or another connection has
-/// announced the same: as in Linux the packet passes, and what comes is a connection like any other.
-fn expect(tracker: &mut TrackerWorker, master: FlowId, expected: Expected, now_ns: u64) {
-    if tracker.tracker().expected_by(master) > 0 {
-        tracker.tracker().unexpect(|old| old.master == master);
-    }
-    tracker.expect(Expectation {
-        master,
-        tuple: expected.tuple,
-        mask: expected.mask,
-        expires_ns: now_ns + helper::TIMEOUT_NS,
-        class: 0,
-        permanent: false,
-        helper: 0,
-    });
 }

@@ -19,6 +19,7 @@ pub mod wait;
 mod born;
 mod connections;
 mod delivery;
+mod helpers;
 mod routing;
 mod run;
 mod seat;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sluice_dataplane::conntrack::protocol::{self, Judgement, Packet, ProtocolState, Sum, Timeout};
 use sluice_dataplane::conntrack::{
-    Direction, InvalidReason, Rules as Settings, TimeoutClass, Timeouts, Tuple, status,
+    Direction, InvalidReason, Offsets, Rules as Settings, TimeoutClass, Timeouts, Tuple, status,
 };
 
 use super::{Rules, State, Step, Verdict};
@@ -88,6 +88,7 @@ impl Model {
             transport,
             direction: Direction::Original,
             sum: Sum::Verify,
+            acknowledged: Offsets::NONE,
         };
         protocol::check(&packet, &self.settings)?;
         if protocol::is_untracked(&packet) {

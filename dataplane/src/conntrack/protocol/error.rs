@@ -9,6 +9,7 @@
 //! live, some even its length), and an error lost for that is a path MTU never learnt. So does Linux.
 
 use super::super::invalid::InvalidReason;
+use super::super::sequence::Offsets;
 use super::super::tuple::{IPV4, IPV6, Tuple};
 use super::{Packet, Sum, icmpv6, ports};
 use crate::packet::headers::{Extensions, field, protocol as number};
@@ -106,6 +107,7 @@ fn tuple_of(bytes: &[u8], l3: u8) -> Result<Tuple, InvalidReason> {
         transport,
         direction: Direction::Original,
         sum: Sum::Good,
+        acknowledged: Offsets::NONE,
     };
     let (sport, dport) = ports(&inner).map_err(|_| InvalidReason::IcmpInner)?;
     let addresses = if l3 == IPV4 {

@@ -28,6 +28,7 @@ pub use error::{inner, is_error, locate};
 pub use timeout::Timeout;
 
 use super::invalid::InvalidReason;
+use super::sequence::Offsets;
 use super::settings::Rules;
 use super::status;
 use super::timeouts::TimeoutClass;
@@ -61,6 +62,9 @@ pub struct Packet<'a> {
     pub direction: Direction,
     /// What is known of its checksum.
     pub sum: Sum,
+    /// How numbers of the other direction are shifted before the sender of this packet sees, and so
+    /// acknowledges, them.
+    pub acknowledged: Offsets,
 }
 
 impl Packet<'_> {

@@ -65,6 +65,7 @@ pub(crate) fn packet(bytes: &[u8], reply: bool) -> Packet<'_> {
             Direction::Original
         },
         sum: Sum::Verify,
+        acknowledged: Offsets::NONE,
     }
 }
 

@@ -289,6 +289,7 @@ proptest! {
             let Some((protocol, transport)) = locate(&bytes, l3) else { continue };
             let packet = Packet {
                 l3, protocol, bytes: &bytes, transport, direction: Direction::Original, sum: Sum::Verify,
+                acknowledged: Offsets::NONE,
             };
             let _ = ports(&packet).map(|(sport, dport)| {
                 invert(&Tuple { protocol, l3, sport, dport, ..Tuple::default() })

@@ -216,6 +216,7 @@ fn an_expected_flow_is_related_and_knows_its_master() {
         class: 0,
         permanent: false,
         helper: 0,
+        follow: None,
     };
     assert!(stand.worker.expect(expectation.clone()));
     stand.worker.confirm(1, &mut stand.packets, &context);

@@ -1,6 +1,7 @@
 //! The options that window tracking reads: window scale (RFC 7323), SACK permitted and SACK
 //! (RFC 2018). A broken list ends where it breaks; what was read until there counts.
 
+use super::super::super::sequence::Offsets;
 use super::after;
 use super::state::{Side, flag};
 
@@ -53,8 +54,8 @@ impl Side {
 }
 
 /// The highest octet that a segment says has arrived: its acknowledgement, or the end of a block
-/// beyond it.
-pub(super) fn highest(options: &[u8], ack: u32) -> u32 {
+/// beyond it. Blocks count as the sender has seen numbers, `ack` and the result as the other side does.
+pub(super) fn highest(options: &[u8], acknowledged: Offsets, ack: u32) -> u32 {
     let Some((_, blocks)) = Options(options)
         .find(|(kind, data)| *kind == SACK && !data.is_empty() && data.len() % 8 == 0)
     else {
@@ -66,6 +67,7 @@ pub(super) fn highest(options: &[u8], ack: u32) -> u32 {
         .iter()
         .fold(ack, |highest, block| {
             let end = u32::from_be_bytes([block[4], block[5], block[6], block[7]]);
+            let end = acknowledged.back(end);
             if after(end, highest) { end } else { highest }
         })
 }
@@ -75,6 +77,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const NONE: Offsets = Offsets::NONE;
 
     #[test]
     fn options_of_a_syn_are_read() {
@@ -107,11 +111,13 @@ mod tests {
             }
             bytes
         };
-        assert_eq!(highest(&blocks(&[50, 70, 60]), 40), 70);
-        assert_eq!(highest(&blocks(&[30]), 40), 40);
-        assert_eq!(highest(&blocks(&[5]), u32::MAX - 3), 5);
-        assert_eq!(highest(&[5, 6, 0, 0, 0, 9], 1), 1);
-        assert_eq!(highest(&[5, 2], 1), 1);
+        assert_eq!(highest(&blocks(&[50, 70, 60]), NONE, 40), 70);
+        assert_eq!(highest(&blocks(&[30]), NONE, 40), 40);
+        assert_eq!(highest(&blocks(&[5]), NONE, u32::MAX - 3), 5);
+        assert_eq!(highest(&[5, 6, 0, 0, 0, 9], NONE, 1), 1);
+        assert_eq!(highest(&[5, 2], NONE, 1), 1);
+        // The other side's octets were shifted on their way here.
+        assert_eq!(highest(&blocks(&[70]), Offsets::constant(25), 40), 45);
     }
 
     proptest! {
@@ -120,7 +126,7 @@ mod tests {
             let mut side = Side::default();
             side.read_options(&bytes);
             prop_assert!(side.scale <= 14);
-            highest(&bytes, 1);
+            highest(&bytes, NONE, 1);
             prop_assert!(Options(&bytes).count() <= bytes.len());
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn judge(
     };
     let mut sack = segment.ack;
     if receiver.has(flag::SACK) {
-        sack = highest(segment.options, sack);
+        sack = highest(segment.options, segment.acknowledged, sack);
     }
     if meets(sender, receiver, segment, reply, state, sack) {
         return Found::Inside;
