@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod frames;
 pub mod ipset;
 pub mod oracle;
+pub mod peers;
 pub mod raw;
 pub mod routed;
 pub mod server;

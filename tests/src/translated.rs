@@ -44,6 +44,7 @@ pub enum Side {
 /// The gateway.
 #[derive(Debug)]
 pub struct Translated {
+    engine: Engine,
     generation: Arc<Generation>,
     pipeline: Pipeline,
     tracker: Arc<Tracker>,
@@ -101,6 +102,7 @@ impl Translated {
             .tracking(tracker.worker(0))
             .translating(Arc::clone(&translator));
         Self {
+            engine,
             generation,
             pipeline,
             tracker,
@@ -203,6 +205,17 @@ impl Translated {
                 .tick(&self.generation, &context, &mut self.out);
             self.out.clear();
         }
+    }
+
+    /// The ruleset as it is listed, with its counters.
+    ///
+    /// # Panics
+    /// When it cannot be listed.
+    pub fn listing(&mut self) -> String {
+        let reply = self.engine.run(Request::command("list ruleset"));
+        reply
+            .unwrap_or_else(|refusal| panic!("{}", refusal.rendered))
+            .output
     }
 
     /// The tracked flows.

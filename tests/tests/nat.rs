@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use sluice_control::netns::Namespace;
-use sluice_tests::needs;
 use sluice_tests::routed::Routed;
-use sluice_tests::server;
+use sluice_tests::{needs, peers, server};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -331,4 +330,149 @@ fn tftp_goes_through() {
         std::fs::read(&mine).is_ok_and(|bytes| bytes == content)
     });
     assert!(fetched, "{}", bed.daemon.ok(&["conntrack", "-L"]));
+}
+
+/// Bytes of a large transfer; `SLUICE_TRANSFER_BYTES` says how many.
+fn large() -> usize {
+    let set = std::env::var("SLUICE_TRANSFER_BYTES").ok();
+    set.and_then(|text| text.parse().ok()).unwrap_or(50_000_000)
+}
+
+#[test]
+fn a_large_body_comes_intact() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    let bed = Routed::new(MASQUERADE, "", (1500, 1400));
+    let bytes = large();
+    for (listen, url) in [
+        ("10.2.0.2:8000", "http://10.2.0.2:8000/"),
+        ("[fd02::2]:8000", "http://[fd02::2]:8000/"),
+    ] {
+        let listener = bed
+            .right
+            .run(|| TcpListener::bind(listen))
+            .unwrap()
+            .unwrap();
+        let mine = bed.daemon.folder().join("fetched");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = [0; 1024];
+                let _some = stream.read(&mut request).unwrap();
+                write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {bytes}\r\n\r\n").unwrap();
+                let mut at = 0;
+                while at < bytes {
+                    let until = bytes.min(at + (1 << 20));
+                    let part: Vec<u8> = (at..until).map(byte_at).collect();
+                    stream.write_all(&part).unwrap();
+                    at = until;
+                }
+            });
+            let line = format!("curl -sS -m 120 -o {} {url}", mine.display());
+            bed.left.sh(&line).unwrap();
+        });
+        let mut file = std::io::BufReader::new(std::fs::File::open(&mine).unwrap());
+        let (mut at, mut part) = (0, vec![0; 1 << 20]);
+        loop {
+            let got = file.read(&mut part).unwrap();
+            if got == 0 {
+                break;
+            }
+            let same = part[..got]
+                .iter()
+                .enumerate()
+                .all(|(by, byte)| *byte == byte_at(at + by));
+            assert!(same, "{url}: near byte {at}");
+            at += got;
+        }
+        assert_eq!(at, bytes, "{url}");
+    }
+}
+
+/// A stream that repeats late.
+fn byte_at(at: usize) -> u8 {
+    (at ^ at >> 8 ^ at >> 16 ^ at * 31) as u8
+}
+
+#[test]
+fn iperf_crosses_with_one_stream_and_with_eight() {
+    if !needs(&["iperf3"]) {
+        return;
+    }
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    let modes = [
+        "-n 20M",
+        "-n 20M -R",
+        "-n 40M -P 8",
+        "-u -b 20M -n 2M",
+        "-u -b 5M -n 4M -P 8",
+    ];
+    peers::bulk(
+        &bed.left,
+        &bed.right,
+        "10.2.0.2",
+        bed.daemon.folder(),
+        &modes,
+    );
+}
+
+#[test]
+fn a_shell_is_reached_through_masquerade() {
+    if !needs(&["sshd", "ssh", "ssh-keygen"]) {
+        return;
+    }
+    let bed = Routed::new(MASQUERADE, "", (1500, 1500));
+    peers::shell(&bed.left, &bed.right, "10.2.0.2", bed.daemon.folder());
+}
+
+#[test]
+fn the_gateways_own_ports_are_nobody_elses() {
+    if !needs(&["curl"]) {
+        return;
+    }
+    // The health check listens at a port that an inside host asks for as its own.
+    let rules = MASQUERADE.replace("masquerade", "masquerade endpoint-independent");
+    let bed = Routed::new(&rules, "[gateway]\nhealth_port = 4000", (1500, 1500));
+    let server = bed
+        .right
+        .run(|| TcpListener::bind("10.2.0.2:80"))
+        .unwrap()
+        .unwrap();
+    let own = "curl -sS -m 5 --local-port 4000 http://10.2.0.2/";
+    let (peer, _) = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| bed.left.sh(own));
+        let (mut stream, peer) = server.accept().unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nfine").unwrap();
+        drop(stream);
+        (peer, asked.join().unwrap().unwrap())
+    });
+    assert_ne!(peer.port(), 4000, "it is the gateway's");
+    let health = bed.right.sh("curl -sS -m 5 http://10.2.0.1:4000/");
+    assert!(health.is_ok(), "{health:?}");
+}
+
+#[test]
+fn flows_hidden_behind_an_address_end_with_it() {
+    let rules = format!(
+        "{MASQUERADE}
+        table ip plain {{ chain post {{ type nat hook postrouting priority srcnat - 1
+            udp dport 54 accept
+        }}
+        }}"
+    );
+    let bed = Routed::new(&rules, "", (1500, 1500));
+    let client = udp(&bed.left, "10.1.0.2:4000");
+    let server = udp(&bed.right, "10.2.0.2:53");
+    ask(&client, &server, "10.2.0.2:53");
+    // To the gateway itself: not translated, so it stays.
+    client.send_to(b"anybody?", "10.1.0.1:9").unwrap();
+    let hidden = || bed.daemon.ok(&["conntrack", "-L", "--src-nat"]);
+    assert!(hidden().contains("dport=53"), "{}", hidden());
+    bed.daemon.ok(&["ports", "remove", "right"]);
+    assert!(!hidden().contains("dport=53"), "{}", hidden());
+    let nat = bed.daemon.ok(&["nat"]);
+    let used = |line: &&str| line.starts_with("10.2.0.1") && line.contains("udp");
+    let line = nat.lines().find(used).unwrap_or_default();
+    assert!(line.split_whitespace().nth(3) == Some("0"), "{nat}");
 }

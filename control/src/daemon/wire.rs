@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -322,6 +323,11 @@ impl Wire {
             });
         }
         table.set_gateway(self.plan(open));
+        if let Some(routing) = &self.routing {
+            let own = open.values().flat_map(|port| &port.addresses);
+            let own: Vec<_> = own.map(|(address, _)| *address).collect();
+            self.translator.reserve(&routing.listening(&own));
+        }
         let table = Arc::new(table);
         if !self.policy.set_ports(profile, Arc::clone(&table)) {
             // No ruleset was ever committed: as in the kernel, everything passes.
@@ -415,6 +421,24 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Ends the flows whose source is translated to an address that is gone: their answers cannot come.
+    fn end_hidden_behind(&self, addresses: &[(IpAddr, u8)]) {
+        let wall_ns = SystemClock.wall_ns();
+        for (address, _) in addresses {
+            let filter = conntrack::Filter {
+                status_set: conntrack::status::SRC_NAT,
+                reply: conntrack::TupleFilter {
+                    destination: Some((*address, 128)),
+                    ..conntrack::TupleFilter::default()
+                },
+                ..conntrack::Filter::default()
+            };
+            self.tracker.delete_matching(&filter, wall_ns);
+        }
+    }
+}
+
 impl Plane for Wire {
     fn mode(&self) -> &'static str {
         match self.routing {
@@ -489,10 +513,12 @@ impl Plane for Wire {
             .workers
             .remove_port(PortId(id))
             .map_err(|error| failed(&error))?;
-        open.remove(&id);
+        let gone = open.remove(&id);
+        let addresses = gone.map_or_else(Vec::new, |port| port.addresses);
         self.publish_ports(&open);
         drop(queues);
         self.forget_neighbours(id);
+        self.end_hidden_behind(&addresses);
         self.opener.close(id).map_err(|error| failed(&error))
     }
 

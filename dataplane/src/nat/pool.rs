@@ -315,6 +315,14 @@ impl Allocator {
         self.release(external, &Endpoint::default(), true);
     }
 
+    /// Keeps a port for the appliance itself until [`release`](Self::release): nobody is given it. `false`
+    /// when a flow has it.
+    pub fn reserve(&self, external: &External) -> bool {
+        let mut held = false;
+        self.with(external, |ports| held = ports.hold(external.endpoint.port));
+        held
+    }
+
     /// Whether anybody holds a binding.
     #[inline]
     pub fn has_bindings(&self) -> bool {

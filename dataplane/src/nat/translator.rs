@@ -1,16 +1,21 @@
 //! The translator of a dataplane: its allocator, and the flows that hold something of it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pool::{Allocator, External, Realm};
-use super::{destination, held, source};
-use crate::conntrack::tuple::IPV4;
+use super::{Endpoint, destination, held, source};
+use crate::conntrack::tuple::{IPV4, address_bytes};
 use crate::conntrack::{Filter, Release, Tracker, Translated, Tuple, status};
+use crate::packet::headers::protocol;
 
 /// What the workers of a dataplane share to translate.
 #[derive(Debug, Default)]
 pub struct Translator {
     allocator: Allocator,
+    /// Where the appliance's own host listens.
+    reserved: Mutex<BTreeSet<(bool, [u8; 16], u16)>>,
 }
 
 impl Translator {
@@ -24,6 +29,29 @@ impl Translator {
     /// Who has which external address and port.
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// Keeps the TCP ports at which the appliance's own host listens out of every translation: all of
+    /// them, in place of those that were told before. One that a flow has at the moment is taken the
+    /// next time that this is told.
+    pub fn reserve(&self, listening: &[SocketAddr]) {
+        let wanted: BTreeSet<_> = listening
+            .iter()
+            .map(|end| (end.is_ipv6(), address_bytes(end.ip()), end.port()))
+            .collect();
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in reserved.difference(&wanted) {
+            let end = own(*gone);
+            self.allocator.release(&end, &Endpoint::default(), false);
+        }
+        let kept = reserved.intersection(&wanted).copied();
+        let mut now: BTreeSet<_> = kept.collect();
+        for new in wanted.difference(&reserved) {
+            if self.allocator.reserve(&own(*new)) {
+                now.insert(*new);
+            }
+        }
+        *reserved = now;
     }
 
     /// Takes the ports of flows over that were loaded with the tracker's state. What was a binding is a
@@ -47,8 +75,20 @@ impl Translator {
     }
 }
 
+/// A TCP port of the appliance.
+fn own((ip6, address, port): (bool, [u8; 16], u16)) -> External {
+    External {
+        realm: Realm {
+            ip6,
+            ..Realm::default()
+        },
+        protocol: protocol::TCP,
+        endpoint: Endpoint { address, port },
+    }
+}
+
 /// An endpoint in the realm of a tuple.
-pub(super) fn external(tuple: &Tuple, endpoint: super::Endpoint) -> External {
+pub(super) fn external(tuple: &Tuple, endpoint: Endpoint) -> External {
     External {
         realm: Realm {
             domain: tuple.domain,
