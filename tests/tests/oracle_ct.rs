@@ -5,6 +5,7 @@ use sluice_tests::needs;
 use sluice_tests::oracle::compare::{Verdict, compare_conversation};
 use sluice_tests::oracle::conversation::{Said, Side};
 use sluice_tests::oracle::kernel::KernelBridge;
+use sluice_tests::oracle::sluice;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -200,8 +201,6 @@ const MATCHES: &[&str] = &[
     "ct expiration > 50s",
     "ct id != 0",
     "ct helper \"ftp\"",
-    // `ct count` is not here: the kernel also counts packets without a connection and, until its next
-    // collection (none within a tick), connections that have ended.
 ];
 
 /// Matches of a family of addresses.
@@ -351,4 +350,61 @@ fn only_answers_come_through_a_policy_of_drop() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// What `ct count` is asked; each counts on its own.
+const COUNTS: &[&str] = &[
+    "ct count 0",
+    "ct count 1",
+    "ct count 3",
+    "ct count over 0",
+    "ct count over 1",
+    "ct count over 2",
+    "ct count over 4",
+    "ct count over 8",
+    "tcp dport 80 ct count over 1",
+    "ct state new ct count over 2",
+    "ct state established ct count over 1",
+    "ct state invalid ct count over 0",
+    "ip protocol tcp ct count over 1",
+    "udp dport 53 ct count 1",
+    "ct count 0 tcp flags rst",
+    "add @clients { ip saddr ct count over 2 }",
+];
+
+/// The kernel looks for connections that have ended at most once in a tick of its clock, so it is given
+/// one tick and more for each packet.
+#[test]
+fn connections_are_counted_as_by_the_kernel() {
+    let Some(kernel) = kernel() else { return };
+    let mut conversation = conversation();
+    let mut talk = Talk {
+        ip6: false,
+        said: Vec::new(),
+    };
+    // What comes of a connection behind its end.
+    talk.tcp(1003, 80);
+    for _ in 0..2 {
+        talk.segment(Side::Left, (1003, 80), (110, 511), ACK, &[]);
+        talk.segment(Side::Right, (80, 1003), (511, 110), ACK, &[]);
+    }
+    talk.tcp_refused(1004);
+    talk.segment(Side::Right, (7, 1004), (0, 101), RST | ACK, &[]);
+    conversation.extend(talk.said);
+    let set = "    set clients { type ipv4_addr; size 64; flags dynamic; }";
+    let ruleset = counting("inet", COUNTS, set);
+    let tick = std::time::Duration::from_millis(12);
+    let theirs = kernel
+        .converse_slowly(&ruleset, &conversation, tick)
+        .unwrap();
+    let ours = sluice::converse(&ruleset, &conversation).unwrap();
+    assert_eq!(theirs.counters.len(), COUNTS.len());
+    let both = theirs.counters.iter().zip(&ours.counters);
+    let differ: Vec<String> = COUNTS
+        .iter()
+        .zip(both)
+        .filter(|(_, (theirs, ours))| theirs != ours)
+        .map(|(one, (theirs, ours))| format!("{one}: kernel {theirs:?} sluice {ours:?}"))
+        .collect();
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
 }

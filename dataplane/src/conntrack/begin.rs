@@ -10,8 +10,11 @@ use super::tuple::{Key, Tuple, Zone};
 use super::worker::{TrackContext, TrackerWorker};
 use crate::program::key::Direction;
 
-/// Buckets around a new flow's own in which one is looked for that can be dropped early.
-const EARLY_DROP_BUCKETS: u32 = 8;
+/// Slots in use, on average, that are looked at for a flow that can be dropped early: those of eight
+/// buckets of a full table.
+const EARLY_DROP_SLOTS: u64 = 32;
+/// Buckets that are looked at most.
+const EARLY_DROP_BUCKETS: u64 = 1024;
 
 impl TrackerWorker {
     /// Begins a flow with its first packet.
@@ -104,11 +107,9 @@ impl TrackerWorker {
                     || entry.deadline_ns() <= now_ns
                     || protocol::is_closing(entry.protocol(), &entry.state()))
         };
-        // As many more as the index of a small table is emptier.
-        let thin = (table.memory.entries() / table.limit).clamp(1, 1024);
         let victim = table
             .index()
-            .around(hash, EARLY_DROP_BUCKETS * thin)
+            .around(hash, self.early_drop_buckets())
             .find(may_go);
         let Some(index) = victim else {
             return false;
@@ -118,6 +119,19 @@ impl TrackerWorker {
         let killed = self.kill(id);
         self.seat().early_drop.add(u64::from(killed && !over));
         killed
+    }
+
+    /// Buckets in which a flow is looked for that can be dropped early. The index of a small table is the
+    /// emptier the more of its budget this batch has begun and not yet confirmed.
+    fn early_drop_buckets(&self) -> u32 {
+        let table = self.table();
+        let live = i64::from(table.live()) + i64::from(self.live_change);
+        let confirmed = live - i64::from(self.begun.lanes().count_ones());
+        let slots = 2 * confirmed.max(1) as u64;
+        let buckets = u64::from(table.memory.buckets());
+        (EARLY_DROP_SLOTS * buckets)
+            .div_ceil(slots)
+            .min(EARLY_DROP_BUCKETS) as u32
     }
 
     /// Makes a begun flow the child of the one that announced it, if one has: whether, and `None` when

@@ -36,20 +36,26 @@ impl FlowList {
         }
     }
 
-    /// Adds a packet's flow (if it has one, and is not in yet), and says whether there are more than
-    /// `limit` live ones.
+    /// Adds a packet's flow (if it is not in yet), and says whether there are more than `limit` live ones. A
+    /// packet without a flow, or that has ended its flow, counts as one of its own: it does not slip past
+    /// a limit that is reached.
     pub fn is_over(&self, worker: &TrackerWorker, flow: FlowIndex, limit: u32) -> bool {
         let mut flows = self.flows();
-        if let Some(id) = worker.flow_id(flow)
-            && !flows.iter().rev().any(|known| *known == id)
-        {
-            flows.push(id);
-        }
-        if flows.len() <= limit as usize {
+        let lives = |id: &FlowId| worker.status(id.index) & status::DYING == 0;
+        let own = match worker.flow_id(flow).filter(lives) {
+            None => 1,
+            Some(id) => {
+                if !flows.iter().rev().any(|known| *known == id) {
+                    flows.push(id);
+                }
+                0
+            }
+        };
+        if flows.len() + own <= limit as usize {
             return false;
         }
         flows.retain(|id| worker.counts(*id));
-        flows.len() > limit as usize
+        flows.len() + own > limit as usize
     }
 
     /// Live flows at the moment.

@@ -300,7 +300,7 @@ fn flow(words: &[u64; RECORD], at: usize, policies: &[u16]) -> Result<Flow, Load
     // The only moment in a state is that at which a datagram flow becomes a stream; it is long past
     // whenever the clock of another boot would say otherwise.
     let state = match original.protocol {
-        number::UDP | number::UDPLITE => ProtocolState::default(),
+        number::UDP => ProtocolState::default(),
         _ => ProtocolState(key(12)),
     };
     Ok(Flow {

@@ -189,11 +189,11 @@ impl TrackerWorker {
             let packet = view(&packets.headers[lane], &frames[lane], verify);
             let outcome = packet.ok_or(InvalidReason::IpHeader).and_then(|packet| {
                 let rules = self.in_force.rules(zone.id);
+                protocol::check(&packet, &rules)?;
                 if protocol::is_untracked(&packet) {
                     packets.ct[lane] = PacketCt::UNTRACKED;
                     return Ok(());
                 }
-                protocol::check(&packet, &rules)?;
                 if protocol::is_error(&packet) {
                     errors |= 1 << lane;
                     return Ok(());
@@ -345,13 +345,21 @@ impl TrackerWorker {
                 self.accept(index, before, after | set, timeout);
                 Outcome::Done(self.standing(index, number, after | set))
             }
-            Judgement::Ignore => {
+            Judgement::Ignore { status: set } => {
+                let after = after | set;
                 if before != after {
                     self.set_bits(index, after & !before, 0);
                 }
                 Outcome::Done(self.standing(index, number, after))
             }
-            Judgement::Invalid { reason, lower } => {
+            Judgement::Invalid {
+                reason,
+                lower,
+                status: set,
+            } => {
+                if set & !before != 0 {
+                    self.set_bits(index, set & !before, 0);
+                }
                 if lower {
                     self.lower_timeout(index);
                 }

@@ -4,6 +4,7 @@
 //! gets neighbours of one side as a batch, so that what a batch begins is met within it.
 
 use std::io;
+use std::time::Duration;
 
 use super::kernel::{KernelBridge, Outcome, counters};
 
@@ -31,12 +32,31 @@ impl KernelBridge {
     /// # Errors
     /// When nft refuses the ruleset (`InvalidInput`), conntrack is missing, or a socket fails.
     pub fn converse(&self, ruleset: &str, conversation: &[Said]) -> io::Result<Outcome> {
+        self.converse_slowly(ruleset, conversation, Duration::ZERO)
+    }
+
+    /// The same with a pause before each frame, for what the kernel does at most once in a tick of its
+    /// clock.
+    ///
+    /// # Errors
+    /// As [`converse`](Self::converse).
+    pub fn converse_slowly(
+        &self,
+        ruleset: &str,
+        conversation: &[Said],
+        pause: Duration,
+    ) -> io::Result<Outcome> {
         self.nft(&format!("flush ruleset\n{ruleset}"))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         self.namespace()
             .sysctl("net/netfilter/nf_conntrack_acct", "1")?;
         self.namespace().sh("conntrack -F")?;
-        let said = conversation.iter().map(|said| (said.side, &said.frame));
+        let said = conversation.iter().map(|said| {
+            if !pause.is_zero() {
+                std::thread::sleep(pause);
+            }
+            (said.side, &said.frame)
+        });
         let (right, left) = self.exchange(said)?;
         let listing = self.nft("list ruleset")?;
         Ok(Outcome {

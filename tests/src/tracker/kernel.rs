@@ -10,14 +10,12 @@ use std::time::{Duration, Instant};
 
 use sluice_control::netns::Namespace;
 
-use super::{Rules, Side, State, Step, Verdict};
+use super::{Rules, Side, State, Step, TIMES, Verdict};
 use crate::frames::{LEFT_MAC, RIGHT_MAC};
 use crate::raw::RawSocket;
 
 const ROUTER_MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 1, 2]];
 
-/// Timeouts that a flow may have; a remaining time belongs to the next one above.
-const TIMES: [u32; 10] = [3, 10, 30, 60, 120, 180, 210, 300, 600, 432_000];
 /// TTL that stands for the first of them.
 const FIRST_TTL: u8 = 100;
 
@@ -112,7 +110,10 @@ impl KernelRouter {
         let flag = |on: bool| if on { "1" } else { "0" };
         let name = |name| format!("net/netfilter/nf_conntrack_tcp_{name}");
         self.router.sysctl(&name("loose"), flag(rules.loose))?;
-        self.router.sysctl(&name("be_liberal"), flag(rules.liberal))
+        self.router
+            .sysctl(&name("be_liberal"), flag(rules.liberal))?;
+        let checksum = "net/netfilter/nf_conntrack_checksum";
+        self.router.sysctl(checksum, flag(rules.checksum))
     }
 
     /// Shows it a packet. `None`: it did not come out.

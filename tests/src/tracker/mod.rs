@@ -1,13 +1,22 @@
-//! The kernel's connection tracker as oracle of the state machines: the same packets, one by one, go
-//! through a namespace that routes with connection tracking and through sluice's state machines around a
-//! naive table, and each packet's state, direction, assured bit and timeout have to be the same.
+//! The kernel's connection tracker as oracle of sluice's: the same packets, one by one, go through a
+//! namespace that routes with connection tracking and through a worker's tracker, and each packet's
+//! state, direction, assured bit and timeout have to be the same.
 
 pub mod endpoint;
 pub mod kernel;
 pub mod model;
 pub mod packets;
+mod protocols;
 pub mod random;
 pub mod script;
+
+/// Timeouts that a flow may have, in seconds.
+pub const TIMES: [u32; 10] = [3, 10, 30, 60, 120, 180, 210, 300, 600, 432_000];
+
+/// The timeout that a remaining time belongs to: the next one above.
+pub fn timeout_of(left_s: u32) -> Option<u32> {
+    TIMES.into_iter().find(|timeout| left_s <= *timeout)
+}
 
 /// The side that a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +86,8 @@ pub struct Rules {
     pub loose: bool,
     /// Windows are not judged.
     pub liberal: bool,
+    /// Transport checksums are verified.
+    pub checksum: bool,
 }
 
 impl Default for Rules {
@@ -84,6 +95,7 @@ impl Default for Rules {
         Self {
             loose: true,
             liberal: false,
+            checksum: true,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Random conversations, from a seed.
 
 use rand::rngs::SmallRng;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedMutRandom, IndexedRandom};
 use rand::{Rng, SeedableRng};
 
 use super::endpoint::Hosts;
@@ -22,17 +22,36 @@ pub struct Talk {
 /// The conversation of a seed. `client` is a port (or ICMP id) that no other one uses.
 pub fn talk(seed: u64, client: u16) -> Talk {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let rules = Rules {
+    let mut rules = Rules {
         loose: rng.random_bool(0.8),
         liberal: rng.random_bool(0.1),
+        checksum: rng.random_bool(0.9),
     };
     let v6 = rng.random_bool(0.3);
-    let steps = match rng.random_range(0..10) {
+    let mut steps = match rng.random_range(0..12) {
         0..7 => tcp(&mut rng, v6, client),
         7..9 => associations(&mut rng, v6, client),
-        _ => others(&mut rng, v6, client),
+        9..11 => others(&mut rng, v6, client),
+        _ => {
+            // Of UDP-Lite the kernel verifies another checksum than senders make.
+            rules.checksum = false;
+            datagrams(&mut rng, v6, client, 136)
+        }
     };
+    if rng.random_bool(0.1) {
+        spoil(&mut rng, &mut steps);
+    }
     Talk { seed, rules, steps }
+}
+
+/// Makes the checksum of a packet wrong.
+fn spoil(rng: &mut SmallRng, steps: &mut [Step]) {
+    if let Some(step) = steps.choose_mut(rng)
+        && let Some(last) = step.packet.last_mut()
+    {
+        *last ^= 1;
+        step.what += ", wrong checksum";
+    }
 }
 
 fn side(rng: &mut SmallRng) -> Side {
@@ -129,43 +148,26 @@ fn associations(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
 /// UDP, ICMP, ICMPv6, and errors about them.
 fn others(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
     let protocol = *[17, if v6 { 58 } else { 1 }].choose(rng).unwrap_or(&17);
+    datagrams(rng, v6, client, protocol)
+}
+
+fn datagrams(rng: &mut SmallRng, v6: bool, client: u16, protocol: u8) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for _ in 0..rng.random_range(2..10) {
         let from = side(rng);
         if rng.random_bool(0.25)
             && let Some(about) = steps.iter().rev().find(|step| step.from != from)
         {
-            let kind = if v6 {
-                *[1, 2, 3, 4].choose(rng).unwrap_or(&1)
-            } else {
-                *[3, 4, 5, 11, 12].choose(rng).unwrap_or(&3)
-            };
-            let cut = about.packet.len().min(rng.random_range(20..80));
-            let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
-            message.extend(&about.packet[..cut]);
-            let number = if v6 { 58 } else { 1 };
-            steps.push(Step {
-                from,
-                packet: ip(v6, number, from, &message),
-                what: format!("error {kind} about {} ({cut} bytes)", about.what),
-                pause: 0,
-            });
+            let error = error(rng, v6, from, about);
+            steps.push(error);
             continue;
         }
         let message = if protocol == 1 || protocol == 58 {
-            let kind = match v6 {
-                true => *[128, 128, 129, 139, 140, 133, 150]
-                    .choose(rng)
-                    .unwrap_or(&128),
-                false => *[8, 8, 0, 13, 14, 15, 16, 17, 18, 9, 19, 40]
-                    .choose(rng)
-                    .unwrap_or(&8),
-            };
-            let [high, low] = client.to_be_bytes();
-            vec![kind, 0, 0, 0, high, low, 0, 1, 1, 2, 3, 4]
+            query(rng, v6, client)
         } else {
             let mut message = ports(from, client, 53).to_vec();
-            let len: u16 = *[12, 12, 12, 8, 7, 13].choose(rng).unwrap_or(&12);
+            // The length, or what the checksum of UDP-Lite covers.
+            let len: u16 = *[12, 12, 12, 8, 7, 13, 0].choose(rng).unwrap_or(&12);
             message.extend(len.to_be_bytes());
             message.extend([0, 0, 1, 2, 3, 4]);
             message
@@ -178,4 +180,35 @@ fn others(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// An ICMP or ICMPv6 error about a packet of the other side.
+fn error(rng: &mut SmallRng, v6: bool, from: Side, about: &Step) -> Step {
+    let kind = if v6 {
+        *[1, 2, 3, 4].choose(rng).unwrap_or(&1)
+    } else {
+        *[3, 4, 5, 11, 12].choose(rng).unwrap_or(&3)
+    };
+    let cut = about.packet.len().min(rng.random_range(20..80));
+    let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(&about.packet[..cut]);
+    let number = if v6 { 58 } else { 1 };
+    Step {
+        from,
+        packet: ip(v6, number, from, &message),
+        what: format!("error {kind} about {} ({cut} bytes)", about.what),
+        pause: 0,
+    }
+}
+
+/// An ICMP or ICMPv6 message that has an id, or is where one could be.
+fn query(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<u8> {
+    let kinds: &[u8] = if v6 {
+        &[128, 128, 129, 139, 140, 133, 150]
+    } else {
+        &[8, 8, 0, 13, 14, 15, 16, 17, 18, 9, 19, 40]
+    };
+    let kind = *kinds.choose(rng).unwrap_or(&kinds[0]);
+    let [high, low] = client.to_be_bytes();
+    vec![kind, 0, 0, 0, high, low, 0, 1, 1, 2, 3, 4]
 }

@@ -1,7 +1,7 @@
 //! Conversations that are written down, because chance finds them seldom: handshakes, both ends of each
 //! window, resets, ports used again, streams that last.
 
-use super::packets::{Segment, announce, chunk, flag, ip, ports, sctp};
+use super::packets::{Segment, flag, ip};
 use super::{Rules, Side, Step};
 
 /// A named conversation.
@@ -54,7 +54,7 @@ pub fn all(client: &mut u16) -> Vec<Script> {
     let mut scripts = connections(client);
     scripts.extend(windows(client));
     scripts.extend(resets(client));
-    scripts.extend(other_protocols(client));
+    scripts.extend(super::protocols::all(client));
     scripts
 }
 
@@ -265,6 +265,32 @@ fn connections(client: &mut u16) -> Vec<Script> {
             ],
         ),
         make(
+            "picked up, then begun anew",
+            usual,
+            &[
+                line(Left, ACK, 1000, 2000),
+                line(Left, SYN, 5000, 0),
+                line(Right, SYN | ACK, 7000, 5001),
+                line(Left, ACK, 5001, 7001),
+                line(Right, ACK, 900_000, 5001),
+                line(Left, ACK, 900_000, 7001),
+            ],
+        ),
+        make(
+            "a SYN with options, then one without",
+            usual,
+            &[
+                (Left, Segment::new(SYN, 100, 0).options(&[1, 3, 3, 4])),
+                (Left, Segment::new(SYN, 200, 0)),
+                (
+                    Right,
+                    Segment::new(SYN | ACK, 500, 201).options(&[1, 3, 3, 7]),
+                ),
+                line(Left, ACK, 201, 501),
+                (Right, Segment::new(ACK, 15_000, 201).data(1)),
+            ],
+        ),
+        make(
             "retransmissions",
             usual,
             &with(&vec![line(Left, ACK, 101, 501); 6]),
@@ -455,6 +481,18 @@ fn resets(client: &mut u16) -> Vec<Script> {
         Rules::default(),
         &train,
     ));
+    let alone = [
+        line(Left, SYN, 100, 0),
+        line(Right, RST | ACK, 501, 101u32.wrapping_sub(70_000)),
+        line(Left, RST, 70_000, 0),
+        line(Right, RST, 70_000, 0),
+    ];
+    scripts.push(tcp(
+        "a reset by the sender of the SYN, then one by the other side",
+        client,
+        Rules::default(),
+        &alone,
+    ));
     let mut own = established();
     own.push(line(Left, RST, 101, 0));
     own.push(line(Left, SYN, 9000, 0));
@@ -477,92 +515,4 @@ fn resets(client: &mut u16) -> Vec<Script> {
         &lost,
     ));
     scripts
-}
-
-fn other_protocols(client: &mut u16) -> Vec<Script> {
-    let mut scripts = Vec::new();
-    for v6 in [false, true] {
-        *client += 1;
-        let port = *client;
-        let udp = |from: Side, pause: u8| {
-            let mut message = ports(from, port, 53).to_vec();
-            message.extend([0, 9, 0, 0, b'x']);
-            Step {
-                from,
-                packet: ip(v6, 17, from, &message),
-                what: format!("UDP from {from:?}"),
-                pause,
-            }
-        };
-        let steps = vec![
-            udp(Left, 0),
-            udp(Left, 0),
-            udp(Right, 0),
-            udp(Left, 2),
-            udp(Right, 0),
-        ];
-        scripts.push(script("a UDP stream", steps));
-        *client += 1;
-        let port = *client;
-        let association = [
-            (Left, 0, announce(1, 7)),
-            (Left, 0, announce(1, 7)),
-            (Right, 7, announce(2, 9)),
-            (Left, 9, chunk(10, 0, b"cookie")),
-            (Right, 7, chunk(11, 0, &[])),
-            (Left, 9, chunk(0, 3, b"data")),
-            (Right, 8, chunk(0, 3, b"data")),
-            (Right, 7, chunk(4, 0, &[1; 4])),
-            (Left, 9, chunk(5, 0, &[1; 4])),
-            (Left, 9, chunk(7, 0, &[0; 4])),
-            (Right, 7, chunk(8, 0, &[])),
-            (Left, 9, chunk(14, 0, &[])),
-        ];
-        let steps = association.iter().map(|(from, tag, chunk)| Step {
-            from: *from,
-            packet: ip(
-                v6,
-                132,
-                *from,
-                &sctp(*from, port, *tag, std::slice::from_ref(chunk)),
-            ),
-            what: format!("SCTP chunk {}", chunk[0]),
-            pause: 0,
-        });
-        scripts.push(script("an association", steps.collect()));
-        for (protocol, message) in [(47, vec![0, 0, 8, 0, 1, 2, 3, 4]), (253, vec![1, 2, 3, 4])] {
-            let steps = [Left, Left, Right, Left, Right].map(|from| Step {
-                from,
-                packet: ip(v6, protocol, from, &message),
-                what: format!("protocol {protocol} from {from:?}"),
-                pause: 0,
-            });
-            scripts.push(script(&format!("protocol {protocol}"), steps.to_vec()));
-        }
-        let pptp = |from, call: u16| {
-            let [high, low] = call.to_be_bytes();
-            Step {
-                from,
-                packet: ip(
-                    v6,
-                    47,
-                    from,
-                    &[0x30, 1, 0x88, 0x0b, 0, 0, high, low, 0, 0, 0, 1],
-                ),
-                what: format!("PPTP call {call}"),
-                pause: 0,
-            }
-        };
-        let steps = vec![pptp(Left, 5), pptp(Left, 5), pptp(Left, 6), pptp(Right, 5)];
-        scripts.push(script("GRE with call keys", steps));
-    }
-    scripts
-}
-
-fn script(name: &str, steps: Vec<Step>) -> Script {
-    Script {
-        name: name.to_owned(),
-        rules: Rules::default(),
-        steps,
-    }
 }

@@ -285,7 +285,7 @@ impl Connection {
             }
             Next::Ignore => {
                 self.asked = (message.kind == kind::REQUEST).then_some(reply);
-                return Judgement::Ignore;
+                return Judgement::IGNORE;
             }
         };
         self.asked = None;

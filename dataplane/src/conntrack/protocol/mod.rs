@@ -89,7 +89,10 @@ pub enum Judgement {
         status: u32,
     },
     /// It belongs to the flow, whose timeout and counters stay as they were.
-    Ignore,
+    Ignore {
+        /// Status bits to set.
+        status: u32,
+    },
     /// It is invalid.
     Invalid {
         /// Why.
@@ -97,6 +100,8 @@ pub enum Judgement {
         /// The flow's timeout becomes that of [`TimeoutClass::TcpUnack`] if at least 120 s, and more
         /// than that, are left of it.
         lower: bool,
+        /// Status bits to set: what a part of it did that was right.
+        status: u32,
     },
     /// It belongs to the flow and ends it at once.
     Destroy,
@@ -115,10 +120,14 @@ impl Judgement {
         }
     }
 
+    /// Let through, and nothing else.
+    const IGNORE: Self = Self::Ignore { status: 0 };
+
     fn invalid(reason: InvalidReason) -> Self {
         Self::Invalid {
             reason,
             lower: false,
+            status: 0,
         }
     }
 }
@@ -219,9 +228,6 @@ pub fn steady(protocol: u8, bits: u32) -> Option<TimeoutClass> {
     }
 }
 
-const UDP: [TimeoutClass; 2] = [TimeoutClass::UdpUnreplied, TimeoutClass::UdpReplied];
-const UDPLITE: [TimeoutClass; 2] = [TimeoutClass::UdpliteUnreplied, TimeoutClass::UdpliteReplied];
-
 /// The first packet of a flow: its state, its timeout and status bits to set.
 ///
 /// # Errors
@@ -235,8 +241,8 @@ pub fn begin(
     let kind = packet.bytes.get(packet.transport).copied();
     match packet.protocol {
         number::TCP => tcp::begin(packet, rules),
-        number::UDP => Ok(udp::begin(now_ns, UDP[0])),
-        number::UDPLITE => Ok(udp::begin(now_ns, UDPLITE[0])),
+        number::UDP => Ok(udp::begin(now_ns)),
+        number::UDPLITE => stateless(TimeoutClass::UdpliteUnreplied),
         number::ICMP if kind.is_some_and(icmp::may_begin) => stateless(TimeoutClass::Icmp),
         number::ICMPV6 if kind.is_some_and(icmpv6::may_begin) => stateless(TimeoutClass::Icmpv6),
         number::ICMP | number::ICMPV6 => Err(InvalidReason::IcmpType),
@@ -259,8 +265,8 @@ pub fn next(
 ) -> Judgement {
     match packet.protocol {
         number::TCP => tcp::next(state, packet, bits, rules),
-        number::UDP => udp::next(state, bits, now_ns, UDP),
-        number::UDPLITE => udp::next(state, bits, now_ns, UDPLITE),
+        number::UDP => udp::next(state, bits, now_ns),
+        number::UDPLITE => udplite::next(bits),
         number::ICMP => Judgement::accept(TimeoutClass::Icmp, 0),
         number::ICMPV6 => Judgement::accept(TimeoutClass::Icmpv6, 0),
         number::SCTP => sctp::next(state, packet),

@@ -221,11 +221,11 @@ fn transition(kind: u8, reply: bool, from: State) -> Option<State> {
     if !moves(kind) {
         return Some(from);
     }
-    // A reply cannot begin anything, and to a heartbeat only heartbeats and INITs are replies.
+    // A reply cannot begin anything, and to a heartbeat only heartbeats are replies.
     if reply && from == None {
         return Option::None;
     }
-    let heartbeats = matches!(kind, chunk::INIT | chunk::HEARTBEAT | chunk::HEARTBEAT_ACK);
+    let heartbeats = matches!(kind, chunk::HEARTBEAT | chunk::HEARTBEAT_ACK);
     if reply && from == HeartbeatSent && !heartbeats {
         return Option::None;
     }
@@ -310,14 +310,13 @@ pub(super) fn begin(packet: &Packet<'_>) -> Result<(ProtocolState, Timeout, u32)
             // Another path of an association.
             chunk::HEARTBEAT => association.tags[0] = message.tag,
             // Out of the blue: what answers it reflects its tag (section 8.4).
-            _ => association.tags[1] = message.tag,
+            chunk::SHUTDOWN_ACK => association.tags[1] = message.tag,
+            _ => {}
         }
     }
-    match judge(&mut association, &message, false, true)? {
-        Outcome::Moved { class, assured } => {
-            let status = if assured { status::ASSURED } else { 0 };
-            Ok((association.pack(), Timeout::of(class), status))
-        }
+    let mut set = 0;
+    match judge(&mut association, &message, false, true, &mut set)? {
+        Outcome::Moved(class) => Ok((association.pack(), Timeout::of(class), set)),
         Outcome::Kept => Err(InvalidReason::SctpState),
     }
 }
@@ -325,34 +324,43 @@ pub(super) fn begin(packet: &Packet<'_>) -> Result<(ProtocolState, Timeout, u32)
 /// A further packet. Only a packet that is accepted changes the state.
 pub(super) fn next(state: &mut ProtocolState, packet: &Packet<'_>) -> Judgement {
     let mut association = Association::unpack(state);
-    let outcome = Message::read(packet)
-        .and_then(|message| judge(&mut association, &message, packet.is_reply(), false));
+    let mut set = 0;
+    let outcome = Message::read(packet).and_then(|message| {
+        judge(
+            &mut association,
+            &message,
+            packet.is_reply(),
+            false,
+            &mut set,
+        )
+    });
     // Chunks in front of one that is refused have been believed.
     *state = association.pack();
     match outcome {
-        Ok(Outcome::Moved { class, assured }) => {
-            Judgement::accept(class, if assured { status::ASSURED } else { 0 })
-        }
-        Ok(Outcome::Kept) => Judgement::Ignore,
-        Err(reason) => Judgement::invalid(reason),
+        Ok(Outcome::Moved(class)) => Judgement::accept(class, set),
+        Ok(Outcome::Kept) => Judgement::Ignore { status: set },
+        Err(reason) => Judgement::Invalid {
+            reason,
+            lower: false,
+            status: set,
+        },
     }
 }
 
 /// What a packet did.
 enum Outcome {
-    Moved {
-        class: TimeoutClass,
-        assured: bool,
-    },
+    Moved(TimeoutClass),
     /// It is let through, but the flow's timeout stays.
     Kept,
 }
 
+/// `set` takes the status bits of chunks that were believed, whatever comes of those behind them.
 fn judge(
     association: &mut Association,
     message: &Message<'_>,
     reply: bool,
     first: bool,
+    set: &mut u32,
 ) -> Result<Outcome, InvalidReason> {
     let own = [
         chunk::INIT,
@@ -367,7 +375,7 @@ fn judge(
     if !message.has_any(&own) && message.tag != association.tags[direction] {
         return Err(InvalidReason::SctpTag);
     }
-    let (mut kept, mut assured) = (false, false);
+    let mut kept = false;
     let mut state = State::None;
     for chunk in Chunks(message.chunks) {
         if !association.check_tag(&chunk, message, reply, &mut kept)? {
@@ -377,7 +385,7 @@ fn judge(
         state = transition(chunk.kind, reply, from).ok_or(InvalidReason::SctpState)?;
         match chunk.kind {
             chunk::INIT => {
-                association.note_init(&chunk, reply)?;
+                association.note_init(&chunk, reply, from)?;
                 // An INIT sent again does not keep the flow alive.
                 kept |= from == State::Closed && state == State::Closed && !first;
             }
@@ -385,15 +393,14 @@ fn judge(
             _ => {}
         }
         association.state = state;
-        assured |= from != state && state == State::Established;
+        if from != state && state == State::Established {
+            *set |= status::ASSURED;
+        }
     }
     if kept {
         return Ok(Outcome::Kept);
     }
-    Ok(Outcome::Moved {
-        class: state.class(),
-        assured,
-    })
+    Ok(Outcome::Moved(state.class()))
 }
 
 impl Association {
@@ -414,6 +421,11 @@ impl Association {
                 message.tag == self.tags[if reflected { other } else { direction }]
             }
             chunk::COOKIE_ECHO => message.tag == self.tags[direction],
+            // Both sides have what they announced.
+            chunk::COOKIE_ACK => {
+                self.init = [false; 2];
+                true
+            }
             chunk::HEARTBEAT | chunk::HEARTBEAT_ACK => {
                 return self.check_heartbeat(chunk.kind, message, reply, kept);
             }
@@ -462,13 +474,22 @@ impl Association {
         Ok(true)
     }
 
-    fn note_init(&mut self, chunk: &Chunk<'_>, reply: bool) -> Result<(), InvalidReason> {
+    /// An INIT that announces what is known already was sent again, or is an old one: it is no reason to
+    /// believe another answer.
+    fn note_init(
+        &mut self,
+        chunk: &Chunk<'_>,
+        reply: bool,
+        from: State,
+    ) -> Result<(), InvalidReason> {
         let (direction, other) = (usize::from(reply), usize::from(!reply));
         let tag = chunk.announced_tag().ok_or(InvalidReason::SctpChunk)?;
-        if self.init == [true; 2] {
-            self.init[other] = false;
+        if from == State::None || self.tags[other] != tag {
+            if self.init == [true; 2] {
+                self.init[other] = false;
+            }
+            self.init[direction] = true;
         }
-        self.init[direction] = true;
         self.tags[other] = tag;
         Ok(())
     }

@@ -182,6 +182,57 @@ fn an_init_sent_again_keeps_nothing_alive() {
 }
 
 #[test]
+fn another_answer_is_believed_only_after_another_init() {
+    let init_ack = |tag| [announcing(chunk::INIT_ACK, tag)];
+    // Until both sides have their cookie the first INIT may be answered again.
+    let mut talk = Talk(Flow::default());
+    talk.client(0, &[announcing(chunk::INIT, 7)]);
+    assert_eq!(talk.server(7, &init_ack(9)), Seen::Timeout(3));
+    assert_eq!(talk.server(7, &init_ack(11)), Seen::Timeout(3));
+    let mut talk = Talk::established();
+    assert_eq!(talk.server(7, &init_ack(11)), TAG);
+    // The same INIT again is no reason, one that announces something else is.
+    talk.client(0, &[announcing(chunk::INIT, 7)]);
+    assert_eq!(talk.server(7, &init_ack(11)), TAG);
+    talk.client(0, &[announcing(chunk::INIT, 5)]);
+    assert_eq!(talk.server(5, &init_ack(11)), Seen::Timeout(210));
+    assert_eq!(talk.client(11, &[data()]), Seen::Timeout(210));
+}
+
+#[test]
+fn chunks_that_were_believed_count_whatever_stands_behind_them() {
+    for (behind, seen) in [
+        (chunk(chunk::HEARTBEAT, 0, &[1; 4]), Seen::Ignored),
+        (chunk(chunk::ABORT, 0, &[]), TAG),
+    ] {
+        let mut talk = Talk(Flow::default());
+        talk.client(0, &[announcing(chunk::INIT, 7)]);
+        talk.server(7, &[announcing(chunk::INIT_ACK, 9)]);
+        talk.client(9, &[chunk(chunk::COOKIE_ECHO, 0, b"abc")]);
+        let cookie = chunk(chunk::COOKIE_ACK, 0, &[]);
+        assert_eq!(talk.server(11, &[cookie, behind]), seen);
+        assert_eq!(talk.state(), "ESTABLISHED");
+        assert!(talk.0.assured());
+    }
+}
+
+#[test]
+fn out_of_the_blue_only_a_shutdown_says_which_tag_its_answer_has() {
+    let mut talk = Talk(Flow::default());
+    let ack = chunk(chunk::HEARTBEAT_ACK, 0, &[1; 4]);
+    assert_eq!(talk.client(9, &[ack]), Seen::Timeout(10));
+    assert_eq!(talk.server(9, &[data()]), TAG);
+    let mut talk = Talk(Flow::default());
+    let shutdown = chunk(chunk::SHUTDOWN_ACK, 0, &[]);
+    assert_eq!(talk.client(9, &[shutdown]), Seen::Timeout(3));
+    assert_eq!(talk.server(9, &[data()]), Seen::Timeout(3));
+    // An INIT is no answer to a heartbeat.
+    let mut talk = Talk(Flow::default());
+    talk.client(9, &[chunk(chunk::HEARTBEAT, 0, &[1; 4])]);
+    assert_eq!(talk.server(0, &[announcing(chunk::INIT, 7)]), STATE);
+}
+
+#[test]
 fn a_wrong_crc_is_invalid() {
     let mut packet = bytes(false, 0, &[announcing(chunk::INIT, 7)]);
     packet[20 + 8] ^= 1;

@@ -150,11 +150,16 @@ impl Flow {
                 flow.expires_ns = self.now_ns + u64::from(seconds) * 1_000_000_000;
                 Seen::Timeout(seconds)
             }
-            Judgement::Ignore => {
-                flow.status |= answered;
+            Judgement::Ignore { status } => {
+                flow.status |= status | answered;
                 Seen::Ignored
             }
-            Judgement::Invalid { reason, lower } => {
+            Judgement::Invalid {
+                reason,
+                lower,
+                status,
+            } => {
+                flow.status |= status;
                 let limit = u64::from(timeouts.seconds(TimeoutClass::TcpUnack)) * 1_000_000_000;
                 if lower && flow.expires_ns > self.now_ns + limit {
                     flow.expires_ns = self.now_ns + limit;

@@ -90,6 +90,19 @@ fn udp_lengths_and_checksums() {
 }
 
 #[test]
+fn udp_lite_is_a_stream_once_it_is_answered() {
+    let mut message = vec![4, 0, 0, 53, 0, 0, 1, 1];
+    message.extend([7; 20]);
+    let bytes = |reply| ip(IPV4, number::UDPLITE, reply, &message, Some(6));
+    let mut flow = Flow::default();
+    assert_eq!(flow.show(&bytes(false), false), Seen::Timeout(30));
+    assert_eq!(flow.show(&bytes(true), true), Seen::Timeout(30));
+    assert!(!flow.assured());
+    assert_eq!(flow.show(&bytes(false), false), Seen::Timeout(120));
+    assert!(flow.assured());
+}
+
+#[test]
 fn udp_lite_covers_what_it_says() {
     let make = |coverage: u16, covered: usize| {
         let mut message = vec![4, 0, 0, 53];
@@ -263,7 +276,7 @@ proptest! {
             let packet = Packet { protocol, ..packet(&bytes, false) };
             // An assured flow is older than two seconds.
             let assured = bits & status::ASSURED != 0;
-            let mut state = udp::begin(0, class).0;
+            let mut state = udp::begin(0).0;
             let before = state;
             let now = if late || assured { 3_000_000_000 } else { 0 };
             let judgement = next(&mut state, &packet, bits, &Rules::default(), now);

@@ -26,21 +26,16 @@ pub(super) fn check(packet: &Packet<'_>, verify: bool) -> Result<(), InvalidReas
 }
 
 /// The first datagram.
-pub(super) fn begin(now_ns: u64, unreplied: TimeoutClass) -> (ProtocolState, Timeout, u32) {
+pub(super) fn begin(now_ns: u64) -> (ProtocolState, Timeout, u32) {
     let mut state = ProtocolState::default();
     state.0[0] = now_ns.saturating_add(STREAM_NS);
-    (state, Timeout::of(unreplied), 0)
+    (state, Timeout::of(TimeoutClass::UdpUnreplied), 0)
 }
 
 /// A further datagram. `seen` are the flow's status bits as they were before it.
-pub(super) fn next(
-    state: &ProtocolState,
-    seen: u32,
-    now_ns: u64,
-    [unreplied, replied]: [TimeoutClass; 2],
-) -> Judgement {
+pub(super) fn next(state: &ProtocolState, seen: u32, now_ns: u64) -> Judgement {
     if seen & status::SEEN_REPLY == 0 || now_ns <= state.0[0] {
-        return Judgement::accept(unreplied, 0);
+        return Judgement::accept(TimeoutClass::UdpUnreplied, 0);
     }
     // A flow that lost a clash of tuples ends soon and is never assured.
     let assured = if seen & status::NAT_CLASH == 0 {
@@ -48,5 +43,5 @@ pub(super) fn next(
     } else {
         0
     };
-    Judgement::accept(replied, assured)
+    Judgement::accept(TimeoutClass::UdpReplied, assured)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::super::hashing::split_mix;
 use super::super::testing::{Ends, SECOND, Stand, settings, udp};
-use super::super::{CtState, Filter, Flow, FlowList, Tracker};
+use super::super::{CtState, Filter, Flow, FlowIndex, FlowList, Tracker};
 
 fn rounds() -> u64 {
     std::env::var("SLUICE_TRACKER_ROUNDS")
@@ -253,6 +253,12 @@ fn a_list_of_flows_counts_the_live_ones() {
     assert_eq!(tracker.delete_matching(&filter, 0), 1);
     assert!(!see(&mut stand, 6, 1), "one has ended");
     assert!(see(&mut stand, 7, 0));
+    // A packet of no flow is one more.
+    stand.worker.begin(stand.now, stand.now);
+    assert!(list.is_over(&stand.worker, FlowIndex::NONE, 3));
+    assert!(!list.is_over(&stand.worker, FlowIndex::NONE, 4));
+    assert_eq!(list.count(&stand.worker), 3, "and leaves nothing");
+    stand.worker.end();
     stand.now += 31 * SECOND;
     assert!(!see(&mut stand, 8, 1), "all others are over");
 }

@@ -127,7 +127,9 @@ pub(super) fn begin(
         Judgement::Accept { timeout, status } => Ok((connection.pack(), timeout, status)),
         Judgement::Invalid { reason, .. } => Err(reason),
         // The first segment is neither a reset nor one that its fresh state would ignore.
-        Judgement::Ignore | Judgement::Destroy | Judgement::Repeat => Err(InvalidReason::TcpState),
+        Judgement::Ignore { .. } | Judgement::Destroy | Judgement::Repeat => {
+            Err(InvalidReason::TcpState)
+        }
     }
 }
 
@@ -164,7 +166,7 @@ fn judge(
                 from = synchronised;
                 State::SynRecv
             }
-            None => return Judgement::Ignore,
+            None => return Judgement::IGNORE,
         },
     };
     let mut judge_window = true;
@@ -175,11 +177,11 @@ fn judge(
             }
             // Neither side closed it and no reset came: perhaps only we think that it is over.
             ignore(connection, segment, reply);
-            return Judgement::Ignore;
+            return Judgement::IGNORE;
         }
         State::TimeWait if connection.answers_a_challenge(segment, reply) => {
             connection.last.note &= !note::CHALLENGE;
-            return Judgement::Ignore;
+            return Judgement::IGNORE;
         }
         State::SynSent2 => connection.simultaneous = true,
         State::SynRecv if reply && segment.kind == Kind::Ack && connection.simultaneous => {
@@ -201,11 +203,15 @@ fn judge(
     if judge_window {
         match window::judge(connection, segment, reply, rules.liberal) {
             window::Found::Inside => {}
-            window::Found::Old => return Judgement::Ignore,
+            window::Found::Old => return Judgement::IGNORE,
             window::Found::Outside => {
                 let lower = closing_outside(connection, segment, reply, seen);
                 let reason = InvalidReason::TcpWindow;
-                return Judgement::Invalid { reason, lower };
+                return Judgement::Invalid {
+                    reason,
+                    lower,
+                    status: 0,
+                };
             }
         }
     }
@@ -236,7 +242,12 @@ fn ignore(connection: &mut Connection, segment: &Segment<'_>, reply: bool) -> Op
         client.max_window = max_window;
         client.scale = note::scale(told);
         client.flags = note::flags(told);
-        connection.sides[usize::from(reply)] = Side::default();
+        // Of a connection that was picked up we still do not know what the server agreed to.
+        let server = &mut connection.sides[usize::from(reply)];
+        *server = Side {
+            flags: server.flags & flag::LIBERAL,
+            ..Side::default()
+        };
         return Some(State::SynSent);
     }
     last.kind = segment.kind;
@@ -313,7 +324,7 @@ fn reset(
             return Some(closes);
         }
     }
-    let noted = seen & status::SEEN_REPLY != 0 && last.kind == Kind::Syn
+    let noted = seen & status::SEEN_REPLY != 0 && last.kind == Kind::Syn && last.reply != reply
         || seen & status::ASSURED == 0 && last.kind == Kind::Ack;
     let answers_challenge = connection.state == State::SynSent
         && last.kind == Kind::Ack
@@ -378,7 +389,7 @@ fn conclude(
         }
         // A SYN sent again does not keep the flow alive: else its translation would stay for ever.
         if segment.kind == Kind::Syn && from == State::SynSent {
-            return Judgement::Ignore;
+            return Judgement::IGNORE;
         }
         // Picked up, and the other side has not been heard of.
         if to == State::Established {

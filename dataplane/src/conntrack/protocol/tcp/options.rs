@@ -36,8 +36,12 @@ impl<'a> Iterator for Options<'a> {
 }
 
 impl Side {
-    /// Forgets what the side had agreed to and reads it from the options of its SYN.
+    /// Forgets what the side had agreed to and reads it from the options of its SYN. One without any
+    /// says nothing, as in Linux: of a SYN sent again the first one holds.
     pub(super) fn read_options(&mut self, options: &[u8]) {
+        if options.is_empty() {
+            return;
+        }
         self.scale = 0;
         self.flags &= flag::LIBERAL;
         for option in Options(options) {

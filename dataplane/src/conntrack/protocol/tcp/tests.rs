@@ -373,6 +373,37 @@ fn a_syn_on_a_living_connection_is_believed_when_it_is_answered() {
 }
 
 #[test]
+fn a_reset_by_the_sender_of_a_syn_is_no_answer_to_it() {
+    let mut talk = Talk::new();
+    talk.client(seg(SYN, 100, 0));
+    // Too old to be believed, but an answer.
+    let answer = seg(RST | ACK, 501, 101u32.wrapping_sub(70_000));
+    assert_eq!(talk.server(answer), Seen::Ignored);
+    assert_eq!(talk.client(seg(RST, 70_000, 0)), OUTSIDE);
+    assert_eq!(talk.state(), "SYN_SENT");
+    assert_eq!(talk.server(seg(RST, 70_000, 0)), Seen::Timeout(10));
+    assert_eq!(talk.state(), "CLOSE");
+}
+
+#[test]
+fn what_was_agreed_holds_until_a_syn_with_options() {
+    let mut talk = Talk::new();
+    talk.client(seg(SYN, 100, 0).options(&[3, 3, 4, 0]));
+    talk.client(seg(SYN, 200, 0));
+    assert_eq!(talk.connection().sides[0].scale, 4);
+    talk.client(seg(SYN, 300, 0).options(&[1, 1, 1, 1]));
+    assert_eq!(talk.connection().sides[0].scale, 0);
+    // Picked up, then begun anew: the server's windows are still not judged.
+    let mut talk = Talk::new();
+    talk.client(seg(ACK, 1000, 2000));
+    talk.client(seg(SYN, 5000, 0));
+    talk.server(seg(SYN | ACK, 7000, 5001));
+    assert_eq!(talk.state(), "SYN_RECV");
+    let liberal = |side: Side| side.has(flag::LIBERAL);
+    assert_eq!(talk.connection().sides.map(liberal), [false, true]);
+}
+
+#[test]
 fn a_challenge_in_last_ack_is_not_the_last_ack() {
     let mut talk = Talk::established();
     talk.client(seg(FIN | ACK, 101, 501));
