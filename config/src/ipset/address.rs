@@ -210,11 +210,12 @@ pub fn addresses(
     if let (network, Some(length)) = split(word, '/')?
         && !length.is_empty()
     {
-        let cidr = number(length, 0, u64::from(bits))? as u8;
         let single = form == Form::Single || (form == Form::Hosts && family == Family::Inet6);
-        if single && cidr != bits {
+        // The original compares the text: "/032" is not taken either.
+        if single && length != bits.to_string() {
             return Err(plain());
         }
+        let cidr = number(length, 0, u64::from(bits))? as u8;
         return Ok(Addresses {
             from: address(network, family, names)?,
             to: None,
@@ -298,6 +299,10 @@ mod tests {
             v6("2001:db8::/126", Form::Hosts),
             Err(Refusal::Failed(plain.to_owned()))
         );
+        for word in ["::7/129", "::7/0128", "::7/x", "1.2.3.4/64"] {
+            let plain = format!("Syntax error: plain IP address must be supplied: {word}");
+            assert_eq!(v6(word, Form::Hosts), Err(Refusal::Failed(plain)));
+        }
         assert_eq!(v6("::7/128", Form::Hosts).map(|all| all.from), Ok(7));
         assert_eq!(v6("::/0", Form::Net).map(|all| all.cidr), Ok(Some(0)));
         let range = "Syntax error: IP address or IP/cidr must be specified: ::1-::2";

@@ -1,9 +1,7 @@
 //! Lines that add to one set or delete from it, done together.
 //!
-//! The original collects such lines and sends them to the kernel as one message when it is full, when
-//! another kind of line comes, or at the end. So a line that cannot be understood takes with it those
-//! that wait, while a line that the kernel refuses leaves those before it done. This keeps the same
-//! boundaries, but hands many messages to the engine at once.
+//! The original collects such lines in one [`Message`]. This keeps the boundaries of its messages, but hands
+//! many of them to the engine at once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +10,12 @@ use sluice_dataplane::sets::{Bulk, Change, Element, Key, Outcome, Set, SetError}
 
 use super::create::Header;
 use super::element::{Entry, Verb};
-use super::entry::{NOT_GIVEN, element, wire_bytes, wire_room};
+use super::entry::{NOT_GIVEN, admitted, element};
 use super::key::{Bounds, each_key};
 use super::kind::Kind;
 use super::refusal::Kernel;
 use super::set::DataLayout;
+use super::waiting::Message;
 
 /// Most elements of one command: what does not fit in an hour need not begin.
 const MOST: usize = 1 << 24;
@@ -31,103 +30,88 @@ pub type Refused = (usize, Kernel);
 /// Lines that wait.
 #[derive(Debug)]
 pub struct Batch {
-    /// The set's name.
-    pub name: String,
-    /// Whether they add or delete.
-    pub verb: Verb,
-    exist: bool,
-    header: Arc<Header>,
+    message: Message,
     set: Arc<Set>,
     bulk: Bulk,
     /// The line of each element.
     lines: Vec<u32>,
     /// Elements before the message that is not full yet.
     sent: usize,
-    wire: usize,
+    /// The first line of this message that the kernel will refuse for what it is; those behind it are of
+    /// no account.
+    refused: Option<Refused>,
     now_ns: u64,
 }
 
 impl Batch {
     /// Begins one.
-    pub fn new(
-        name: &str,
-        verb: Verb,
-        exist: bool,
-        (header, set): (&Arc<Header>, &Arc<Set>),
-        now_ns: u64,
-    ) -> Self {
+    pub fn new(message: Message, set: &Arc<Set>, now_ns: u64) -> Self {
         Self {
-            name: name.to_owned(),
-            verb,
-            exist,
-            header: Arc::clone(header),
+            message,
             set: Arc::clone(set),
             bulk: Bulk::new(set.spec()),
             lines: Vec::new(),
             sent: 0,
-            wire: 0,
+            refused: None,
             now_ns,
         }
     }
 
-    /// The header of its set.
-    pub fn header(&self) -> &Arc<Header> {
-        &self.header
-    }
-
-    /// Whether another line may join: the same set and verb. `exist` counts for a whole message.
-    pub fn takes(&self, name: &str, verb: Verb) -> bool {
-        self.name == name && self.verb == verb
+    /// The message that the original would be filling.
+    pub fn message(&self) -> &Message {
+        &self.message
     }
 
     /// Adds a line. Elements wait until the batch is full or finished.
     ///
     /// # Errors
-    /// The refused line: this one, or one before it.
+    /// A refused line before this one.
     pub fn push(&mut self, entry: &Entry, line: usize, exist: bool) -> Result<(), Refused> {
-        let bytes = wire_bytes(&self.header, entry);
-        if self.wire + bytes > wire_room(&self.name) {
+        if !self.message.has_room(entry) {
+            if self.refused.is_some() || self.lines.len() >= CHUNK {
+                self.finish()?;
+            }
             self.sent = self.lines.len();
-            self.wire = 0;
+            self.message.clear();
         }
-        if self.wire == 0 && exist != self.exist {
+        if self.message.is_empty() && exist != self.message.exist {
             self.finish()?;
-            self.exist = exist;
+            self.message.exist = exist;
         }
-        self.wire += bytes;
-        if self.lines.len() >= CHUNK && self.sent == self.lines.len() {
-            self.finish()?;
+        self.message.count(entry);
+        if self.refused.is_none()
+            && let Err(error) = self.collect(entry, line)
+        {
+            self.refused = Some((line, error));
         }
-        let header = Arc::clone(&self.header);
+        Ok(())
+    }
+
+    /// Collects the elements of a line; those before one that is refused stay.
+    fn collect(&mut self, entry: &Entry, line: usize) -> Result<(), Kernel> {
+        let header = Arc::clone(&self.message.header);
+        admitted(&header, entry)?;
+        let (verb, exist) = (self.message.verb, self.message.exist);
+        let spec = self.set.spec();
+        let room = spec.size.map_or(usize::MAX, |size| size as usize);
+        let evicts = spec.forceadd;
         let wildcard = entry.extras.wildcard;
-        let room = self
-            .set
-            .spec()
-            .size
-            .map_or(usize::MAX, |size| size as usize);
         let begun = self.lines.len();
-        let refused = each_key(&header, &entry.parts, wildcard, self.verb, &mut |bounds| {
+        each_key(&header, &entry.parts, wildcard, verb, &mut |bounds| {
             let count = self.lines.len() - begun;
             if count > MOST {
                 return Err(Kernel::RangeTooLarge);
             }
             // More than fit are refused when the batch is done; no need to collect them all.
-            if self.verb == Verb::Add && count > room && !self.set.spec().forceadd {
+            if verb == Verb::Add && count > room && !evicts {
                 return Err(Kernel::Full);
             }
             // A key of the shape follows from the type, so the list takes it.
-            if self
-                .bulk
-                .push(&element(&header, &bounds, entry, self.exist))
-            {
+            if self.bulk.push(&element(&header, &bounds, entry, exist)) {
                 self.lines.push(u32::try_from(line).unwrap_or(u32::MAX));
             }
             Ok(())
-        });
-        match refused {
-            Ok(()) => Ok(()),
-            Err(error) => self.finish().and(Err((line, error))),
-        }
+        })
     }
 
     /// A line could not be understood: what waits for the message to be full is lost.
@@ -137,7 +121,8 @@ impl Batch {
             let _ = self.bulk.push(&bulk.element(index));
         }
         self.lines.truncate(self.sent);
-        self.wire = 0;
+        self.refused = None;
+        self.message.clear();
     }
 
     /// Does all lines that wait.
@@ -147,35 +132,37 @@ impl Batch {
     pub fn finish(&mut self) -> Result<(), Refused> {
         let bulk = std::mem::replace(&mut self.bulk, Bulk::new(self.set.spec()));
         let lines = std::mem::take(&mut self.lines);
-        (self.sent, self.wire) = (0, 0);
+        let refused = self.refused.take().map_or(Ok(()), Err);
+        self.sent = 0;
+        self.message.clear();
         if lines.is_empty() {
-            return Ok(());
+            return refused;
         }
         let line = |index: usize| lines.get(index).map_or(0, |line| *line as usize);
         let mut change = self
             .set
             .begin(self.now_ns)
             .map_err(|_| (line(0), Kernel::InvalidArgument))?;
-        let done = if self.verb == Verb::Add {
+        let done = if self.message.verb == Verb::Add {
             self.add(&mut change, bulk)
         } else {
             (0..bulk.len()).try_for_each(|index| {
-                remove(
-                    &mut change,
-                    &self.header,
-                    &bulk.element(index).key,
-                    self.exist,
-                )
-                .map_err(|error| (index, error))
+                let (header, exist) = (&self.message.header, self.message.exist);
+                remove(&mut change, header, &bulk.element(index).key, exist)
+                    .map_err(|error| (index, error))
             })
         };
         change.commit();
-        done.map_err(|(index, error)| (line(index), error))
+        done.map_err(|(index, error)| (line(index), error))?;
+        refused
     }
 
     fn add(&self, change: &mut Change, bulk: Bulk) -> Result<(), Refused> {
-        let plain = !matches!(self.header.kind, Kind::HashNetIface | Kind::BitmapIpMac);
-        if plain && !self.exist {
+        let plain = !matches!(
+            self.message.header.kind,
+            Kind::HashNetIface | Kind::BitmapIpMac
+        );
+        if plain && !self.message.exist {
             return change
                 .load_bulk(bulk)
                 .map_err(|(index, error)| (index, kernel(error)));
@@ -184,8 +171,13 @@ impl Batch {
             return self.overwrite(change, bulk);
         }
         (0..bulk.len()).try_for_each(|index| {
-            put(change, &self.header, &bulk.element(index), self.exist)
-                .map_err(|error| (index, error))
+            put(
+                change,
+                &self.message.header,
+                &bulk.element(index),
+                self.message.exist,
+            )
+            .map_err(|error| (index, error))
         })
     }
 
@@ -204,7 +196,8 @@ impl Batch {
                 continue;
             }
             if change.get(&element.key).is_some() {
-                put(change, &self.header, &element, true).map_err(|error| (index, error))?;
+                put(change, &self.message.header, &element, true)
+                    .map_err(|error| (index, error))?;
                 continue;
             }
             keep_counters(&mut element, None);

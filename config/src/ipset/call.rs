@@ -216,7 +216,8 @@ pub fn command(words: &[String], env: &mut Env, at: At) -> Result<Command, Refus
     let Some(row) = COMMANDS.iter().find(|row| row.is(&word)) else {
         return match (word.as_str(), at) {
             (_, At::Interactive) => Ok(Command::Nothing),
-            ("-", _) => Ok(Command::Interactive),
+            ("-", At::Shell) => Ok(Command::Interactive),
+            ("-", At::Restore) => Err(invalid_in_restore("-")),
             _ => Err(Refusal::Usage(format!(
                 "No command specified: unknown argument {word}"
             ))),
@@ -224,9 +225,7 @@ pub fn command(words: &[String], env: &mut Env, at: At) -> Result<Command, Refus
     };
     let name = row.names[0];
     if at == At::Restore && matches!(name, "restore" | "help" | "version") {
-        return Err(Refusal::Usage(format!(
-            "Command `{name}' is invalid in restore mode."
-        )));
+        return Err(invalid_in_restore(name));
     }
     let missing = |which: &str| {
         Refusal::Usage(format!(
@@ -245,6 +244,10 @@ pub fn command(words: &[String], env: &mut Env, at: At) -> Result<Command, Refus
     }
     let rest: Vec<String> = words.collect();
     build(name, first, second, rest)
+}
+
+fn invalid_in_restore(name: &str) -> Refusal {
+    Refusal::Usage(format!("Command `{name}' is invalid in restore mode."))
 }
 
 /// The command of a name. All but the ones with options take no further words.

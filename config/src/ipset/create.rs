@@ -93,16 +93,21 @@ impl Header {
         row.unwrap_or(&super::kind::TYPES[0])
     }
 
-    /// Whether `create -exist` takes this for the same set.
+    /// Whether `create -exist` takes this for the same set: what only concerns the table is of no account,
+    /// and as in the kernel neither is the family, unless it says what a mask means.
     pub fn same(&self, other: &Self) -> bool {
-        let initval = 0;
-        Self {
-            initval,
-            ..self.clone()
-        } == Self {
-            initval,
-            ..other.clone()
-        }
+        let counted = |header: &Self| Self {
+            hashsize: 0,
+            bucketsize: 0,
+            initval: 0,
+            forceadd: false,
+            family: match header.cut {
+                Cut::Whole => Family::Unspec,
+                _ => header.family,
+            },
+            ..header.clone()
+        };
+        counted(self) == counted(other)
     }
 
     /// Addresses of one element of a bitmap.
@@ -128,10 +133,19 @@ impl Header {
 struct Written {
     from: Option<u32>,
     to: Option<u32>,
+    refused: Option<Kernel>,
 }
 
-/// A header, and lines that warn.
-type Read = (Header, Vec<String>);
+/// What the options of `create` say.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The header.
+    pub header: Header,
+    /// Lines that warn.
+    pub warnings: Vec<String>,
+    /// What the kernel does not take of it: told after all that cannot be understood.
+    pub refused: Option<Kernel>,
+}
 
 /// Reads the options of `create`. `initval` is taken when none is given.
 ///
@@ -173,10 +187,16 @@ pub fn header(
         given.push(opt);
         value_of(&mut header, &mut written, opt, value, names)?;
     }
+    let mut refused = written.refused;
     if !ty.mandatory.is_empty() {
-        finish_range(&mut header, written)?;
+        let (first, last) = ends(written)?;
+        refused = refused.or(span(&mut header, first, last).err());
     }
-    Ok((header, warnings))
+    Ok(Read {
+        header,
+        warnings,
+        refused,
+    })
 }
 
 fn missing(opt: Opt) -> Refusal {
@@ -184,42 +204,54 @@ fn missing(opt: Opt) -> Refusal {
     Refusal::Usage(format!("Missing mandatory argument of option `{opt}'"))
 }
 
-/// The family is read first, wherever it stands: other options depend on it.
+/// The first look at the options: whether all are known and have their values, and the family, on which
+/// others depend. Yields the family, and the words that are left.
 fn family<'a>(ty: &Type, words: &'a [String]) -> Result<(Family, Vec<&'a String>), Refusal> {
-    let neutral = match ty.families {
-        Families::Both => None,
-        Families::Inet => Some(Family::Inet),
-        Families::Neutral => Some(Family::Unspec),
+    let (chosen, fixed) = match ty.families {
+        Families::Both => (true, Family::Inet),
+        Families::Inet => (false, Family::Inet),
+        Families::Neutral => (false, Family::Unspec),
     };
-    if let Some(family) = neutral {
-        return Ok((family, words.iter().collect()));
-    }
+    let also: &[Opt] = if chosen {
+        &[Opt::Inet, Opt::Inet6]
+    } else {
+        &[]
+    };
     let mut found = None;
     let mut rest = Vec::with_capacity(words.len());
     let mut all = words.iter();
     while let Some(word) = all.next() {
-        let read = if Opt::Family.is(word) {
-            let value = all.next().ok_or_else(|| missing(Opt::Family))?;
-            match value.as_str() {
-                "inet" | "ipv4" | "-4" => Family::Inet,
-                "inet6" | "ipv6" | "-6" => Family::Inet6,
-                _ => {
-                    return Err(Refusal::syntax(format_args!("unknown inet family {value}")));
-                }
+        let mut known = ty.create.iter().chain(ty.hidden).chain(also).copied();
+        let Some(opt) = known.find(|opt| opt.is(word)) else {
+            return Err(Refusal::Usage(format!("Unknown argument: `{word}'")));
+        };
+        let value = match opt.has_value() {
+            true => Some(all.next().ok_or_else(|| missing(opt))?),
+            false => None,
+        };
+        let read = match (opt, value) {
+            (Opt::Family, Some(value)) => family_named(value)?,
+            (Opt::Inet, _) => Family::Inet,
+            (Opt::Inet6, _) => Family::Inet6,
+            _ => {
+                rest.push(word);
+                rest.extend(value);
+                continue;
             }
-        } else if Opt::Inet.is(word) {
-            Family::Inet
-        } else if Opt::Inet6.is(word) {
-            Family::Inet6
-        } else {
-            rest.push(word);
-            continue;
         };
         if found.replace(read).is_some() {
             return Err(Refusal::syntax("family already specified"));
         }
     }
-    Ok((found.unwrap_or(Family::Inet), rest))
+    Ok((found.unwrap_or(fixed), rest))
+}
+
+fn family_named(word: &str) -> Result<Family, Refusal> {
+    match word {
+        "inet" | "ipv4" | "-4" => Ok(Family::Inet),
+        "inet6" | "ipv6" | "-6" => Ok(Family::Inet6),
+        _ => Err(Refusal::syntax(format_args!("unknown inet family {word}"))),
+    }
 }
 
 /// What only versions before 5 heeded.
@@ -262,11 +294,11 @@ fn value_of(
         Opt::Initval => header.initval = u32(value)?,
         Opt::Timeout => header.timeout = Some(number(value, 0, TIMEOUT)? as u32),
         Opt::Markmask => match u32(value)? {
-            0 => return Err(Kernel::Markmask.into()),
+            0 => written.refused = Some(Kernel::Markmask),
             mask => header.markmask = Some(mask),
         },
         Opt::Netmask => netmask(header, value)?,
-        Opt::Bitmask => bitmask(header, value, names)?,
+        Opt::Bitmask => bitmask(header, written, value, names)?,
         Opt::Range => range(header.kind, written, value, names)?,
         Opt::Network => {
             let all = addresses(value, Form::Hosts, Family::Inet, names)?;
@@ -313,7 +345,12 @@ fn netmask(header: &mut Header, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn bitmask(header: &mut Header, value: &str, names: &dyn Names) -> Result<(), Refusal> {
+fn bitmask(
+    header: &mut Header,
+    written: &mut Written,
+    value: &str,
+    names: &dyn Names,
+) -> Result<(), Refusal> {
     exclusive(header)?;
     let family = header.family;
     let mask = address::address(value, family, names).map_err(|error| match error {
@@ -324,7 +361,7 @@ fn bitmask(header: &mut Header, value: &str, names: &dyn Names) -> Result<(), Re
         other => other,
     })?;
     if mask == 0 {
-        return Err(Kernel::Netmask.into());
+        written.refused = Some(Kernel::Netmask);
     }
     header.cut = Cut::Bitmask(mask);
     Ok(())
@@ -351,29 +388,33 @@ fn range(kind: Kind, written: &mut Written, value: &str, names: &dyn Names) -> R
     Ok(())
 }
 
-/// Whether there is a range, and a bitmap may have it.
-fn finish_range(header: &mut Header, written: Written) -> Result<(), Refusal> {
+/// First and last of a range that must be there.
+fn ends(written: Written) -> Result<(u32, u32), Refusal> {
     let absent = |what| Refusal::Usage(format!("Mandatory option `{what}' is missing"));
-    let (from, to) = match (written.from, written.to) {
-        (None, None) => return Err(absent("range")),
-        (None, Some(_)) => return Err(absent("from")),
-        (Some(_), None) => return Err(absent("to")),
-        (Some(from), Some(to)) => (from, to),
-    };
-    let (first, last) = (from.min(to), from.max(to));
+    match (written.from, written.to) {
+        (None, None) => Err(absent("range")),
+        (None, Some(_)) => Err(absent("from")),
+        (Some(_), None) => Err(absent("to")),
+        (Some(from), Some(to)) => Ok((from.min(to), from.max(to))),
+    }
+}
+
+/// Whether a bitmap may have a range. One with a netmask is widened to whole networks.
+fn span(header: &mut Header, mut first: u32, mut last: u32) -> Result<(), Kernel> {
     let mut elements = u64::from(last) - u64::from(first) + 1;
     if let (Kind::BitmapIp, Cut::Netmask(netmask)) = (header.kind, header.cut) {
-        // The range has to be a network that is larger than the mask's.
-        let cidr = 32 - elements.trailing_zeros().min(32) as u8;
-        let whole = elements.is_power_of_two()
-            && address::network(u128::from(first), cidr, 32).0 == u128::from(first);
-        if !whole || netmask <= cidr {
-            return Err(Kernel::OutOfRange.into());
+        let host = address::host_mask(netmask, 32) as u32;
+        (first, last) = (first & !host, last | host);
+        // The range has to begin where a network begins that has its end too and is larger than the mask's.
+        let begins = |cidr: &u8| last & !(address::host_mask(*cidr, 32) as u32) == first;
+        let cidr = (0..32).rev().find(begins).ok_or(Kernel::OutOfRange)?;
+        if netmask <= cidr || (cidr == 0 && last != u32::MAX) {
+            return Err(Kernel::OutOfRange);
         }
         elements = 1 << (netmask - cidr);
     }
     if elements > MOST {
-        return Err(Kernel::RangeSize.into());
+        return Err(Kernel::RangeSize);
     }
     header.span = Some(Span { first, last });
     Ok(())
@@ -388,7 +429,9 @@ mod tests {
         let mut words = line.split(' ').map(str::to_owned);
         let ty = Type::named(&words.next().expect("a type")).expect("a type");
         let words: Vec<String> = words.collect();
-        header(ty, &words, 5, &NoNames).map(|(header, _)| header)
+        let read = header(ty, &words, 5, &NoNames)?;
+        read.refused
+            .map_or(Ok(read.header), |error| Err(error.into()))
     }
 
     #[test]
@@ -427,9 +470,30 @@ mod tests {
             bitmap("10.0.0.0/24 netmask 16"),
             Err(Kernel::OutOfRange.into())
         );
+        let widened = bitmap("10.0.0.5-10.0.2.7 netmask 24").map(|header| header.span);
+        let (first, last) = (0x0a00_0000, 0x0a00_02ff);
+        assert_eq!(widened, Ok(Some(Span { first, last })));
+        for refused in ["10.0.0.5-10.0.0.7", "10.0.1.0-10.0.2.0"] {
+            assert_eq!(
+                bitmap(&format!("{refused} netmask 24")),
+                Err(Kernel::OutOfRange.into())
+            );
+        }
+        assert!(bitmap("0.0.0.0/0 netmask 16").is_ok());
+        let half = bitmap("0.0.0.0-128.0.0.1 netmask 8");
+        assert_eq!(half, Err(Kernel::OutOfRange.into()));
         let span = bitmap("10.0.0.9-10.0.0.1").map(|header| header.span);
         let (first, last) = (0x0a00_0001, 0x0a00_0009);
         assert_eq!(span, Ok(Some(Span { first, last })));
+        // What cannot be understood is told before what the kernel does not take.
+        let unknown = Refusal::Usage("Unknown argument: `foo'".to_owned());
+        assert_eq!(bitmap("10.0.0.0/15 foo"), Err(unknown.clone()));
+        assert_eq!(read("hash:ip timeout x foo"), Err(unknown.clone()));
+        assert_eq!(read("hash:ip,mark markmask 0 foo"), Err(unknown));
+        assert_eq!(
+            read("hash:ip,mark markmask 0"),
+            Err(Kernel::Markmask.into())
+        );
         let usage = |what: &str| Refusal::Usage(format!("Mandatory option `{what}' is missing"));
         assert_eq!(read("bitmap:port range 5"), Err(usage("to")));
         assert_eq!(read("bitmap:port timeout 5"), Err(usage("range")));

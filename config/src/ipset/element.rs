@@ -1,7 +1,7 @@
 //! An element as a command names it, and its options.
 
 use super::address::{self, Addresses, Names, addresses};
-use super::kind::{Family, Form, Part, Ranges, Type};
+use super::kind::{Family, Kind, Part, Ranges, Type};
 use super::number::{class, mark_and_mask, number, u32};
 use super::option::Opt;
 use super::port::{self, Ports};
@@ -68,6 +68,19 @@ pub struct Parts {
     pub name: Option<String>,
     /// Where in the list.
     pub place: Option<Place>,
+    /// A complaint that did not end the command at once: the original forgets what it has read of the
+    /// command, and goes on.
+    pub spoiled: Option<String>,
+}
+
+impl Parts {
+    /// A refusal behind what was complained about before.
+    pub fn after(&self, refusal: Refusal) -> Refusal {
+        match &self.spoiled {
+            Some(before) => refusal.after(before),
+            None => refusal,
+        }
+    }
 }
 
 /// The options of an element.
@@ -117,19 +130,34 @@ pub fn set_name(word: &str) -> Result<&str, Refusal> {
 
 fn mac(word: &str) -> Result<[u8; 6], Refusal> {
     let wrong = || Refusal::syntax(format_args!("cannot parse '{word}' as ethernet address"));
+    if word.len() > "01:02:03:04:05:06".len() {
+        return Err(wrong());
+    }
     let mut mac = [0; 6];
     let mut parts = word.split(':');
     for byte in &mut mac {
-        let part = parts.next().filter(|part| (1..=2).contains(&part.len()));
-        let digits = part.filter(|part| part.chars().all(|c| c.is_ascii_hexdigit()));
-        *byte = digits
-            .and_then(|part| u8::from_str_radix(part, 16).ok())
-            .ok_or_else(wrong)?;
+        *byte = parts.next().and_then(octet).ok_or_else(wrong)?;
     }
     if parts.next().is_some() {
         return Err(wrong());
     }
     Ok(mac)
+}
+
+/// A hexadecimal number below 256, as `strtol` reads it; nothing at all is 0.
+fn octet(part: &str) -> Option<u8> {
+    if part.is_empty() {
+        return Some(0);
+    }
+    let digits = part.trim_start_matches(|c: char| c.is_ascii_whitespace());
+    let digits = digits.strip_prefix('+').unwrap_or(digits);
+    let digits = match digits.get(..2) {
+        Some("0x" | "0X") => &digits[2..],
+        _ => digits,
+    };
+    // A second sign is none.
+    let plain = digits.starts_with(|c: char| c.is_ascii_hexdigit());
+    u8::from_str_radix(digits, 16).ok().filter(|_| plain)
 }
 
 fn iface(word: &str) -> Result<(String, bool), Refusal> {
@@ -212,53 +240,50 @@ fn cut<'a>(word: &'a str, ty: &Type) -> Result<Vec<&'a str>, Refusal> {
 ///
 /// # Errors
 /// With the original's words.
-pub fn parts(
-    word: &str,
-    ty: &Type,
-    family: Family,
-    verb: Verb,
-    names: &dyn Names,
-) -> Result<Parts, Refusal> {
+pub fn parts(word: &str, ty: &Type, family: Family, names: &dyn Names) -> Result<Parts, Refusal> {
     let mut parts = Parts::default();
     if ty.is_list() {
         member(word, &mut parts)?;
         return Ok(parts);
     }
     for (word, part) in cut(word, ty)?.into_iter().zip(ty.parts) {
-        match part {
-            Part::Ip(form) => {
-                let mut read = addresses(word, *form, family, names)?;
-                if *form == Form::Hosts && family == Family::Inet6 {
-                    read.cidr = None;
-                }
-                if parts.ip.is_none() {
-                    parts.ip = Some(read);
-                } else {
-                    parts.ip2 = Some(read);
-                }
-            }
-            Part::BarePort => parts.bare = Some(port::bare_ports(word)?),
-            Part::Port => {
-                parts.ports = Some(port::protocol_and_port(word, family).map_err(|error| {
-                    // The original forgets the set's name on this way, and says so.
-                    match error {
-                        Refusal::Failed(text) if text.contains("can be used with family") => {
-                            let verb = verb.word();
-                            Refusal::Failed(format!(
-                                "{text}\nInvalid {verb} command: missing setname"
-                            ))
-                        }
-                        other => other,
-                    }
-                })?);
-            }
-            Part::Mac => parts.mac = Some(mac(word)?),
-            Part::Mark => parts.mark = Some(u32(word)?),
-            Part::Iface => parts.iface = Some(iface(word)?),
-            Part::Name => {}
-        }
+        part_of(word, *part, family, names, &mut parts).map_err(|error| parts.after(error))?;
     }
     Ok(parts)
+}
+
+fn part_of(
+    word: &str,
+    part: Part,
+    family: Family,
+    names: &dyn Names,
+    parts: &mut Parts,
+) -> Result<(), Refusal> {
+    // With the rest the original forgets the family.
+    let family = match parts.spoiled {
+        Some(_) => Family::Inet,
+        None => family,
+    };
+    match part {
+        Part::Ip(form) => {
+            let read = addresses(word, form, family, names)?;
+            let to = match parts.ip {
+                Some(_) => &mut parts.ip2,
+                None => &mut parts.ip,
+            };
+            *to = Some(read);
+        }
+        Part::BarePort => parts.bare = Some(port::bare_ports(word)?),
+        Part::Port => match port::protocol_and_port(word, family)? {
+            port::Read::Ports(ports) => parts.ports = Some(ports),
+            port::Read::OtherFamily(complaint) => parts.spoiled = Some(complaint),
+        },
+        Part::Mac => parts.mac = Some(mac(word)?),
+        Part::Mark => parts.mark = Some(u32(word)?),
+        Part::Iface => parts.iface = Some(iface(word)?),
+        Part::Name => {}
+    }
+    Ok(())
 }
 
 /// Whether a command takes the ranges of an element.
@@ -270,6 +295,19 @@ pub fn allowed(parts: &Parts, ty: &Type, family: Family, verb: Verb) -> Result<(
         Verb::Test => ty.tested,
         Verb::Add | Verb::Del => ty.changed,
     };
+    let options = match verb {
+        Verb::Add => ty.add,
+        Verb::Del => ty.del,
+        Verb::Test => ty.test,
+    };
+    if parts.spoiled.is_some() && options.is_empty() {
+        // The original looks for what it has forgotten among the options.
+        return Err(Refusal::Bare(
+            "There are missing mandatory flags but can't check them. It's a bug, please report \
+             the problem."
+                .to_owned(),
+        ));
+    }
     let ip = parts.ip.as_ref();
     let written = [
         (
@@ -287,13 +325,22 @@ pub fn allowed(parts: &Parts, ty: &Type, family: Family, verb: Verb) -> Result<(
     ];
     for (given, may, what) in written {
         if given && !may {
-            return Err(Refusal::Failed(format!(
+            return Err(Refusal::Bare(format!(
                 "{what} is not allowed in command {} with set type {} and family {}",
                 verb.word(),
                 ty.name,
                 family.word()
             )));
         }
+    }
+    if ty.kind == Kind::HashIpPortIp && parts.ip2.is_some_and(|ip| ip.cidr.is_some()) {
+        return Err(Refusal::Bare(format!(
+            "There are not allowed options (28) but {}. It's a bug, please report the problem.",
+            match verb {
+                Verb::Add => "can't resolve them",
+                Verb::Del | Verb::Test => "option list is empty",
+            }
+        )));
     }
     Ok(())
 }
@@ -416,7 +463,7 @@ mod tests {
 
     fn read(ty: &str, word: &str) -> Result<Parts, Refusal> {
         let ty = Type::named(ty).expect("a type");
-        parts(word, ty, Family::Inet, Verb::Add, &NoNames)
+        parts(word, ty, Family::Inet, &NoNames)
     }
 
     #[test]
@@ -477,5 +524,41 @@ mod tests {
         );
         let parts = read("bitmap:ip,mac", "10.0.0.1,1:2:3:4:5:ab").expect("an element");
         assert_eq!(parts.mac, Some([1, 2, 3, 4, 5, 0xab]));
+    }
+
+    #[test]
+    fn ethernet_addresses_are_read_as_the_c_library_reads_their_numbers() {
+        for (word, octets) in [
+            ("001:2:3:4:5:6", [1, 2, 3, 4, 5, 6]),
+            (":2:3:4:5:6", [0, 2, 3, 4, 5, 6]),
+            ("1::3:4:5:", [1, 0, 3, 4, 5, 0]),
+            ("+1:0x2:3:4:5:6", [1, 2, 3, 4, 5, 6]),
+        ] {
+            assert_eq!(mac(word), Ok(octets), "{word}");
+        }
+        for word in [
+            "001:02:03:04:05:06",
+            "1:2:3:4:5",
+            "1:2:3:4:5:6:",
+            "1:2:3:4:5:6 ",
+            "-1:2:3:4:5:6",
+            "100:2:3:4:5:6",
+            "1:2:3:4:5:6x",
+            "++1:2:3:4:5:6",
+        ] {
+            assert!(mac(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_protocol_of_the_other_family_is_told_with_what_is_complained_about_behind_it() {
+        let ty = Type::named("hash:ip,port,ip").expect("a type");
+        let read = |word| parts(word, ty, Family::Inet6, &NoNames);
+        let protocol = "Syntax error: Protocol ICMP can be used with family inet only";
+        let spoiled = read("::1,icmp:ping,1.2.3.4").expect("parts");
+        assert_eq!(spoiled.spoiled.as_deref(), Some(protocol));
+        let text =
+            format!("{protocol}\nSyntax error: cannot parse ::2: resolving to IPv4 address failed");
+        assert_eq!(read("::1,icmp:ping,::2"), Err(Refusal::Failed(text)));
     }
 }

@@ -41,6 +41,19 @@ pub fn fits(header: &Header, extras: &Extras) -> Result<(), Kernel> {
         .map_or(Ok(()), |(_, error)| Err(error))
 }
 
+/// What the kernel looks at before it walks the keys of an element, in its order.
+///
+/// # Errors
+/// What it refuses.
+pub fn admitted(header: &Header, entry: &Entry) -> Result<(), Kernel> {
+    if let (Some(span), Some((port, _))) = (header.span, entry.parts.bare)
+        && !(span.first..=span.last).contains(&u32::from(port))
+    {
+        return Err(Kernel::OutOfRange);
+    }
+    fits(header, &entry.extras)
+}
+
 /// Mark, mask, class and queue.
 pub fn skb(extras: &Extras) -> [u32; 4] {
     let (mark, mask) = extras.skbmark.unwrap_or((0, 0));

@@ -99,7 +99,8 @@ fn bitmap(
     let span = header.span.ok_or(Kernel::OutOfRange)?;
     let (raw, first, last) = match (&parts.ip, parts.bare) {
         (Some(ip), _) => {
-            if ip.cidr == Some(0) {
+            let inside = (span.first..=span.last).contains(&(ip.from as u32));
+            if inside && ip.cidr == Some(0) && verb != Verb::Test {
                 return Err(Kernel::Cidr);
             }
             let (first, last) = ip.bounds(32);
@@ -148,12 +149,11 @@ impl Walk<'_> {
         self.header.family.bits()
     }
 
+    /// In the order in which the kernel looks at the parts: of an element with several mistakes it names
+    /// the first.
     fn run(&self, each: &mut EachKey<'_>) -> Result<(), Kernel> {
         let kind = self.header.kind;
-        let ports = self.ports()?;
-        if kind == Kind::HashIpMac && self.parts.mac == Some([0; 6]) {
-            return Err(Kernel::Null);
-        }
+        let ip = self.parts.ip.ok_or(Kernel::InvalidArgument)?;
         let first_is_net = matches!(
             kind,
             Kind::HashNet
@@ -162,22 +162,50 @@ impl Walk<'_> {
                 | Kind::HashNetPortNet
                 | Kind::HashNetIface
         );
-        let zero_may = matches!(
-            kind,
-            Kind::HashNetNet | Kind::HashNetPortNet | Kind::HashNetIface
-        );
-        let ip = self.parts.ip.ok_or(Kernel::InvalidArgument)?;
+        let second = self.parts.ip2.map(|ip| (ip, kind != Kind::HashIpPortIp));
+        self.nulls(&ip)?;
+        if first_is_net {
+            self.prefix(&ip)?;
+        }
+        if let Some((ip, true)) = &second {
+            self.prefix(ip)?;
+        }
+        let ports = self.ports()?;
         let first = if first_is_net {
-            self.nets(&ip, zero_may)?
+            self.nets(&ip)?
         } else {
             self.hosts(&ip)?
         };
-        let second = match (&self.parts.ip2, kind) {
-            (None, _) => None,
-            (Some(ip), Kind::HashIpPortIp) => Some(Ip::Hosts(ip.from, ip.from)),
-            (Some(ip), _) => Some(self.nets(ip, zero_may)?),
+        let second = match second {
+            Some((ip, true)) => Some(self.nets(&ip)?),
+            Some((ip, false)) => Some(Ip::Hosts(ip.from, ip.from)),
+            None => None,
         };
         self.over_first(&first, ports, second.as_ref(), each)
+    }
+
+    /// Values that a hash does not store.
+    fn nulls(&self, ip: &Addresses) -> Result<(), Kernel> {
+        let cut = self.header.cut(ip.from);
+        let mark = self.parts.mark.map(|mark| mark & self.markmask());
+        match self.header.kind {
+            Kind::HashIp if cut == 0 => Err(Kernel::Null),
+            // A range that is written the wrong way round, down to 0.
+            Kind::HashIp if self.verb != Verb::Test && ip.to == Some(0) => Err(Kernel::Null),
+            Kind::HashIpPort if cut == 0 => Err(Kernel::InvalidArgument),
+            Kind::HashIpMark if ip.from == 0 && mark == Some(0) => Err(Kernel::Null),
+            Kind::HashIpMac if self.parts.mac == Some([0; 6]) => Err(Kernel::Null),
+            _ => Ok(()),
+        }
+    }
+
+    /// A network of all addresses is stored by the types of which ipset(8) says so.
+    fn prefix(&self, ip: &Addresses) -> Result<(), Kernel> {
+        let zero_may = matches!(self.header.kind, Kind::HashNetPortNet | Kind::HashNetIface);
+        if ip.cidr == Some(0) && !zero_may {
+            return Err(Kernel::Cidr);
+        }
+        Ok(())
     }
 
     /// First and last port of a protocol.
@@ -199,15 +227,7 @@ impl Walk<'_> {
     }
 
     fn hosts(&self, ip: &Addresses) -> Result<Ip, Kernel> {
-        let header = self.header;
-        let cut = header.cut(ip.from);
-        let mark = self.parts.mark.map(|mark| mark & self.markmask());
-        match header.kind {
-            Kind::HashIp if cut == 0 => return Err(Kernel::Null),
-            Kind::HashIpPort if cut == 0 => return Err(Kernel::InvalidArgument),
-            Kind::HashIpMark if ip.from == 0 && mark == Some(0) => return Err(Kernel::Null),
-            _ => {}
-        }
+        let cut = self.header.cut(ip.from);
         if self.verb == Verb::Test {
             return Ok(Ip::Hosts(cut, cut));
         }
@@ -218,7 +238,7 @@ impl Walk<'_> {
         Ok(Ip::Hosts(first, last))
     }
 
-    fn nets(&self, ip: &Addresses, zero_may: bool) -> Result<Ip, Kernel> {
+    fn nets(&self, ip: &Addresses) -> Result<Ip, Kernel> {
         let bits = self.bits();
         let mut nets = ArrayVec::new();
         match ip.to.filter(|_| self.verb != Verb::Test) {
@@ -233,9 +253,6 @@ impl Walk<'_> {
             }
             None => {
                 let cidr = ip.cidr.unwrap_or(bits);
-                if cidr == 0 && !zero_may {
-                    return Err(Kernel::Cidr);
-                }
                 let net = address::network(self.header.cut(ip.from), cidr, bits).0;
                 nets.push((net, cidr));
             }

@@ -248,9 +248,12 @@ fn part(a: &str, b: &str) -> std::cmp::Ordering {
     if a.starts_with('/') || b.starts_with('/') {
         return plain(a, b);
     }
-    let cut = |text: &str| match text.split_once('/') {
-        Some((number, length)) => (number.to_owned(), length.parse::<u16>().unwrap_or(0)),
-        None => (text.to_owned(), u16::MAX),
+    let cut = |text: &str| {
+        let cut = text.split_once('/');
+        match cut.and_then(|(number, length)| Some((number, length.parse::<u16>().ok()?))) {
+            Some((number, length)) => (number.to_owned(), length),
+            None => (text.to_owned(), u16::MAX),
+        }
     };
     let ((number, length), (other, other_length)) = (cut(a), cut(b));
     plain(&number, &other).then_with(|| other_length.cmp(&length))

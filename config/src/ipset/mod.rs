@@ -7,7 +7,7 @@
 //! | [`kind`] | the set types, one row each |
 //! | [`create`], [`element`], [`address`], [`port`], [`number`], [`names`] | arguments to values |
 //! | [`key`], [`entry`], [`member`] | values to keys and elements of the engine, and back to text |
-//! | [`set`], [`session`], [`batch`], [`list_set`] | the sets, and commands on them |
+//! | [`set`], [`session`], [`waiting`], [`batch`], [`list_set`] | the sets, and commands on them |
 //! | [`output`], [`help`], [`refusal`] | texts |
 //! | [`rule`] | what rules do with the sets |
 //!
@@ -34,6 +34,7 @@ pub mod request;
 pub mod rule;
 pub mod session;
 pub mod set;
+pub mod waiting;
 pub mod words;
 
 pub use request::{Answer, IpsetRequest, run};

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::address;
 use super::create::{Cut, Header};
+use super::kind::Kind;
 use super::member::{Listed, by_parts, listed, member};
 use super::option::Opt;
 use super::set::{Content, IpSet};
@@ -30,6 +31,8 @@ pub struct Wanted {
     pub names: bool,
     /// Without elements.
     pub terse: bool,
+    /// With elements, but nothing that announces them.
+    pub bare: bool,
     /// Elements in order.
     pub sorted: bool,
 }
@@ -55,7 +58,7 @@ fn header_options(header: &Header) -> Vec<(&'static str, Option<String>)> {
                 None => continue,
             },
             Opt::Range => match header.span {
-                Some(span) if header.kind == super::kind::Kind::BitmapPort => {
+                Some(span) if header.kind == Kind::BitmapPort => {
                     Some(format!("{}-{}", span.first, span.last))
                 }
                 Some(span) => {
@@ -222,9 +225,19 @@ impl Lister {
             return;
         }
         let mut all = Vec::new();
-        each_element(set, self.now_ns, &mut |element| all.push(element));
-        all.sort_by(|a, b| by_parts(&a.name, &b.name));
-        all.iter().for_each(|element| write(out, element));
+        // The original compares whole lines: what stands behind an element counts where it ends in a name.
+        let lines = set.header.kind == Kind::HashNetIface && self.wanted.mode != Mode::Json;
+        each_element(set, self.now_ns, &mut |element| {
+            let mut line = String::new();
+            if lines {
+                write(&mut line, &element);
+            } else {
+                line.push_str(&element.name);
+            }
+            all.push((line, element));
+        });
+        all.sort_by(|(a, _), (b, _)| by_parts(a, b));
+        all.iter().for_each(|(_, element)| write(out, element));
     }
 
     fn plain(&mut self, set: &IpSet, facts: &Facts) {
@@ -248,7 +261,9 @@ impl Lister {
         if self.wanted.terse {
             return;
         }
-        self.out.push_str("Members:\n");
+        if !self.wanted.bare {
+            self.out.push_str("Members:\n");
+        }
         self.elements(set, |out, element| {
             out.push_str(&element.name);
             push_options(out, &element.extras);
@@ -288,13 +303,15 @@ impl Lister {
             facts.memory, facts.references, facts.entries
         );
         if !self.wanted.terse {
-            self.out.push_str("<members>\n");
+            let tag = |tag: &'static str| if self.wanted.bare { "" } else { tag };
+            self.out.push_str(tag("<members>\n"));
+            let end = tag("</members>\n");
             self.elements(set, |out, element| {
                 let _ = write!(out, "<member><elem>{}</elem>", element.name);
                 push_xml(out, &element.extras);
                 out.push_str("</member>\n");
             });
-            self.out.push_str("</members>\n");
+            self.out.push_str(end);
         }
         self.out.push_str("</ipset>\n");
     }

@@ -80,7 +80,7 @@ fn port(word: &str, protocol: &str) -> Result<u16, Refusal> {
             Err(Refusal::Failed(again)) => format!("\n{again}"),
             _ => String::new(),
         };
-        Refusal::Failed(format!(
+        Refusal::Bare(format!(
             "{wrong}{again}\ncannot parse '{word}' as a {protocol} port"
         ))
     })
@@ -90,7 +90,9 @@ fn port(word: &str, protocol: &str) -> Result<u16, Refusal> {
 fn ports(word: &str, protocol: &str) -> Result<(u16, Option<u16>), Refusal> {
     match split(word, '-')? {
         (first, Some(last)) if !first.is_empty() && !last.is_empty() => {
-            Ok((port(first, protocol)?, Some(port(last, protocol)?)))
+            // The original looks at the end first.
+            let last = port(last, protocol)?;
+            Ok((port(first, protocol)?, Some(last)))
         }
         _ => Ok((port(word, protocol)?, None)),
     }
@@ -136,35 +138,42 @@ fn message(word: &str, version: &str, table: &[(&str, u8, u8)]) -> Result<u16, R
     }
 }
 
+/// What `[protocol:]port` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A protocol and its ports.
+    Ports(Ports),
+    /// The ICMP of the other family, and the complaint: the original does not stop at it.
+    OtherFamily(String),
+}
+
 /// `[protocol:]port[-port]`.
 ///
 /// # Errors
 /// With the original's words.
-pub fn protocol_and_port(word: &str, family: Family) -> Result<Ports, Refusal> {
+pub fn protocol_and_port(word: &str, family: Family) -> Result<Read, Refusal> {
     let (name, rest) = match split(word, ':')? {
         (name, Some(rest)) if !name.is_empty() && !rest.is_empty() => (name, rest),
         _ => ("tcp", word),
     };
     let protocol = proto(name)?;
-    // The original forgets the set's name on the way, and says so.
-    let wrong_family = |version: &str, family: &str| {
-        Refusal::Failed(format!(
+    let other_family = |version: &str, family: &str| {
+        Read::OtherFamily(format!(
             "Syntax error: Protocol {version} can be used with family {family} only"
         ))
     };
-    let one = |value| Ports {
-        protocol,
-        from: value,
-        to: None,
+    let one = |from| {
+        let to = None;
+        Read::Ports(Ports { protocol, from, to })
     };
     match protocol {
         TCP | UDP | SCTP | UDPLITE => {
             let (from, to) = ports(rest, name)?;
-            Ok(Ports { protocol, from, to })
+            Ok(Read::Ports(Ports { protocol, from, to }))
         }
-        ICMP_NUMBER if family != Family::Inet => Err(wrong_family("ICMP", "inet")),
+        ICMP_NUMBER if family != Family::Inet => Ok(other_family("ICMP", "inet")),
         ICMP_NUMBER => message(rest, "ICMP", ICMP).map(one),
-        ICMPV6_NUMBER if family != Family::Inet6 => Err(wrong_family("ICMPv6", "inet6")),
+        ICMPV6_NUMBER if family != Family::Inet6 => Ok(other_family("ICMPv6", "inet6")),
         ICMPV6_NUMBER => message(rest, "ICMPv6", ICMPV6).map(one),
         _ if rest != "0" => Err(Refusal::syntax(format_args!(
             "Protocol {name} can be used with pseudo port value 0 only."
@@ -176,6 +185,13 @@ pub fn protocol_and_port(word: &str, family: Family) -> Result<Ports, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn ports(word: &str) -> Option<Ports> {
+        match protocol_and_port(word, Family::Inet) {
+            Ok(Read::Ports(ports)) => Some(ports),
+            _ => None,
+        }
+    }
 
     #[test]
     fn ports_are_refused_in_the_originals_words() {
@@ -197,20 +213,24 @@ mod tests {
             ("icmp:3", "Cannot parse 3 as an ICMP type/code."),
             ("icmp:300/1", "Syntax error: '300' is out of range 0-255"),
         ] {
-            let got = protocol_and_port(word, Family::Inet);
-            assert_eq!(got, Err(Refusal::Failed(text.to_owned())), "{word}");
+            let Err(Refusal::Failed(got) | Refusal::Bare(got)) =
+                protocol_and_port(word, Family::Inet)
+            else {
+                panic!("{word} is taken");
+            };
+            assert_eq!(got, text, "{word}");
         }
     }
 
     #[test]
     fn messages_are_read_by_the_beginning_of_their_name() {
-        let read = |word| protocol_and_port(word, Family::Inet).map(|ports| ports.from);
-        assert_eq!(read("icmp:ech"), Ok(0));
-        assert_eq!(read("icmp:Ping"), Ok(0x800));
-        assert_eq!(read("icmp:40/2"), Ok(0x2802));
+        let read = |word| ports(word).map(|ports| ports.from);
+        assert_eq!(read("icmp:ech"), Some(0));
+        assert_eq!(read("icmp:Ping"), Some(0x800));
+        assert_eq!(read("icmp:40/2"), Some(0x2802));
         assert_eq!(
-            protocol_and_port("tcp:90-80", Family::Inet).map(|ports| ports.bounds()),
-            Ok((80, 90))
+            ports("tcp:90-80").map(|ports| ports.bounds()),
+            Some((80, 90))
         );
     }
 }

@@ -5,9 +5,13 @@
 pub enum Refusal {
     /// The command line cannot be understood: exit code 2, and the way to the help.
     Usage(String),
-    /// An argument cannot be understood, or the kernel would refuse: exit code 1. In `restore` the
-    /// line's number stands before it.
+    /// An argument cannot be understood: exit code 1. In `restore` the line's number stands before it.
     Failed(String),
+    /// The same, told without the line's number.
+    Bare(String),
+    /// The kernel would refuse what the command line says; where it stands in `restore`, lines that wait
+    /// were sent before.
+    Kernel(Kernel),
     /// Exit code 1 and nothing more to say: a tested element is not in the set.
     Silent,
 }
@@ -18,11 +22,20 @@ impl Refusal {
         Self::Failed(format!("Syntax error: {text}"))
     }
 
+    /// This one after another complaint, which did not end the command at once.
+    #[must_use]
+    pub fn after(self, before: &str) -> Self {
+        match self {
+            Self::Failed(text) => Self::Failed(format!("{before}\n{text}")),
+            other => other,
+        }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Failed(_) | Self::Silent => 1,
+            Self::Failed(_) | Self::Bare(_) | Self::Kernel(_) | Self::Silent => 1,
         }
     }
 
@@ -33,7 +46,13 @@ impl Refusal {
             Self::Usage(text) => {
                 format!("ipset v7.17: {text}\nTry `ipset help' for more information.\n")
             }
-            Self::Failed(text) => format!("ipset v7.17: {at}{text}\n"),
+            Self::Failed(text) => {
+                // With a number the original writes each complaint over the one before.
+                let last = line.and_then(|_| text.lines().last());
+                format!("ipset v7.17: {at}{}\n", last.unwrap_or(text))
+            }
+            Self::Bare(text) => format!("ipset v7.17: {text}\n"),
+            Self::Kernel(error) => format!("ipset v7.17: {at}{}\n", error.text()),
             Self::Silent => String::new(),
         }
     }
@@ -91,6 +110,6 @@ kernel! {
 
 impl From<Kernel> for Refusal {
     fn from(error: Kernel) -> Self {
-        Self::Failed(error.text().to_owned())
+        Self::Kernel(error)
     }
 }

@@ -123,23 +123,20 @@ fn restore(text: &str, env: &mut Env, session: &mut Session<'_>) -> End {
             continue;
         }
         let command = match call::command(&words(trimmed), env, At::Restore) {
-            Ok(Command::Quit) => break,
+            // The original leaves at once: what waits is never sent.
+            Ok(Command::Quit) => {
+                return session.lose_pending().map_or_else(stopped, |()| End::Done);
+            }
             Ok(command) => command,
             Err(refusal) => {
-                return match session.lose_pending() {
-                    Err(refused) => stopped(refused),
-                    Ok(()) => End::Stopped(Some(number), refusal.into()),
-                };
+                let end = |()| End::Stopped(Some(number), refusal.into());
+                return session.lose_pending().map_or_else(stopped, end);
             }
         };
         if let Err((line, stop)) = session.run(&command, env, At::Restore, number) {
-            // A line that was not understood, and not one that was refused by what it met.
-            if line == Some(number)
-                && let Err(refused) = session.lose_pending()
-            {
-                return stopped(refused);
-            }
-            return End::Stopped(line, stop);
+            // Where the line was understood nothing waits any more.
+            let end = |()| End::Stopped(line, stop);
+            return session.lose_pending().map_or_else(stopped, end);
         }
     }
     match session.commit() {

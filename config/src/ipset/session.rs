@@ -9,20 +9,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::address::Names;
-use super::batch::{Batch, Refused, first_key, same_iface};
 use super::call::{At, Command, Env};
-use super::create::{self, Header};
-use super::element::{self, Entry, NAME, Verb};
-use super::entry::fits;
-use super::key::is_host;
-use super::kind::{Kind, Type};
-use super::list_set;
-use super::option::Opt;
+use super::create::{self, Read};
+use super::element::{self, NAME};
+use super::kind::Type;
 use super::output::{Lister, Mode, Wanted};
 use super::refusal::{Kernel, Refusal};
-use super::set::{Content, DataLayout, IpSet, IpSets, NOMATCH};
+use super::set::{Content, IpSet, IpSets};
+use super::waiting::Waiting;
 use super::{help, words};
 use crate::store::Name;
+
+mod elements;
 
 /// What a session needs of those who run it.
 pub trait Host: Names {
@@ -75,7 +73,7 @@ pub struct Session<'a> {
     read_only: bool,
     atomic: bool,
     copied: HashSet<Name>,
-    batch: Option<Batch>,
+    waiting: Option<Waiting>,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -99,7 +97,7 @@ impl<'a> Session<'a> {
             read_only,
             atomic: false,
             copied: HashSet::new(),
-            batch: None,
+            waiting: None,
         }
     }
 
@@ -123,23 +121,30 @@ impl<'a> Session<'a> {
         if command.changes() && self.read_only {
             return Err((here, Stop::Forbidden));
         }
-        if let Command::Element {
-            verb,
-            set,
-            element,
-            rest,
-        } = command
-        {
-            return self.element(*verb, set, (element, rest), env, at, line);
+        match command {
+            Command::Element {
+                verb,
+                set,
+                element,
+                rest,
+            } => self.element(*verb, set, (element, rest), env, at, line),
+            Command::Create { set, ty, rest } => {
+                let read = self
+                    .header(set, ty, rest)
+                    .map_err(|refusal| (here, refusal.into()))?;
+                self.commit().map_err(|(line, stop)| (Some(line), stop))?;
+                self.create(set, read, env).map_err(|stop| (here, stop))
+            }
+            _ => {
+                self.commit().map_err(|(line, stop)| (Some(line), stop))?;
+                self.other(command, env, at).map_err(|stop| (here, stop))
+            }
         }
-        self.commit().map_err(|(line, stop)| (Some(line), stop))?;
-        self.other(command, env, at).map_err(|stop| (here, stop))
     }
 
     fn other(&mut self, command: &Command, env: &Env, at: At) -> Result<(), Stop> {
         match command {
-            Command::Create { set, ty, rest } => self.create(set, ty, rest, env),
-            Command::Destroy(set) => self.destroy(set.as_deref()),
+            Command::Destroy(set) => self.destroy(set.as_deref(), env.exist),
             Command::List(set) => self.list(set.as_deref(), env, Mode::Plain),
             Command::Save(set) => self.list(set.as_deref(), env, Mode::Save),
             Command::Flush(set) => self.flush(set.as_deref()),
@@ -168,68 +173,50 @@ impl<'a> Session<'a> {
                 self.out.push_str("No command specified\n");
                 Ok(())
             }
-            Command::Element { .. } | Command::Restore | Command::Quit | Command::Interactive => {
-                Ok(())
-            }
+            Command::Create { .. }
+            | Command::Element { .. }
+            | Command::Restore
+            | Command::Quit
+            | Command::Interactive => Ok(()),
         }
-    }
-
-    /// Does what waits.
-    ///
-    /// # Errors
-    /// The refused line.
-    pub fn commit(&mut self) -> Result<(), (usize, Stop)> {
-        let Some(mut batch) = self.batch.take() else {
-            return Ok(());
-        };
-        self.changed = true;
-        batch.finish().map_err(stopped)
-    }
-
-    /// A line could not be understood: what the original would not have sent yet is lost. Not so where
-    /// only a name was not known, which the client looks up before it sends the rest again.
-    ///
-    /// # Errors
-    /// A line before it that is refused.
-    pub fn lose_pending(&mut self) -> Result<(), (usize, Stop)> {
-        if let Some(batch) = &mut self.batch
-            && !self.host.missed()
-        {
-            batch.lose_pending();
-        }
-        self.commit()
     }
 
     fn known(&self, name: &str) -> Result<Arc<IpSet>, Kernel> {
         self.sets.get(name).cloned().ok_or(Kernel::NoSet)
     }
 
-    fn create(&mut self, set: &str, ty: &str, rest: &[String], env: &Env) -> Result<(), Stop> {
-        let name = element::set_name(set)?;
+    /// Reads a `create`: all that can be wrong with it before the kernel is asked.
+    fn header(&mut self, set: &str, ty: &str, rest: &[String]) -> Result<Read, Refusal> {
+        element::set_name(set)?;
         if ty.len() > NAME {
             return Err(Refusal::syntax(format_args!(
                 "typename '{ty}' is longer than {NAME} characters"
-            ))
-            .into());
+            )));
         }
         let row = Type::named(ty)
             .ok_or_else(|| Refusal::syntax(format_args!("typename '{ty}' is unknown")))?;
         let initval = self.host.chance() as u32;
-        let (header, warnings) = create::header(row, rest, initval, &*self.host)?;
-        if !warnings.is_empty() && !env.quiet {
+        create::header(row, rest, initval, &*self.host)
+    }
+
+    fn create(&mut self, name: &str, read: Read, env: &Env) -> Result<(), Stop> {
+        if let Some(error) = read.refused {
+            return Err(error.into());
+        }
+        if !read.warnings.is_empty() && !env.quiet {
             self.err.push_str("Warning: ");
-            self.err.push_str(&warnings.join("\n"));
+            self.err.push_str(&read.warnings.join("\n"));
             self.err.push('\n');
         }
         if let Some(known) = self.sets.get(name) {
-            return if env.exist && known.header.same(&header) {
+            return if env.exist && known.header.same(&read.header) {
                 Ok(())
             } else {
                 Err(Kernel::SetExists.into())
             };
         }
         let seed = self.host.chance();
-        let made = IpSet::new(name, header, seed).map_err(|_| Kernel::InvalidArgument)?;
+        let made = IpSet::new(name, read.header, seed).map_err(|_| Kernel::InvalidArgument)?;
         self.copied.insert(made.name.clone());
         self.sets.insert(made)?;
         self.changed = true;
@@ -244,8 +231,9 @@ impl<'a> Session<'a> {
         self.host.uses(name) + self.sets.lists_with(name, self.now_ns)
     }
 
-    fn destroy(&mut self, name: Option<&str>) -> Result<(), Stop> {
+    fn destroy(&mut self, name: Option<&str>, exist: bool) -> Result<(), Stop> {
         let names: Vec<Name> = match name {
+            Some(name) if exist && self.sets.get(name).is_none() => return Ok(()),
             Some(name) => vec![self.known(name)?.name.clone()],
             None => self.sets.iter().map(|set| set.name.clone()).collect(),
         };
@@ -363,7 +351,9 @@ impl<'a> Session<'a> {
         let wanted = Wanted {
             mode: env.mode.unwrap_or(default),
             names: env.names,
-            terse: env.terse,
+            // `save` leaves no element out, in whatever form.
+            terse: env.terse && default != Mode::Save,
+            bare: env.terse,
             sorted: env.sorted,
         };
         let sets: Vec<Arc<IpSet>> = match name {
@@ -378,202 +368,6 @@ impl<'a> Session<'a> {
         self.out.push_str(&lister.finish());
         Ok(())
     }
-
-    /// `add`, `del` and `test`.
-    fn element(
-        &mut self,
-        verb: Verb,
-        name: &str,
-        written: (&str, &[String]),
-        env: &Env,
-        at: At,
-        line: usize,
-    ) -> Result<(), (Option<usize>, Stop)> {
-        let here = Some(line).filter(|line| *line > 0);
-        let joins = verb != Verb::Test
-            && self
-                .batch
-                .as_ref()
-                .is_some_and(|batch| batch.takes(name, verb));
-        if !joins {
-            self.commit().map_err(|(line, stop)| (Some(line), stop))?;
-        }
-        let stop = |error: Stop| (here, error);
-        element::set_name(name).map_err(|error| stop(error.into()))?;
-        let header = match &self.batch {
-            Some(batch) => Arc::clone(batch.header()),
-            None => Arc::clone(&self.known(name).map_err(|error| stop(error.into()))?.header),
-        };
-        let entry = self
-            .entry(verb, &header, written)
-            .map_err(|error| stop(error.into()))?;
-        if verb == Verb::Test {
-            return self.test(name, &entry, env).map_err(stop);
-        }
-        if let Err(error) = fits(&header, &entry.extras) {
-            // It is the kernel that says so: what waits was sent before.
-            self.commit().map_err(|(line, stop)| (Some(line), stop))?;
-            return Err(stop(error.into()));
-        }
-        if header.ty().is_list() {
-            return self.member(verb, name, &entry, env.exist).map_err(stop);
-        }
-        if self.batch.is_none() {
-            let set = self.writable(name).map_err(stop)?;
-            if let Content::Elements(elements) = &set.content {
-                let set = (&header, elements);
-                self.batch = Some(Batch::new(name, verb, env.exist, set, self.now_ns));
-            }
-        }
-        self.changed = true;
-        let pushed = self
-            .batch
-            .as_mut()
-            .map_or(Ok(()), |batch| batch.push(&entry, line, env.exist));
-        let done = pushed.map_err(stopped).and_then(|()| {
-            if at == At::Restore {
-                Ok(())
-            } else {
-                self.commit()
-            }
-        });
-        done.map_err(|(line, error)| {
-            self.batch = None;
-            (Some(line).filter(|line| *line > 0), error)
-        })
-    }
-
-    /// Reads an element with its options.
-    fn entry(
-        &self,
-        verb: Verb,
-        header: &Header,
-        (word, rest): (&str, &[String]),
-    ) -> Result<Entry, Refusal> {
-        let (ty, family) = (header.ty(), header.family);
-        let parts = element::parts(word, ty, family, verb, &*self.host)?;
-        let mut entry = Entry {
-            parts,
-            ..Entry::default()
-        };
-        let options = match verb {
-            Verb::Add => ty.add,
-            Verb::Del => ty.del,
-            Verb::Test => ty.test,
-        };
-        let mut rest = rest.iter();
-        while let Some(word) = rest.next() {
-            let unknown = || Refusal::Usage(format!("Unknown argument: `{word}'"));
-            let opt = options.iter().copied().find(|opt| opt.is(word));
-            let opt = opt.ok_or_else(unknown)?;
-            let value = if opt.has_value() {
-                rest.next().ok_or_else(|| missing(opt))?
-            } else {
-                ""
-            };
-            element::option(&mut entry, opt, value)?;
-        }
-        element::allowed(&entry.parts, ty, family, verb)?;
-        if header.kind == Kind::HashIpPortIp && entry.parts.ip2.is_some_and(|ip| ip.cidr.is_some())
-        {
-            // The original trips over its own table here.
-            return Err(Refusal::Failed(
-                "There are not allowed options (28) but can't resolve them. It's a bug, please \
-                 report the problem."
-                    .to_owned(),
-            ));
-        }
-        Ok(entry)
-    }
-
-    fn member(&mut self, verb: Verb, name: &str, entry: &Entry, exist: bool) -> Result<(), Stop> {
-        let set = self.known(name)?;
-        let changed = match verb {
-            Verb::Add => list_set::add(&self.sets, &set, entry, exist, self.now_ns),
-            _ => list_set::remove(&self.sets, &set, entry, self.now_ns),
-        };
-        match changed {
-            Ok(list) => {
-                self.sets.replace(list);
-                self.changed = true;
-                self.published(&[name])
-            }
-            Err(Kernel::Missing) if exist => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn test(&mut self, name: &str, entry: &Entry, env: &Env) -> Result<(), Stop> {
-        let set = self.known(name)?;
-        let text = element::text(&entry.parts, set.header.family);
-        if self.is_in(&set, entry) {
-            if !env.quiet {
-                let line = format!("Warning: {text} is in set {name}.\n");
-                self.err.push_str(&line);
-            }
-            return Ok(());
-        }
-        if !env.quiet {
-            let line = format!("{text} is NOT in set {name}.\n");
-            self.err.push_str(&line);
-        }
-        Err(Refusal::Silent.into())
-    }
-
-    fn is_in(&self, set: &IpSet, entry: &Entry) -> bool {
-        let header = &set.header;
-        let Content::Elements(elements) = &set.content else {
-            return list_set::test(&self.sets, set, entry, self.now_ns);
-        };
-        let Ok(bounds) = first_key(header, entry, Verb::Test) else {
-            return false;
-        };
-        let layout = DataLayout::of(header);
-        let view = elements.view();
-        let key = sluice_dataplane::sets::Key::Range {
-            low: bounds.low.clone(),
-            high: bounds.high.clone(),
-        };
-        let data = if header.ty().has_nets() && is_host(header, &entry.parts) {
-            view.lookup_one(&bounds.low, self.now_ns)
-        } else if header.kind == Kind::HashNetIface {
-            let Ok(change) = elements.begin(self.now_ns) else {
-                return false;
-            };
-            let known = same_iface(&change, header, &key);
-            known
-                .and_then(|key| change.get(&key))
-                .map(|found| found.data)
-        } else {
-            view.get(&key, self.now_ns).map(|found| found.data)
-        };
-        let Some(data) = data else {
-            return false;
-        };
-        if let Some(at) = layout.flags {
-            return (data[at] & NOMATCH != 0) == entry.extras.nomatch;
-        }
-        match (layout.mac, entry.parts.mac) {
-            (Some(at), Some(mac)) if data[at] == 1 => {
-                let [a, b, c, d, e, f] = mac;
-                let wanted = [
-                    u32::from_be_bytes([0, 0, a, b]),
-                    u32::from_be_bytes([c, d, e, f]),
-                ];
-                data[at + 1..at + 3] == wanted
-            }
-            _ => true,
-        }
-    }
-}
-
-fn missing(opt: Opt) -> Refusal {
-    let opt = opt.word();
-    Refusal::Usage(format!("Missing mandatory argument of option `{opt}'"))
-}
-
-fn stopped((line, error): Refused) -> (usize, Stop) {
-    (line, error.into())
 }
 
 /// The lines of a text as the original reads them: at most so many bytes at a time.

@@ -4,7 +4,7 @@
 pub const LINE: usize = 1023;
 
 /// The words of a line. `"` begins and ends a part in which blanks do not separate; a quote that is
-/// not closed leaves the word out.
+/// not closed leaves the word out, and so does one without anything in it.
 pub fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     if !line.contains('"') {
@@ -19,12 +19,16 @@ pub fn words(line: &str) -> Vec<String> {
                 quoted = !quoted;
                 word.get_or_insert_default();
             }
-            c if c.is_ascii_whitespace() && !quoted => words.extend(word.take()),
+            c if c.is_ascii_whitespace() && !quoted => words.extend(whole(word.take())),
             c => word.get_or_insert_default().push(c),
         }
     }
-    words.extend(word.filter(|_| !quoted));
+    words.extend(whole(word.filter(|_| !quoted)));
     words
+}
+
+fn whole(word: Option<String>) -> Option<String> {
+    word.filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -38,7 +42,7 @@ mod tests {
             ["add", "a", "1.1.1.1", "comment", "a bc"]
         );
         assert_eq!(words("x comment \"a b"), ["x", "comment"]);
-        assert_eq!(words("x comment \"\""), ["x", "comment", ""]);
+        assert_eq!(words("x comment \"\" y"), ["x", "comment", "y"]);
         assert_eq!(words("x 'a b'"), ["x", "'a", "b'"]);
     }
 }

@@ -313,9 +313,32 @@ fn packets_are_mapped_to_what_their_element_has() {
 fn the_first_packet_completes_an_element_without_a_mac() {
     let sets = ["create a bitmap:ip,mac range 10.0.0.0/24", "add a 10.0.0.1"];
     let mut bench = bench(&sets, "ipset \"a\" src,src drop");
-    assert_eq!(dropped(&bench, &[from(1)]), [true]);
-    assert_eq!(dropped(&bench, &[with_mac(9), from(1)]), [false, true]);
+    // Those behind it in the same batch are held against its address already.
+    let frames = [from(1), with_mac(9), from(1)];
+    assert_eq!(dropped(&bench, &frames), [true, false, true]);
     assert_eq!(bench.elements("a"), ["10.0.0.1,02:00:00:00:00:01"]);
+    assert_eq!(dropped(&bench, &[with_mac(9), from(1)]), [false, true]);
+}
+
+#[test]
+fn an_element_that_is_completed_keeps_what_it_has() {
+    let sets = [
+        "create a bitmap:ip,mac range 10.0.0.0/24 counters comment",
+        "add a 10.0.0.1 packets 5 bytes 50 comment first",
+    ];
+    let mut bench = bench(&sets, "ipset \"a\" src,src drop");
+    let frames = [from(1), with_mac(9), from(1)];
+    assert_eq!(dropped(&bench, &frames), [true, false, true]);
+    bench.ipset("add a 10.0.0.2 comment second").unwrap();
+    bench.ipset("add a 10.0.0.3 comment third").unwrap();
+    assert_eq!(
+        bench.elements("a"),
+        [
+            "10.0.0.1,02:00:00:00:00:01 packets 7 bytes 114 comment \"first\"",
+            "10.0.0.2 packets 0 bytes 0 comment \"second\"",
+            "10.0.0.3 packets 0 bytes 0 comment \"third\"",
+        ]
+    );
 }
 
 #[test]

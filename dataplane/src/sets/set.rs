@@ -513,7 +513,9 @@ impl Set {
             } => {
                 self.layout.set_expires(&mut tail, expires_ns);
                 if let Some(old) = found {
-                    freed.push(self.layout.slot(&old));
+                    let slot = self.layout.slot(&old);
+                    // An element that only gets other data keeps its state and comment.
+                    freed.extend((slot != self.layout.slot(&tail)).then_some(slot));
                     root.body.replace(low, high, &tail);
                     return Ok(());
                 }

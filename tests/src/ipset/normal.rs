@@ -71,6 +71,18 @@ fn sort_elements(lines: &mut [String]) {
     let mut inside = false;
     for at in 0..=lines.len() {
         let now = lines.get(at).cloned().unwrap_or_default();
+        let element = now.starts_with("add ")
+            || now.starts_with("<member>")
+            || (inside && !now.is_empty() && !now.starts_with("Name: ") && now != "Members:");
+        if element {
+            continue;
+        }
+        if !list {
+            lines[from..at].sort();
+        }
+        from = at + 1;
+        // `save -terse` leaves the heading out.
+        inside = now == "Members:" || now.starts_with("Number of entries: ");
         list = match now.as_str() {
             now if now.starts_with("Type: ") || now.starts_with("<type>") => {
                 now.contains("list:set")
@@ -78,17 +90,6 @@ fn sort_elements(lines: &mut [String]) {
             now if now.starts_with("create ") => now.split(' ').nth(2) == Some("list:set"),
             _ => list,
         };
-        let element = now.starts_with("add ")
-            || now.starts_with("<member>")
-            || (inside && !now.is_empty() && !now.starts_with("Name: "));
-        if !element {
-            if !list {
-                lines[from..at].sort();
-            }
-            from = at + 1;
-            inside = false;
-        }
-        inside |= now == "Members:";
     }
 }
 
@@ -116,5 +117,11 @@ mod tests {
             "create a hash:ip\nadd a 1.1.1.1\nadd a 2.2.2.2"
         );
         assert_eq!(normal(&save, true).output, save.output.trim_end());
+        let before_a_list =
+            said("create a hash:ip\nadd a 2\nadd a 1\ncreate l list:set\nadd l b\nadd l a\n");
+        assert_eq!(
+            normal(&before_a_list, false).output,
+            "create a hash:ip\nadd a 1\nadd a 2\ncreate l list:set\nadd l b\nadd l a"
+        );
     }
 }
