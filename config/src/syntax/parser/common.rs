@@ -88,7 +88,7 @@ impl Parser<'_> {
         self.deepest = self.deepest.max(outer);
         let value = value?;
         self.expect_separator(&[])?;
-        if !again && self.symbols.is_here(&name.value) {
+        if !again && self.symbols.get(&name.value).is_some() {
             return self.error(
                 name.span,
                 format!("redefinition of symbol '{}'", name.value),
