@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sluice_tests::frames::{Frame, Layer, tcp, udp};
 use sluice_tests::needs;
-use sluice_tests::oracle::bases::{frag6, from4, tcp4, udp4, udp6, vlan};
+use sluice_tests::oracle::bases::{dccp, frag6, from4, tcp4, udp4, udp6, vlan};
 use sluice_tests::oracle::golden::replay;
 use sluice_tests::oracle::kernel::{KernelBridge, Outcome};
 use sluice_tests::oracle::sluice;
@@ -322,6 +322,17 @@ fn explained_16_counting_connections_of_packets_that_have_none() {
         return;
     };
     assert_eq!(asked.packets(), (vec![2], vec![0]));
+}
+
+#[test]
+fn explained_30_answers_to_dccp() {
+    let frames = [dccp(), udp4()];
+    let ruleset = chain("netdev", "ingress device left", "counter reject");
+    let Some(asked) = ask(&ruleset, &frames) else {
+        return;
+    };
+    assert_eq!(asked.packets(), (vec![2], vec![2]));
+    assert_eq!((asked.kernel.left.len(), asked.ours.left.len()), (1, 2));
 }
 
 #[test]
