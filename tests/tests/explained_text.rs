@@ -158,6 +158,12 @@ fn hold(rows: &[Row]) {
 fn explained_18_listings_that_name_something_else() {
     hold(&[
         row(
+            "netdev",
+            "vlan pcp != 5-6 ether daddr set 06:00:00:b0:00:0b",
+            Lists("vlan pcp != 5-6 @ll,0,48 set 0x60000b0000b"),
+            Lists("vlan pcp != 5-6 ether daddr set 06:00:00:b0:00:0b"),
+        ),
+        row(
             "ip",
             "th sport 1 th dport 2",
             Lists("@th,0,32 0x10002"),
@@ -235,6 +241,12 @@ fn explained_19_listings_of_masks_and_of_fields_that_are_no_whole_bytes() {
 #[test]
 fn explained_20_rules_of_which_a_part_is_lost() {
     hold(&[
+        row(
+            "ip",
+            "ip protocol { 17, 19 } udp sport 1000",
+            Lists("ip protocol { udp, 19 } th sport 1000"),
+            Lists("ip protocol { udp, 19 } udp sport 1000"),
+        ),
         row(
             "ip",
             "ct label { 5, 6 }",

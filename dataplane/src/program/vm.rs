@@ -415,7 +415,12 @@ impl Run<'_, '_> {
                 flow.active &= !m;
                 0
             }
-            op => self.statement(&op, rule, m),
+            op => {
+                let m = self.statement(&op, rule, m);
+                // A statement can end a packet, too.
+                flow.active &= !self.vm.packets.ended;
+                m
+            }
         }
     }
 
