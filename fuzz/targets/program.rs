@@ -48,7 +48,7 @@ fn cell(kind: CellKind) -> Cell {
         CellKind::Limit => Cell::Limit(Limit::new(1, 1_000_000, 2, false, false)),
         CellKind::Quota => Cell::Quota(Quota::new(200, false, 0)),
         CellKind::Last => Cell::Last(Last::default()),
-        CellKind::ConnLimit => Cell::ConnLimit(ConnLimit { count: 1, over: true }),
+        CellKind::ConnLimit => Cell::ConnLimit(ConnLimit::new(1, true)),
         CellKind::Numgen => Cell::Numgen(Numgen::new(3, 0)),
     }
 }

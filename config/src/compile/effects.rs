@@ -9,13 +9,15 @@
 
 use std::collections::HashMap;
 
-use sluice_dataplane::program::{CellId, CellKind, ChainId, Op, SetId, Tables};
+use sluice_dataplane::program::{CellId, CellKind, ChainId, ObjectKind, Op, SetId, Tables};
 
 /// State that instructions share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Set(SetId),
     Cell(CellId),
+    /// The cells behind maps of quotas and limits: which ones only a packet's key tells.
+    Mapped,
     /// All sets of ipset: each use has an index of its own, so they are not told apart.
     Ipsets,
 }
@@ -39,17 +41,24 @@ impl Effects {
         for op in ops {
             match op {
                 Op::DynSet { set, .. } => self.uses.push((State::Set(*set), true)),
-                Op::LookUp { set, .. }
-                | Op::MapInto { set, .. }
-                | Op::VerdictMap { set, .. }
-                | Op::ObjectMap { set, .. } => self.uses.push((State::Set(*set), false)),
+                Op::LookUp { set, .. } | Op::MapInto { set, .. } | Op::VerdictMap { set, .. } => {
+                    self.uses.push((State::Set(*set), false))
+                }
+                Op::ObjectMap { set, kind, .. } => {
+                    self.uses.push((State::Set(*set), false));
+                    if matches!(kind, ObjectKind::Quota | ObjectKind::Limit) {
+                        self.uses.push((State::Mapped, true));
+                    }
+                }
                 Op::FactMatch { writes, .. } => self.uses.push((State::Ipsets, *writes)),
                 Op::FactAct { mark, priority, .. } => {
                     self.uses.push((State::Ipsets, !mark && !priority));
                 }
-                Op::Cell { cell } | Op::NumgenInc { cell, .. } => {
+                Op::Cell { cell } => {
                     self.uses.push((State::Cell(*cell), true));
+                    self.uses.push((State::Mapped, false));
                 }
+                Op::NumgenInc { cell, .. } => self.uses.push((State::Cell(*cell), true)),
                 _ => {}
             }
         }
@@ -100,7 +109,7 @@ impl Order {
 fn can_be_seen(state: &State, tables: &Tables) -> bool {
     match state {
         State::Cell(cell) => tables.cells().get(cell.0 as usize) != Some(&CellKind::Last),
-        State::Set(_) | State::Ipsets => true,
+        State::Set(_) | State::Mapped | State::Ipsets => true,
     }
 }
 
@@ -156,6 +165,20 @@ mod tests {
         assert!(ordered(&[std::slice::from_ref(&limit)], 2));
         assert!(ordered(&[&[limit.clone(), limit]], 1));
         assert!(!ordered(&[&[look_up(0)]], 2));
+    }
+
+    #[test]
+    fn a_map_of_quotas_may_spend_any_of_them() {
+        let map = |kind| Op::ObjectMap {
+            set: SetId(0),
+            keys: Slots::new(),
+            kind,
+        };
+        let quotas = map(ObjectKind::Quota);
+        assert!(!ordered(&[std::slice::from_ref(&quotas)], 1));
+        assert!(ordered(&[std::slice::from_ref(&quotas)], 2));
+        assert!(ordered(&[&[quotas, Op::Cell { cell: CellId(0) }]], 1));
+        assert!(!ordered(&[&[map(ObjectKind::Counter)]], 2));
     }
 
     #[test]

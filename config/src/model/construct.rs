@@ -330,7 +330,10 @@ fn stmt_allowed(stmt: &Stmt, family: Family, chain: &ChainInfo) -> bool {
     } else {
         row.hooks
     };
-    let here = row.families & self::family(family) != 0
+    // A family without connections is refused where the rule is stored, in other words.
+    let has_family = row.families & self::family(family) != 0
+        || matches!(stmt, Stmt::CtSet { .. } | Stmt::ConnLimit { .. });
+    let here = has_family
         && hooks & hook(chain.hook) != 0
         && row.chain.is_none_or(|kind| kind == chain.kind);
     here && match stmt {
@@ -349,7 +352,11 @@ fn expr_allowed(expr: &Expr, chain: &ChainInfo) -> bool {
         ExprKind::Concat(parts) => parts.iter().all(|p| expr_allowed(p, chain)),
         ExprKind::Binop { left, .. } => expr_allowed(left, chain),
         ExprKind::Map { key, .. } => expr_allowed(key, chain),
-        ExprKind::Fib(fib) if fib.oif => OUT & hook(chain.hook) != 0,
+        // With another result it is refused everywhere, where the rule is stored.
+        ExprKind::Fib(fib) if fib.oif && fib.result == FibResult::Type => {
+            OUT & hook(chain.hook) != 0
+        }
+        ExprKind::Fib(fib) if fib.oif => true,
         ExprKind::Fib(fib) if fib.iif => IN & hook(chain.hook) != 0,
         _ => true,
     }

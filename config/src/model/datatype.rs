@@ -91,7 +91,7 @@ types! {
     /// accept, drop, jump ...
     Verdict = "verdict", "netfilter verdict", 0, Host, Verdict, Special, false, &[];
     /// Flags without names.
-    Bitmask = "bitmask", "bitmask", 0, Host, Bitmask, Hex, false, &[];
+    Bitmask = "bitmask", "bitmask", 0, Host, Integer, Hex, false, &[];
     /// ipv4 or ipv6.
     NfProto = "nf_proto", "netfilter protocol", 8, Host, Integer, Decimal, false, symbols::NF_PROTO;
     /// Link layer address of any kind.

@@ -85,12 +85,10 @@ pub struct Parsed {
 /// Parses a ruleset or commands.
 pub fn parse(input: &Input, options: &Options, loader: &mut dyn Loader) -> Parsed {
     let mut parser = Parser::new(options, loader);
-    for (name, value) in &options.defines {
-        parser.run(
-            SourceKind::CommandLine,
-            "<cmdline>",
-            &format!("define {name}={value}; "),
-        );
+    let define = |(name, value): &(String, String)| format!("define {name}={value}; ");
+    let defines: String = options.defines.iter().map(define).collect();
+    if !defines.is_empty() {
+        parser.run(SourceKind::CommandLine, "<cmdline>", &defines);
         if !parser.diagnostics.is_empty() {
             return parser.finish();
         }

@@ -14,9 +14,9 @@ pub(super) struct Symbol {
     pub(super) depth: usize,
 }
 
-/// The open scopes, innermost last. A name keeps its older values under the newest one.
+/// The open scopes, innermost last.
 pub(super) struct Symbols {
-    scopes: Vec<HashMap<Text, Vec<Symbol>>>,
+    scopes: Vec<HashMap<Text, Symbol>>,
 }
 
 impl Symbols {
@@ -36,37 +36,22 @@ impl Symbols {
         }
     }
 
-    /// Whether the innermost scope has it.
-    pub(super) fn is_here(&self, name: &str) -> bool {
-        self.scopes
-            .last()
-            .is_some_and(|scope| scope.contains_key(name))
-    }
-
+    /// Gives a name a value in the innermost scope, instead of the one that it has there.
     pub(super) fn bind(&mut self, name: Text, symbol: Symbol) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.entry(name).or_default().push(symbol);
+            scope.insert(name, symbol);
         }
     }
 
-    /// Forgets the newest value in the innermost scope.
+    /// Forgets a name of the innermost scope.
     pub(super) fn unbind(&mut self, name: &str) {
-        let Some(scope) = self.scopes.last_mut() else {
-            return;
-        };
-        if let Some(values) = scope.get_mut(name) {
-            values.pop();
-            if values.is_empty() {
-                scope.remove(name);
-            }
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.remove(name);
         }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Symbol> {
-        self.scopes
-            .iter()
-            .rev()
-            .find_map(|scope| scope.get(name).and_then(|values| values.last()))
+        self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
     /// A name that was perhaps meant.

@@ -500,3 +500,15 @@ fn a_refused_transaction_leaves_no_trace() {
     bench.run(&[udp([10, 5, 0, 1], 9), udp([10, 6, 0, 1], 9)]);
     assert_eq!(packets(&bench, "c"), [3]);
 }
+
+#[test]
+fn last_tells_whether_a_packet_came() {
+    let mut bench = Bench::new(&chain("tcp dport 22 last\n tcp dport 80 last"));
+    bench.run(&[frame("tcp22")]);
+    let listed = bench.apply("list ruleset").unwrap();
+    let used = |rule: &str| {
+        let line = listed.lines().find(|line| line.contains(rule));
+        line.is_some_and(|line| line.contains("last used ") && !line.contains("never"))
+    };
+    assert!(used("dport 22") && !used("dport 80"), "{listed}");
+}

@@ -89,6 +89,8 @@ pub enum NftUsage {
     ShortNeedsArgument(char),
     /// A definition without `=`.
     BadDefine(String),
+    /// A definition, and no file that could use it.
+    DefineWithoutFile,
     /// An unknown debug level.
     BadDebug(String),
     /// Neither a command nor a file.
@@ -124,6 +126,9 @@ impl fmt::Display for NftUsage {
                 write!(f, "nft: option requires an argument -- '{option}'")
             }
             Self::BadDefine(define) => write!(f, "Failed to define variable '{define}'"),
+            Self::DefineWithoutFile => {
+                write!(f, "Error: -D/--define can only be used with -f/--filename")
+            }
             Self::BadDebug(level) => write!(f, "invalid debug parameter `{level}'"),
             Self::NoCommand => write!(f, "nft: no command specified"),
         }
@@ -294,6 +299,9 @@ pub fn parse(words: &[String]) -> Result<NftCall, NftUsage> {
         }
     }
     options.command = words[at..].to_vec();
+    if !options.defines.is_empty() && options.file.is_none() {
+        return Err(NftUsage::DefineWithoutFile);
+    }
     if options.command.is_empty() && options.file.is_none() && !options.interactive {
         return Err(NftUsage::NoCommand);
     }
@@ -468,7 +476,7 @@ mod tests {
         assert_eq!(run("-frules.nft").file.as_deref(), Some("rules.nft"));
         assert_eq!(run("--file=rules.nft").file.as_deref(), Some("rules.nft"));
         assert_eq!(
-            run("-D a=b=c list").defines,
+            run("-D a=b=c -f x").defines,
             [("a".to_owned(), "b=c".to_owned())]
         );
         assert_eq!(run("-I x -I y list").include_paths, ["x", "y"]);
@@ -498,6 +506,10 @@ mod tests {
             ("--json=1", "nft: option '--json' doesn't allow an argument"),
             ("-d foo list ruleset", "invalid debug parameter `foo'"),
             ("-D foo list ruleset", "Failed to define variable 'foo'"),
+            (
+                "-D a=1 list ruleset",
+                "Error: -D/--define can only be used with -f/--filename",
+            ),
             (
                 "list ruleset -a",
                 "Error: syntax error, options must be specified before commands\n\

@@ -375,6 +375,15 @@ impl<'a> Extensions<'a> {
     /// The first header of this number. Does not look behind a later fragment's header.
     pub fn find(mut self, number: u8) -> Option<Extension> {
         loop {
+            // The kernel takes the mobility header for a transport: it looks neither into it nor behind.
+            if self.number == protocol::MOBILITY {
+                return (number == protocol::MOBILITY).then_some(Extension {
+                    number,
+                    next: protocol::NONE,
+                    at: self.at,
+                    len: self.packet.len().saturating_sub(self.at),
+                });
+            }
             let header = self.step().ok()??;
             if header.number == number {
                 return Some(header);

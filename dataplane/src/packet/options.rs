@@ -89,7 +89,8 @@ pub fn ip6_extension(frame: &[u8], headers: &Headers, number: u8) -> Option<Foun
     })
 }
 
-/// The first IPv4 option of a number.
+/// The IPv4 option of a number. As in Linux, which takes the options apart as a whole first: where one
+/// of them is malformed there is none, and a router alert is one only if its value is 0.
 pub fn ip_option(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
     if headers.ethertype != ethertype::IP || headers.has(flag::BAD_IP) {
         return None;
@@ -97,27 +98,75 @@ pub fn ip_option(frame: &[u8], headers: &Headers, number: u8) -> Option<Found> {
     let start = usize::from(headers.network);
     let header_len = usize::from(frame.get(start)? & 15) * 4;
     let options = frame.get(start + 20..start + header_len)?;
+    let mut found = None;
+    let mut seen = 0;
     let mut at = 0;
     while at < options.len() {
-        match options[at] {
-            0 => return None,
-            1 => at += 1,
+        let len = match options[at] {
+            0 => break,
+            1 => 1,
             kind => {
                 let len = usize::from(*options.get(at + 1)?);
-                if len < 2 || at + len > options.len() {
+                let option = options.get(at..at + len).filter(|_| len >= 2)?;
+                let once = once(kind);
+                if !is_well_formed(option) || seen & once != 0 {
                     return None;
                 }
-                if kind == number {
-                    return Some(Found {
-                        at: start + 20 + at,
-                        len,
-                    });
+                seen |= once;
+                let alert = kind != ip::ROUTER_ALERT || option[2..4] == [0, 0];
+                if kind == number && alert {
+                    let at = start + 20 + at;
+                    found = Some(Found { at, len });
                 }
-                at += len;
+                len
+            }
+        };
+        at += len;
+    }
+    found
+}
+
+/// Numbers of IPv4 options (RFC 791, RFC 2113).
+mod ip {
+    pub(super) const RECORD_ROUTE: u8 = 7;
+    pub(super) const TIMESTAMP: u8 = 68;
+    pub(super) const LOOSE_ROUTE: u8 = 131;
+    pub(super) const STRICT_ROUTE: u8 = 137;
+    pub(super) const ROUTER_ALERT: u8 = 148;
+}
+
+/// A bit for options of which Linux takes one alone; both kinds of source routes share theirs.
+fn once(kind: u8) -> u8 {
+    match kind {
+        ip::LOOSE_ROUTE | ip::STRICT_ROUTE => 1,
+        ip::RECORD_ROUTE => 2,
+        ip::TIMESTAMP => 4,
+        _ => 0,
+    }
+}
+
+/// Whether Linux takes an option: its length and its pointer fit each other.
+fn is_well_formed(option: &[u8]) -> bool {
+    let len = option.len();
+    let pointer = usize::from(option.get(2).copied().unwrap_or(0));
+    match option[0] {
+        ip::LOOSE_ROUTE | ip::STRICT_ROUTE => {
+            pointer == 4 && len >= 7 && (len - 3).is_multiple_of(4)
+        }
+        ip::RECORD_ROUTE => len >= 3 && pointer >= 4 && (pointer > len || pointer + 3 <= len),
+        ip::TIMESTAMP if len < 4 || pointer < 5 => false,
+        ip::TIMESTAMP => {
+            let (mode, overflow) = (option[3] & 15, option[3] >> 4);
+            match (pointer <= len, mode) {
+                (true, 1 | 3) => pointer + 7 <= len,
+                (true, _) => pointer + 3 <= len,
+                (false, 3) => true,
+                (false, _) => overflow != 15,
             }
         }
+        ip::ROUTER_ALERT => len >= 4,
+        _ => true,
     }
-    None
 }
 
 /// The first SCTP chunk of a type.

@@ -33,7 +33,7 @@ pub fn unreachable(
     code6: Option<u8>,
 ) -> Option<Answer> {
     let packet = answerable(frame, headers)?;
-    if !partial && !transport_checksum_ok(frame, headers) {
+    if !partial && !sum_is_right(frame, headers) {
         return None;
     }
     let first = field::<1>(frame, usize::from(headers.transport)).map(|[byte]| byte);
@@ -75,7 +75,7 @@ pub fn tcp_reset(frame: &[u8], headers: &Headers, partial: bool) -> Option<Answe
     let packet = answerable(frame, headers)?;
     let tcp = field::<20>(frame, usize::from(headers.transport))?;
     let flags = tcp[13];
-    let broken = !partial && !transport_checksum_ok(frame, headers);
+    let broken = !partial && !sum_is_right(frame, headers);
     if headers.l4proto != protocol::TCP || flags & RST != 0 || broken {
         return None;
     }
@@ -118,10 +118,15 @@ fn addresses(packet: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether the transport's checksum is right. As the kernel's reject sees it: what is not known to
-/// be without one has one over all that it carries. Fragments cannot be wrong.
+/// Whether the transport's checksum is right. Fragments cannot be wrong.
 pub fn transport_checksum_ok(frame: &[u8], headers: &Headers) -> bool {
-    if !headers.has(flag::TRANSPORT) || headers.has(flag::FRAGMENT) {
+    headers.has(flag::FRAGMENT) || sum_is_right(frame, headers)
+}
+
+/// The same as the kernel's reject sees it: what is not known to be without a checksum has one over all
+/// that it carries, a first fragment too, which is therefore answered only if it is the whole.
+fn sum_is_right(frame: &[u8], headers: &Headers) -> bool {
+    if !headers.has(flag::TRANSPORT) {
         return true;
     }
     let at = usize::from(headers.transport);

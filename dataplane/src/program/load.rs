@@ -180,9 +180,12 @@ impl Run<'_, '_> {
                 valid |= 1 << lane;
                 continue;
             }
-            // The kernel looks whether the field lies in the option for TCP and SCTP only.
+            // The kernel looks whether the field lies in the option for TCP and SCTP only, and whether
+            // the chunk lies in the packet for SCTP.
+            let end = headers.end as usize;
             let inside = |found: &options::Found| match kind {
-                Exthdr::Tcp | Exthdr::Sctp => byte + len <= found.len,
+                Exthdr::Tcp => byte + len <= found.len,
+                Exthdr::Sctp => byte + len <= found.len && found.at + found.len <= end,
                 _ => true,
             };
             let Some(found) = found.filter(inside) else {

@@ -449,7 +449,12 @@ impl Run<'_, '_> {
                 flow.active &= !over;
                 on
             }
-            op => self.statement(&op, rule, m),
+            op => {
+                let m = self.statement(&op, rule, m);
+                // A statement can end a packet, too.
+                flow.active &= !self.vm.packets.ended;
+                m
+            }
         }
     }
 

@@ -135,7 +135,7 @@ impl Checker<'_> {
     fn symbol(&mut self, text: &str, span: Span, want: &Want) -> Checked<Expr> {
         let part = match want.parts.as_slice() {
             [one] => *one,
-            [] => return fail(span, "Can't parse symbolic invalid expressions"),
+            [] => return fail(span, "No symbol type information"),
             many => {
                 return fail(
                     span,
@@ -251,7 +251,13 @@ impl Checker<'_> {
                 Some(part) => Want::value(part.ty, part.bits, part.order),
                 None => Want::any(),
             };
-            let e = self.expr(part, &want).map_err(|mut error| {
+            let untyped = want.parts.is_empty()
+                && (part.word().is_some() || matches!(part.value().kind, Ast::Number(_)));
+            let checked = match untyped {
+                true => fail(part.span, "Can't parse symbolic invalid expressions"),
+                false => self.expr(part, &want),
+            };
+            let e = checked.map_err(|mut error| {
                 // nft counts the dot to the part behind it.
                 if let (Some(span), true) = (&mut error.span, i > 1)
                     && *span == part.span

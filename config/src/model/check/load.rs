@@ -114,6 +114,7 @@ impl Checker<'_> {
 
     /// TCP options.
     pub(crate) fn tcp_option(&mut self, option: TcpOption, span: Span) -> Checked<Expr> {
+        let option = selector::named_tcp_option(option);
         let Some((offset, bits)) = selector::tcp_option(option) else {
             return fail(span, "tcp option has no such field");
         };

@@ -4,12 +4,13 @@
 //! not begin and end with a byte, the load is widened to bytes and masked, and the constant moves along.
 
 use super::super::datatype::TypeId;
-use super::super::expr::{BinOp, Expr, ExprKind, HeaderField, Payload};
+use super::super::expr::{BinOp, Expr, ExprKind, HeaderField, Payload, PayloadBase};
 use super::super::protocol;
 use super::super::stmt::Stmt;
 use super::binary::binop;
 use super::context::{Context, Proto};
 use super::expression::all_ones;
+use crate::syntax::ast::Header;
 
 /// Both sides of a comparison whose left side is a raw load.
 pub(super) fn resolve(l: Expr, r: Expr, context: &Context) -> (Expr, Expr) {
@@ -159,11 +160,13 @@ pub(super) fn known_field(payload: &Payload, context: &Context) -> Option<Header
     let Some(Proto::Known(header)) = context.certain(payload.base) else {
         return None;
     };
+    let fits =
+        |f: Header| f == header || payload.base == PayloadBase::Link && context.is_stacked(f);
     HeaderField::ALL
         .iter()
         .copied()
         .find(|f| {
-            f.header() == header
+            fits(f.header())
                 && f.offset_bits() == u32::from(payload.offset)
                 && f.length_bits() == u32::from(payload.bits)
         })

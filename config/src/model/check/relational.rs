@@ -61,6 +61,9 @@ impl Checker<'_> {
         let want = Want::like(&l);
         let untyped = is_port(&l) && self.proto.at(PayloadBase::Transport).is_none();
         let want = if untyped {
+            if right.word().is_some() || matches!(right.value().kind, Ast::Number(_)) {
+                return fail(right.span, "Can't parse symbolic invalid expressions");
+            }
             Want::any()
         } else {
             want_of_right(&l, right, &want)

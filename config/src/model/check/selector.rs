@@ -113,6 +113,40 @@ pub(crate) fn tcp_option(option: TcpOption) -> Option<(u64, u64)> {
     })
 }
 
+/// A TCP option written by number or place under the names that nft has for them, where it has any.
+pub(crate) fn named_tcp_option(option: TcpOption) -> TcpOption {
+    use TcpOptionField as F;
+    use TcpOptionKind as K;
+    let K::Number(number) = option.kind else {
+        return option;
+    };
+    let (kind, fields): (_, &[F]) = match number {
+        0 => (K::Eol, &[]),
+        1 => (K::Nop, &[]),
+        2 => (K::Maxseg, &[F::Length, F::Size]),
+        3 => (K::Window, &[F::Length, F::Count]),
+        4 => (K::SackPerm, &[F::Length]),
+        5 => (K::Sack(0), &[F::Length, F::Left, F::Right]),
+        8 => (K::Timestamp, &[F::Length, F::Tsval, F::Tsecr]),
+        19 => (K::Md5sig, &[F::Length]),
+        30 => (K::Mptcp, &[F::Length, F::Subtype]),
+        34 => (K::Fastopen, &[F::Length]),
+        _ => return option,
+    };
+    let F::Raw { .. } = option.field else {
+        return TcpOption { kind, ..option };
+    };
+    let blocks = if number == 5 { 0..=3 } else { 0..=0 };
+    let kinds = blocks.map(|block| match kind {
+        K::Sack(_) => K::Sack(block),
+        other => other,
+    });
+    let named = kinds.flat_map(|kind| fields.iter().map(move |&field| TcpOption { kind, field }));
+    let place = tcp_option(option);
+    let mut there = named.filter(|named| tcp_option(*named) == place);
+    there.next().unwrap_or(option)
+}
+
 /// Kind number, bit offset, size and type of a field of an IPv4 option.
 pub(crate) fn ip_option(kind: IpOptionKind, field: IpOptionField) -> Option<(u16, u16, TypeId)> {
     use IpOptionField as F;

@@ -17,6 +17,7 @@ pub(super) fn visible(stmts: &[Stmt], family: Family) -> impl Iterator<Item = &S
         family,
         deps: [None; 3],
         icmp_type: None,
+        compared: false,
         removed: vec![false; stmts.len()],
     };
     for i in 0..stmts.len() {
@@ -35,6 +36,8 @@ struct Killer<'a> {
     /// By layer: the match that announces what is there.
     deps: [Option<usize>; 3],
     icmp_type: Option<usize>,
+    /// Whether the match at hand compares with one value.
+    compared: bool,
     removed: Vec<bool>,
 }
 
@@ -47,7 +50,11 @@ impl<'a> Killer<'a> {
         let stmts = self.stmts;
         match &stmts[i] {
             Stmt::Match(m) => {
+                self.compared = matches!(m.left.kind, ExprKind::Payload(_))
+                    && matches!(m.op, RelOp::Eq | RelOp::Neq)
+                    && m.right.value().is_some();
                 self.expr(&m.left);
+                self.compared = false;
                 if m.op == RelOp::Eq {
                     self.remember(i, m);
                 }
@@ -143,7 +150,7 @@ impl<'a> Killer<'a> {
                 matches!(self.family, Family::Bridge | Family::Netdev | Family::Inet)
             }
             ExprKind::Payload(p) if layer == LINK && p.field == Some(HeaderField::EtherType) => {
-                field == HeaderField::VlanType || dep.right.value() != Some(0x8100)
+                field == HeaderField::VlanType && self.compared || dep.right.value() != Some(0x8100)
             }
             ExprKind::Payload(_) if layer == LINK => true,
             _ => false,

@@ -3,11 +3,12 @@
 //! The first [`MOST`] changes of a transaction are told; `-e` tells all.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::Transaction;
 use crate::engine::{Change, ChangeAction};
 use crate::model::ObjectKind;
-use crate::store::{StoredElement, Words};
+use crate::store::{Chain, StoredElement, StoredRule, Words};
 
 /// How many changes of a transaction are told without `-e`.
 const MOST: usize = 1000;
@@ -34,6 +35,23 @@ pub(super) enum News<'a> {
     Elements(&'a str, &'a [(Option<Words>, StoredElement)]),
     /// A stateful object.
     Object(ObjectKind, &'a str),
+}
+
+/// A rule, and the handle of the one before it if it is neither the first nor the last of its chain.
+fn neighbours(chain: &Chain, handle: u64) -> Option<(Arc<StoredRule>, Option<u64>)> {
+    let rules = &chain.rules;
+    let last = rules.get(rules.len().checked_sub(1)?)?;
+    if last.handle == handle {
+        return Some((last.clone(), None));
+    }
+    let mut before = None;
+    for rule in rules.iter() {
+        if rule.handle == handle {
+            return Some((rule.clone(), before));
+        }
+        before = Some(rule.handle);
+    }
+    None
 }
 
 impl Transaction<'_> {
@@ -103,23 +121,17 @@ impl Transaction<'_> {
                 handle: number,
                 keyword,
             } => {
-                let found = table.chain(chain).and_then(|chain| {
-                    let last = chain
-                        .rules
-                        .len()
-                        .checked_sub(1)
-                        .and_then(|last| chain.rules.get(last));
-                    let fits =
-                        |rule: &&std::sync::Arc<crate::store::StoredRule>| rule.handle == number;
-                    match last {
-                        Some(last) if last.handle == number => Some(last),
-                        _ => chain.rules.iter().find(fits),
-                    }
-                });
-                let Some(rule) = found else { return Vec::new() };
-                let text = printer.rule(rule, table.family);
+                let found = table
+                    .chain(chain)
+                    .and_then(|chain| neighbours(chain, number));
+                let Some((rule, before)) = found else {
+                    return Vec::new();
+                };
+                let text = printer.rule(&rule, table.family);
+                // The kernel names the rule in front of one that stands between others.
+                let before = before.map_or(String::new(), |before| format!("handle {before} "));
                 vec![handle(
-                    format!("{keyword} rule {place} {chain} {text}"),
+                    format!("{keyword} rule {place} {chain} {before}{text}"),
                     number,
                 )]
             }

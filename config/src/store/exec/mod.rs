@@ -11,6 +11,7 @@ mod echo;
 mod element;
 mod object;
 mod priority;
+mod refused;
 mod rule;
 mod set;
 mod suggest;

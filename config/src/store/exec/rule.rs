@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::echo::News;
 use super::suggest::{self, Noun};
-use super::validate;
 use super::{Done, Errno, Fail, Transaction, named, refuse, shared};
+use super::{refused, validate};
 use crate::engine::Profile;
 use crate::ipset::IpSets;
 use crate::model::expr::{Expr, ExprKind};
@@ -296,7 +296,7 @@ impl Transaction<'_> {
         for node in &used {
             check_target(table, &self.ruleset.ipsets, node, source)?;
         }
-        validate::check_family(&body, family, span)?;
+        refused::check(&body, source, family)?;
         let demands = validate::demands(&body);
         let meters = self.make_meters(index, &body, last - handles + 1, span)?;
         let node = Node::Chain(chain_name.clone());

@@ -4,7 +4,7 @@
 //! chain from which packets can come to it, when the rule or the jump is added.
 
 use super::{Done, Errno, Transaction, refuse};
-use crate::model::expr::{FibResult, MetaKey};
+use crate::model::expr::{FibResult, MetaKey, RtKey};
 use crate::model::stmt::NatKind;
 use crate::model::{ChainType, ExprKind, Family, Hook, ObjectKind, Rule, Stmt};
 use crate::store::place::{Visited, visit_rule};
@@ -25,6 +25,10 @@ pub enum Demand {
     Synproxy,
     /// `flow add`.
     Flow,
+    /// `rt`, but for `rt mtu`.
+    Route,
+    /// `rt mtu`.
+    RouteMtu,
     /// `fib ... oif` and `oifname`.
     FibRoute,
     /// `fib ... type`.
@@ -44,6 +48,7 @@ impl Demand {
         let hook = base.hook;
         let at = |hooks: &[Hook]| hooks.contains(&hook);
         let nat = base.kind == ChainType::Nat;
+        let routed = matches!(family, Family::Ip | Family::Ip6 | Family::Inet);
         match self {
             Self::Nat(NatKind::Snat) => nat && at(&[Postrouting, Input]),
             Self::Nat(NatKind::Dnat | NatKind::Redirect) => nat && at(&[Prerouting, Output]),
@@ -54,6 +59,8 @@ impl Demand {
             Self::Tproxy => at(&[Prerouting]),
             Self::Synproxy => at(&[Input, Forward]),
             Self::Flow => at(&[Forward]),
+            Self::Route => routed,
+            Self::RouteMtu => routed && at(&[Forward, Output, Postrouting]),
             Self::FibRoute if family == Family::Netdev => at(&[Ingress]),
             Self::FibRoute => at(&[Prerouting, Input, Forward]),
             Self::FibType if family == Family::Netdev => at(&[Ingress, Egress]),
@@ -90,6 +97,8 @@ pub(super) fn demands(rule: &Rule) -> Vec<Demand> {
             Visited::Expr(expr) => match &expr.kind {
                 ExprKind::Fib(fib) if fib.result == FibResult::Type => Some(Demand::FibType),
                 ExprKind::Fib(_) => Some(Demand::FibRoute),
+                ExprKind::Rt(RtKey::Mtu) => Some(Demand::RouteMtu),
+                ExprKind::Rt(_) => Some(Demand::Route),
                 ExprKind::Socket(_) => Some(Demand::Socket),
                 ExprKind::Osf(_) => Some(Demand::Osf),
                 _ => None,
@@ -103,53 +112,6 @@ pub(super) fn demands(rule: &Rule) -> Vec<Demand> {
         }
     });
     all
-}
-
-/// What a family does not have at any hook.
-pub(super) fn check_family(rule: &Rule, family: Family, span: Span) -> Done {
-    let routed = matches!(family, Family::Ip | Family::Ip6 | Family::Inet);
-    let mut errno = None;
-    visit_rule(rule, &mut |visited| {
-        let found = match visited {
-            Visited::Expr(expr) => match &expr.kind {
-                ExprKind::Rt(_) if !routed => Some(Errno::NotSupported),
-                ExprKind::Ct(_) if matches!(family, Family::Arp | Family::Netdev) => {
-                    Some(Errno::Protocol)
-                }
-                ExprKind::Meta(
-                    MetaKey::Ibrname
-                    | MetaKey::Obrname
-                    | MetaKey::Ibrpvid
-                    | MetaKey::Ibrvproto
-                    | MetaKey::Ibrhwaddr,
-                ) if family != Family::Bridge => Some(Errno::NotSupported),
-                _ => None,
-            },
-            Visited::Stmt(Stmt::CtSet { .. } | Stmt::ConnLimit { .. } | Stmt::Synproxy(_))
-                if matches!(family, Family::Arp | Family::Netdev) =>
-            {
-                Some(Errno::Protocol)
-            }
-            // The kernel takes one level of rules in place.
-            Visited::AnonymousChain(rules) if rules.iter().any(jumps_in_place) => {
-                Some(Errno::NotSupported)
-            }
-            _ => None,
-        };
-        errno = errno.or(found);
-    });
-    match errno {
-        Some(errno) => refuse(span, errno),
-        None => Ok(()),
-    }
-}
-
-fn jumps_in_place(rule: &Rule) -> bool {
-    let mut found = false;
-    visit_rule(rule, &mut |visited| {
-        found |= matches!(visited, Visited::AnonymousChain(_))
-    });
-    found
 }
 
 impl Transaction<'_> {

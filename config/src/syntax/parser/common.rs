@@ -9,6 +9,9 @@ use crate::syntax::lexer::Tok;
 use crate::syntax::source::{SourceKind, Span};
 use crate::syntax::symbols::Symbol;
 
+/// The folder that is always searched for includes, and first.
+const DEFAULT_INCLUDE_PATH: &str = "/etc";
+
 impl Parser<'_> {
     /// `$name`.
     pub(super) fn variable(&mut self) -> Parse<Expr> {
@@ -88,7 +91,7 @@ impl Parser<'_> {
         self.deepest = self.deepest.max(outer);
         let value = value?;
         self.expect_separator(&[])?;
-        if !again && self.symbols.is_here(&name.value) {
+        if !again && self.symbols.get(&name.value).is_some() {
             return self.error(
                 name.span,
                 format!("redefinition of symbol '{}'", name.value),
@@ -127,15 +130,17 @@ impl Parser<'_> {
             }
             return Ok(());
         }
+        let given = self.options.include_paths.iter().map(String::as_str);
+        let folders = std::iter::once(DEFAULT_INCLUDE_PATH).chain(given);
+        let patterns: Vec<String> = folders.map(|folder| format!("{folder}/{path}")).collect();
         let mut found = false;
-        for index in 0..self.options.include_paths.len() {
-            let pattern = format!("{}/{path}", self.options.include_paths[index]);
+        for pattern in patterns {
             found |= self.include_pattern(&pattern, span)?;
             if found && !has_wildcard(&path) {
                 break;
             }
         }
-        if !found && (!has_wildcard(&path) || self.options.include_paths.is_empty()) {
+        if !found && !has_wildcard(&path) {
             return self.error(span, format!("File not found: {path}"));
         }
         Ok(())
