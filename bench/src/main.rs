@@ -9,6 +9,7 @@ mod allocations;
 mod alternate;
 mod flows;
 mod io;
+mod nat;
 mod pipeline;
 mod report;
 mod rules;
@@ -37,6 +38,8 @@ enum Suite {
     Flows(flows::Options),
     /// Through network namespaces, next to the kernel's bridge and other forwarders.
     Io(io::Options),
+    /// Address translation in memory: known flows, new flows, ports when few are left.
+    Nat(nat::Options),
     /// CPU time of a packet through the worker loop, in memory.
     Pipeline(pipeline::Options),
     /// Loading a large ruleset and adding one rule to it, next to the kernel.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match &arguments.suite {
         Suite::Flows(options) => flows::run(options),
         Suite::Io(options) => io::run(options),
+        Suite::Nat(options) => nat::run(options),
         Suite::Pipeline(options) => pipeline::run(options),
         Suite::Rules(options) => rules::run(options),
         Suite::Sets(options) => sets::run(options),

@@ -47,7 +47,7 @@ fn read(note: &Mutex<Note>) -> Note {
 }
 
 /// CPU time of the calling thread.
-pub(super) fn cpu_ns() -> u64 {
+pub(crate) fn cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

@@ -4,7 +4,8 @@
 //! force with the flow's confirmation. A flow that no statement translates may still need another source
 //! port, because one that is translated already answers to the same tuple (`nf_nat_alloc_null_binding`).
 
-use super::pool::{Mapping, Request};
+use super::pool::Mapping;
+use super::request::Request;
 use super::translator::external;
 use super::{Endpoint, Side, Translator, destination, has_ports, held, is_query, source};
 use crate::conntrack::tuple::IPV4;
@@ -226,7 +227,8 @@ impl<'c> Case<'c> {
         let step = if self.now.l3 == IPV4 { 96 } else { 0 };
         let count = (high.saturating_sub(low) >> step).saturating_add(1);
         let other = if persistent { [0; 16] } else { self.now.dst };
-        let spread = super::pool::spread(self.now.src) ^ super::pool::spread(other).rotate_left(17);
+        let spread =
+            super::request::spread(self.now.src) ^ super::request::spread(other).rotate_left(17);
         (low + ((u128::from(spread) % count) << step)).to_be_bytes()
     }
 

@@ -11,11 +11,13 @@ pub mod decide;
 pub mod mangle;
 pub mod pool;
 pub mod ports;
+pub mod request;
 pub mod rewrite;
 pub mod translator;
 
 pub use decide::{Undecided, Wanted};
 pub use pool::{Allocator, Filtering, Mapping, Realm};
+pub use request::Request;
 pub use rewrite::{Endpoint, Side};
 pub use translator::Translator;
 

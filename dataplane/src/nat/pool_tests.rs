@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::packet::headers::protocol;
 
 fn address(last: u8) -> [u8; 16] {
     let mut address = [0; 16];

@@ -23,6 +23,7 @@ pub mod vm;
 pub mod walk;
 
 mod builder;
+mod decoded;
 mod load;
 #[cfg(test)]
 mod op_tests;
