@@ -28,6 +28,8 @@ pub(super) struct Bed {
     pub(super) source: Namespace,
     pub(super) middle: Namespace,
     pub(super) sink: Namespace,
+    /// The sink's address.
+    pub(super) target: &'static str,
 }
 
 impl Bed {
@@ -36,6 +38,7 @@ impl Bed {
             source: Namespace::new("source")?,
             middle: Namespace::new("middle")?,
             sink: Namespace::new("sink")?,
+            target: "10.0.0.2",
         };
         bed.middle
             .sysctl("net/ipv6/conf/default/disable_ipv6", "1")?;

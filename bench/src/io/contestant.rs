@@ -19,6 +19,7 @@ use sluice_dataplane::worker::{
 
 use super::bare;
 use super::bed::{Bed, CONTESTANT_CPU, pin};
+use super::routed;
 
 /// A kind of contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +44,14 @@ pub(super) enum Kind {
     BridgeStateless,
     /// The kernel's bridge with the stateful policy.
     BridgeStateful,
+    /// The daemon as a gateway without rules.
+    Gateway,
+    /// The daemon as a gateway that masquerades.
+    GatewayNat,
+    /// The kernel as a router.
+    Router,
+    /// The kernel as a router that masquerades.
+    RouterNat,
 }
 
 /// A policy by ports, and one by connections.
@@ -73,6 +82,23 @@ impl Kind {
         Self::BridgeStateful,
     ];
 
+    /// Those of the suite about translation.
+    pub(super) const NAT: [Kind; 5] = [
+        Self::Bare,
+        Self::Gateway,
+        Self::GatewayNat,
+        Self::Router,
+        Self::RouterNat,
+    ];
+
+    /// Whether it stands between two networks.
+    pub(super) fn is_routed(self) -> bool {
+        matches!(
+            self,
+            Kind::Gateway | Kind::GatewayNat | Kind::Router | Kind::RouterNat
+        )
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Bridge => "kernel bridge",
@@ -85,6 +111,10 @@ impl Kind {
             Kind::Stateful => "sluice, stateful policy",
             Kind::BridgeStateless => "kernel bridge, stateless policy",
             Kind::BridgeStateful => "kernel bridge, stateful policy",
+            Kind::Gateway => "sluice, gateway",
+            Kind::GatewayNat => "sluice, gateway, masquerade",
+            Kind::Router => "kernel router",
+            Kind::RouterNat => "kernel router, masquerade",
         }
     }
 
@@ -107,18 +137,23 @@ impl Kind {
                 .status()
                 .err()
                 .map(|error| format!("dpdk-testpmd (Debian: dpdk-dev): {error}")),
-            Kind::Rules0 | Kind::Rules100 | Kind::Stateless | Kind::Stateful => {
+            Kind::Rules0
+            | Kind::Rules100
+            | Kind::Stateless
+            | Kind::Stateful
+            | Kind::Gateway
+            | Kind::GatewayNat => {
                 let path = executable();
                 let reason = format!("{} is not there: cargo build --release", path.display());
                 (!path.exists()).then_some(reason)
             }
-            Kind::BridgeStateless | Kind::BridgeStateful => Command::new("nft")
+            Kind::BridgeStateless | Kind::BridgeStateful | Kind::RouterNat => Command::new("nft")
                 .arg("--version")
                 .stdout(Stdio::null())
                 .status()
                 .err()
                 .map(|error| format!("nft: {error}")),
-            Kind::Bridge | Kind::Bare | Kind::Loop => None,
+            Kind::Bridge | Kind::Bare | Kind::Loop | Kind::Router => None,
         }
     }
 }
@@ -133,6 +168,7 @@ fn executable() -> PathBuf {
 /// A contestant at work.
 pub(super) enum Contestant<'bed> {
     Bridge(&'bed Bed),
+    Router(&'bed Bed),
     Thread(Arc<AtomicBool>, JoinHandle<anyhow::Result<()>>),
     Loop(Workers, Opener),
     Process(Child, Option<tempfile::TempDir>),
@@ -154,6 +190,10 @@ impl<'bed> Contestant<'bed> {
             Kind::Stateful => start_daemon(bed, &policy(TRACKING))?,
             Kind::BridgeStateless => start_bridge(bed, &policy(STATELESS))?,
             Kind::BridgeStateful => start_bridge(bed, &policy(TRACKING))?,
+            Kind::Gateway => routed::gateway(bed, false)?,
+            Kind::GatewayNat => routed::gateway(bed, true)?,
+            Kind::Router => routed::kernel(bed, false)?,
+            Kind::RouterNat => routed::kernel(bed, true)?,
         };
         wait_until_it_forwards(bed)?;
         Ok(contestant)
@@ -173,6 +213,7 @@ impl<'bed> Contestant<'bed> {
                 bed.middle.remove_link("br0")?;
                 bed.middle.sh("nft flush ruleset")?;
             }
+            Self::Router(bed) => routed::undo(bed)?,
             Self::Thread(stop, thread) => {
                 stop.store(true, Ordering::Relaxed);
                 thread
@@ -197,7 +238,8 @@ impl<'bed> Contestant<'bed> {
 fn wait_until_it_forwards(bed: &Bed) -> anyhow::Result<()> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) {
-        if bed.source.sh("ping -c 1 -W 0.2 10.0.0.2").is_ok() {
+        let line = format!("ping -c 1 -W 0.2 {}", bed.target);
+        if bed.source.sh(&line).is_ok() {
             return Ok(());
         }
     }
@@ -304,8 +346,10 @@ fn start_loop<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
 
 fn start_bridge<'bed>(bed: &'bed Bed, ruleset: &str) -> anyhow::Result<Contestant<'bed>> {
     bed.middle.add_bridge("br0", &["a", "b"])?;
-    bed.middle
-        .sysctl("net/netfilter/nf_conntrack_max", "4000000")?;
+    // The whole machine's on newer kernels, and then as it is.
+    let _set = bed
+        .middle
+        .sysctl("net/netfilter/nf_conntrack_max", "4000000");
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), ruleset)?;
     bed.middle
@@ -327,6 +371,19 @@ fn hundred_rules() -> String {
 }
 
 fn start_daemon<'bed>(bed: &Bed, ruleset: &str) -> anyhow::Result<Contestant<'bed>> {
+    let dataplane = format!(
+        "[dataplane]\nmode = \"wire\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n\
+         [[port]]\ndevice = \"a\"\npeer = \"b\"\n[[port]]\ndevice = \"b\"\npeer = \"a\"\n"
+    );
+    start_process(bed, &dataplane, ruleset)
+}
+
+/// The daemon with these sections of its appliance file, and a ruleset.
+pub(super) fn start_process<'bed>(
+    bed: &Bed,
+    dataplane: &str,
+    ruleset: &str,
+) -> anyhow::Result<Contestant<'bed>> {
     let directory = tempfile::Builder::new().prefix("sluice-bench.").tempdir()?;
     let ruleset_file = directory.path().join("ruleset.nft");
     std::fs::write(&ruleset_file, ruleset)?;
@@ -334,9 +391,7 @@ fn start_daemon<'bed>(bed: &Bed, ruleset: &str) -> anyhow::Result<Contestant<'be
     std::fs::write(
         &appliance,
         format!(
-            "[dataplane]\nmode = \"wire\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n\
-             [[port]]\ndevice = \"a\"\npeer = \"b\"\n[[port]]\ndevice = \"b\"\npeer = \"a\"\n\
-             [ruleset]\nfiles = [{ruleset_file:?}]\nstate = {:?}\n\
+            "{dataplane}[ruleset]\nfiles = [{ruleset_file:?}]\nstate = {:?}\n\
              [conntrack]\nmax = 4000000\n\
              [control]\nsocket = {:?}\n",
             directory.path(),

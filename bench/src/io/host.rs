@@ -9,7 +9,7 @@ use super::bed::Bed;
 
 /// Bits per second of payload that arrive over `streams` connections.
 pub(super) fn tcp(bed: &Bed, streams: usize, length: Duration) -> anyhow::Result<f64> {
-    let listener = bed.sink.run(|| TcpListener::bind("10.0.0.2:0"))??;
+    let listener = bed.sink.run(|| TcpListener::bind((bed.target, 0)))??;
     let address = listener.local_addr()?;
     let (stop, arrived) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -49,13 +49,14 @@ pub(super) fn tcp(bed: &Bed, streams: usize, length: Duration) -> anyhow::Result
 /// Milliseconds from now until the sink has answered a ping.
 pub(super) fn first_answer(bed: &Bed) -> anyhow::Result<f64> {
     let begun = Instant::now();
-    bed.source.sh("ping -c 1 -W 5 10.0.0.2")?;
+    bed.source.sh(&format!("ping -c 1 -W 5 {}", bed.target))?;
     Ok(begun.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Median and 99th percentile of the round trip in microseconds.
 pub(super) fn ping(bed: &Bed) -> anyhow::Result<(f64, f64)> {
-    let text = bed.source.sh("ping -i 0.005 -c 300 10.0.0.2")?;
+    let line = format!("ping -i 0.005 -c 300 {}", bed.target);
+    let text = bed.source.sh(&line)?;
     let mut times: Vec<f64> = text
         .lines()
         .filter_map(|line| {

@@ -14,6 +14,8 @@ mod bed;
 mod contestant;
 mod generator;
 mod host;
+mod routed;
+mod translation;
 
 use std::time::Duration;
 
@@ -61,6 +63,8 @@ enum Suite {
     Ping,
     /// Small packets under a stateful policy, next to a stateless one and the kernel's bridge.
     Track,
+    /// Small packets and TCP through masquerade, next to the kernel's.
+    Nat,
 }
 
 /// Runs the suites.
@@ -96,6 +100,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     }
     if wanted(Suite::Track) {
         track(options, &mut report)?;
+    }
+    if wanted(Suite::Nat) {
+        translation::run(options, &mut report)?;
     }
     Ok(report)
 }
