@@ -57,6 +57,8 @@ drop_reasons! {
     FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
     FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
     AnnouncementCut = "announcement_cut", "A segment that ends in the middle of an announcement that a helper reads; it comes again whole.";
+    NatExhausted = "nat_exhausted", "No external address or port was left for a new flow.";
+    NatMalformed = "nat_malformed", "Too short for what its flow has translated.";
     NotForUs = "not_for_us", "Gateway: the frame is for another station.";
     NotRouted = "not_routed", "Gateway: neither IP nor ARP, or behind a VLAN tag; such frames are not routed.";
     MartianSource = "martian_source", "Gateway: a source address that nobody outside can have.";

@@ -4,10 +4,12 @@ pub mod appliance;
 pub mod frames;
 pub mod ipset;
 pub mod oracle;
+pub mod peers;
 pub mod raw;
 pub mod routed;
 pub mod server;
 pub mod tracker;
+pub mod translated;
 pub mod wire;
 
 /// Whether these programs are there. Where they are not, the test that asks says so and is

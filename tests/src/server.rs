@@ -64,3 +64,45 @@ impl Drop for Server {
         let _ = self.child.wait();
     }
 }
+
+/// A file server at an address of a host, with `content` as its only file; its own files lie in `folder`.
+///
+/// # Panics
+/// When it does not start.
+pub fn ftp(host: &Namespace, address: &str, folder: &Path, content: &[u8]) -> Server {
+    let files = folder.join("ftp");
+    std::fs::create_dir_all(&files).expect("a folder");
+    std::fs::write(files.join("file"), content).expect("a file");
+    let settings = format!(
+        "listen=NO\nlisten_ipv6=YES\nbackground=NO\nanonymous_enable=YES\nanon_root={}\n\
+         no_anon_password=YES\nrun_as_launching_user=YES\nseccomp_sandbox=NO\nisolate_network=NO\n\
+         one_process_model=YES\nport_enable=YES\nconnect_from_port_20=NO\nxferlog_enable=NO\n",
+        files.display()
+    );
+    let path = folder.join("vsftpd.conf");
+    std::fs::write(&path, settings).expect("a file");
+    let log = folder.join("vsftpd.log");
+    Server::start(host, &format!("vsftpd {}", path.display()), &log).listening(
+        host,
+        &format!("{address}:21"),
+        &log,
+    )
+}
+
+/// The same over TFTP. It takes a moment until it listens.
+///
+/// # Panics
+/// When it does not start.
+pub fn tftp(host: &Namespace, address: &str, folder: &Path, content: &[u8]) -> Server {
+    use std::os::unix::fs::PermissionsExt;
+    let files = folder.join("tftp");
+    std::fs::create_dir_all(&files).expect("a folder");
+    let file = files.join("file");
+    std::fs::write(&file, content).expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("it is mine");
+    let line = format!(
+        "in.tftpd --foreground --address {address}:69 --user root --secure {}",
+        files.display()
+    );
+    Server::start(host, &line, &folder.join("tftpd.log"))
+}

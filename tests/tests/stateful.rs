@@ -5,12 +5,11 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sluice_tests::appliance::{PORTS, Wire};
-use sluice_tests::needs;
-use sluice_tests::server::Server;
+use sluice_tests::server::{self, Server};
+use sluice_tests::{needs, peers};
 
 /// New connections from the left only; answers, and what belongs to known connections, both ways.
 const POLICY: &str = r#"
@@ -139,61 +138,7 @@ fn a_shell_is_reached_from_the_inside() {
         return;
     }
     let wire = stateful();
-    let folder = wire.daemon.folder();
-    let key = |name: &str| {
-        let path = folder.join(name);
-        let mut command = Command::new("ssh-keygen");
-        command
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&path);
-        assert!(wire.left.output(&mut command).unwrap().status.success());
-        path
-    };
-    let (host, user) = (key("host"), key("user"));
-    fs::copy(user.with_extension("pub"), folder.join("authorized")).unwrap();
-    let settings = format!(
-        "HostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n\
-         ListenAddress 10.0.0.2:22\nPidFile none\n",
-        host.display(),
-        folder.join("authorized").display()
-    );
-    fs::write(folder.join("sshd.conf"), settings).unwrap();
-    // The server wants it to be there; where it cannot be made, the server says so.
-    fs::create_dir_all("/run/sshd").ok();
-    let log = folder.join("sshd.log");
-    // It starts itself again, so it must know where it lies.
-    let path = std::env::var_os("PATH").unwrap();
-    let mut places = std::env::split_paths(&path).map(|folder| folder.join("sshd"));
-    let sshd = places.find(|place| place.exists()).unwrap();
-    let config = folder.join("sshd.conf");
-    let line = format!("{} -D -e -f {}", sshd.display(), config.display());
-    let _server =
-        Server::start(&wire.right, &line, &log).listening(&wire.right, "10.0.0.2:22", &log);
-    let mut command = Command::new("ssh");
-    command
-        .args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "StrictHostKeyChecking=no",
-        ])
-        .args([
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-            "-o",
-            "ConnectTimeout=5",
-            "-i",
-        ])
-        .arg(&user)
-        .args(["root@10.0.0.2", "head -c 300000 /dev/zero | wc -c"])
-        .stdin(Stdio::null());
-    let said = wire.left.output(&mut command).unwrap();
-    let errors = String::from_utf8_lossy(&said.stderr);
-    let why = || fs::read_to_string(&log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&said.stdout);
-    assert_eq!(text.trim(), "300000", "{errors}\n{}", why());
+    peers::shell(&wire.left, &wire.right, "10.0.0.2", wire.daemon.folder());
 }
 
 #[test]
@@ -202,52 +147,15 @@ fn bulk_data_flows_both_ways() {
         return;
     }
     let wire = stateful();
-    let log = wire.daemon.folder().join("iperf3.log");
-    // It takes a connection that says nothing for a client, so its readiness is not asked for.
-    let _server = Server::start(&wire.right, "iperf3 -s", &log);
-    for options in ["-n 30M", "-n 30M -R", "-n 20M -P 4", "-u -b 50M -n 5M"] {
-        let line = format!("iperf3 -c 10.0.0.2 {options} -J");
-        let mut report = wire.left.sh(&line);
-        for _ in 0..50 {
-            // A server still busy with the last run is an error told in a report of its own.
-            if report
-                .as_ref()
-                .is_ok_and(|report| !report.contains("\"error\""))
-            {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-            report = wire.left.sh(&line);
-        }
-        let report = report.unwrap_or_else(|error| panic!("{options}: {error}"));
-        assert!(
-            report.contains("\"end\"") && !report.contains("\"error\""),
-            "{report}"
-        );
-    }
-    assert_eq!(wire.daemon.packets("invalid"), 0);
-}
-
-/// A file server with `content` as its only file.
-fn ftp_server(wire: &Wire, content: &[u8]) -> Server {
-    let folder = wire.daemon.folder();
-    let files = folder.join("ftp");
-    fs::create_dir_all(&files).unwrap();
-    fs::write(files.join("file"), content).unwrap();
-    let settings = format!(
-        "listen=NO\nlisten_ipv6=YES\nbackground=NO\nanonymous_enable=YES\nanon_root={}\n\
-         no_anon_password=YES\nrun_as_launching_user=YES\nseccomp_sandbox=NO\nisolate_network=NO\n\
-         one_process_model=YES\nport_enable=YES\nconnect_from_port_20=NO\nxferlog_enable=NO\n",
-        files.display()
-    );
-    let path = folder.join("vsftpd.conf");
-    fs::write(&path, settings).unwrap();
-    let log = folder.join("vsftpd.log");
-    Server::start(&wire.right, &format!("vsftpd {}", path.display()), &log).listening(
+    let modes = ["-n 30M", "-n 30M -R", "-n 20M -P 4", "-u -b 50M -n 5M"];
+    peers::bulk(
+        &wire.left,
         &wire.right,
-        "10.0.0.2:21",
-        &log,
-    )
+        "10.0.0.2",
+        wire.daemon.folder(),
+        &modes,
+    );
+    assert_eq!(wire.daemon.packets("invalid"), 0);
 }
 
 #[test]
@@ -257,7 +165,7 @@ fn files_come_by_ftp_in_every_mode() {
     }
     let wire = stateful();
     let content = vec![7; 200_000];
-    let _server = ftp_server(&wire, &content);
+    let _server = server::ftp(&wire.right, "10.0.0.2", wire.daemon.folder(), &content);
     let mine = wire.daemon.folder().join("fetched");
     for (mode, host) in [
         ("", "10.0.0.2"),
@@ -293,7 +201,7 @@ fn without_its_helper_ftp_has_no_data_connections() {
     }
     let wire = stateful();
     wire.daemon.nft(&["flush", "chain", "inet", "fw", "pre"]);
-    let _server = ftp_server(&wire, b"content");
+    let _server = server::ftp(&wire.right, "10.0.0.2", wire.daemon.folder(), b"content");
     // Passive is a new connection from the inside; active is one from the outside.
     assert_eq!(
         wire.left.sh("curl -sS -m 5 ftp://10.0.0.2/file").unwrap(),
@@ -314,20 +222,8 @@ fn files_come_by_tftp() {
     }
     let wire = stateful();
     let folder = wire.daemon.folder();
-    let files = folder.join("tftp");
-    fs::create_dir_all(&files).unwrap();
     let content = vec![9; 20_000];
-    fs::write(files.join("file"), &content).unwrap();
-    fs::set_permissions(
-        files.join("file"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o644),
-    )
-    .unwrap();
-    let line = format!(
-        "in.tftpd --foreground --address 10.0.0.2:69 --user root --secure {}",
-        files.display()
-    );
-    let _server = Server::start(&wire.right, &line, &folder.join("tftpd.log"));
+    let _server = server::tftp(&wire.right, "10.0.0.2", folder, &content);
     let mine = folder.join("fetched");
     let get = format!("tftp -m octet 10.0.0.2 -c get file {}", mine.display());
     let fetched = (0..5).any(|_| {

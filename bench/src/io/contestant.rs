@@ -52,7 +52,7 @@ const TRACKING: &str =
 
 fn policy(rules: &str) -> String {
     let hook = "type filter hook forward priority 0; policy drop;";
-    format!("table inet bench {{ chain forward {{ {hook} {rules} }} }}\n")
+    format!("table inet bench {{\n  chain forward {{ {hook} {rules} }}\n}}\n")
 }
 
 impl Kind {

@@ -159,6 +159,8 @@ impl Listing<'_> {
             Entry::Arp => "answer arp".to_owned(),
             Entry::Neighbour => "look up neighbour".to_owned(),
             Entry::Leave => "leave".to_owned(),
+            Entry::Decide { hook } => format!("decide translation ({hook:?})").to_lowercase(),
+            Entry::Translate { hook } => format!("translate ({hook:?})").to_lowercase(),
         }
     }
 

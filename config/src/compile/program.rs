@@ -348,6 +348,7 @@ impl Job<'_> {
                     cause: Cause::Engine { what, engine },
                 });
             }
+            self.tracking.translate(table.family);
         }
         Ok(true)
     }
@@ -446,7 +447,7 @@ impl Assembly<'_> {
         }
         for class in Class::ALL {
             let walk = match self.mode {
-                Mode::Gateway => walk::gateway(class, attached),
+                Mode::Gateway => walk::gateway(class, attached, self.tracking),
                 Mode::Wire | Mode::Workbench => walk::wire(class, attached, self.tracking),
             };
             builder.walk(class, walk);

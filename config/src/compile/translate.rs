@@ -1,8 +1,8 @@
 //! Address translation statements.
 //!
-//! They are compiled in full; a program that has one says that it needs the engine, and is not
-//! published where the engine is not there.
+//! A program that has one says that it needs the engine, and is not published where that is not there.
 
+use sluice_dataplane::program::nat::flags;
 use sluice_dataplane::program::{NatKind, Op, Slot};
 
 use super::error::Cause;
@@ -11,28 +11,6 @@ use super::statement::nfproto;
 use super::value::bounds;
 use crate::model::expr::{Expr, ExprKind};
 use crate::model::stmt::{self, Nat, NatFamily, NatFilter};
-
-/// NF_NAT_RANGE_* bits, and above them those of the extensions.
-pub mod flags {
-    /// Addresses are given.
-    pub const MAP_IPS: u32 = 1;
-    /// Ports are given.
-    pub const PROTO_SPECIFIED: u32 = 1 << 1;
-    /// `random`.
-    pub const PROTO_RANDOM: u32 = 1 << 2;
-    /// `persistent`.
-    pub const PERSISTENT: u32 = 1 << 3;
-    /// `fully-random`.
-    pub const PROTO_RANDOM_FULLY: u32 = 1 << 4;
-    /// `prefix`: host bits stay.
-    pub const NETMAP: u32 = 1 << 6;
-    /// `endpoint-independent` mapping.
-    pub const ENDPOINT_INDEPENDENT: u32 = 1 << 16;
-    /// ... with filtering by address.
-    pub const FILTER_ADDRESS: u32 = 1 << 17;
-    /// ... with filtering by address and port.
-    pub const FILTER_ADDRESS_PORT: u32 = 1 << 18;
-}
 
 /// First and last value, where given.
 type Span = (Option<Slot>, Option<Slot>);

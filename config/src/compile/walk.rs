@@ -16,7 +16,7 @@ use sluice_dataplane::program::{
 };
 
 use crate::engine::Mode;
-use crate::model::{Family, Hook};
+use crate::model::{ChainType, Family, Hook};
 use crate::store::{BaseChain, Chain, Table};
 
 /// A base chain and its table.
@@ -32,13 +32,19 @@ pub(super) struct Attached<'a> {
 const DEFRAGMENT: i32 = -400;
 /// When connections are looked up: NF_IP_PRI_CONNTRACK.
 const TRACK: i32 = -200;
+/// When destinations are translated: NF_IP_PRI_NAT_DST.
+const DESTINATION: i32 = -100;
+/// When sources are translated: NF_IP_PRI_NAT_SRC.
+const SOURCE: i32 = 100;
 
-/// Where connections are tracked.
+/// Where connections are tracked and translated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tracking {
     ip: bool,
     ip6: bool,
     bridge: bool,
+    nat_ip: bool,
+    nat_ip6: bool,
 }
 
 impl Tracking {
@@ -49,25 +55,41 @@ impl Tracking {
             Family::Ip6 => self.ip6 = true,
             Family::Inet => (self.ip, self.ip6) = (true, true),
             Family::Bridge => {
-                *self = Self {
-                    ip: true,
-                    ip6: true,
-                    bridge: true,
-                }
+                (self.ip, self.ip6, self.bridge) = (true, true, true);
             }
             // The kernel has no tracking there; rules that ask for it are refused.
             Family::Arp | Family::Netdev => {}
         }
     }
 
+    /// A chain of type nat stands in a table of this family: as in the kernel, then all hooks of the
+    /// family translate.
+    pub(super) fn translate(&mut self, family: Family) {
+        self.ask(family);
+        match family {
+            Family::Ip => self.nat_ip = true,
+            Family::Ip6 => self.nat_ip6 = true,
+            Family::Inet => (self.nat_ip, self.nat_ip6) = (true, true),
+            Family::Bridge | Family::Arp | Family::Netdev => {}
+        }
+    }
+
+    /// Whether packets of a class are tracked. (Those of its own a gateway only has.)
     fn of(self, class: Class) -> bool {
         match class {
-            Class::Ip => self.ip,
-            Class::Ip6 => self.ip6,
+            Class::Ip | Class::OwnIp => self.ip,
+            Class::Ip6 | Class::OwnIp6 => self.ip6,
             // The kernel's bridge shows tagged frames to the bridge family only.
             Class::TaggedIp | Class::TaggedIp6 => self.bridge,
-            // A wire says nothing of its own, and a gateway does not track yet.
-            Class::Other | Class::OwnIp | Class::OwnIp6 | Class::OwnArp | Class::Leaving => false,
+            Class::Other | Class::OwnArp | Class::Leaving => false,
+        }
+    }
+
+    fn translates(self, class: Class) -> bool {
+        match class {
+            Class::Ip | Class::OwnIp => self.nat_ip,
+            Class::Ip6 | Class::OwnIp6 => self.nat_ip6,
+            _ => false,
         }
     }
 }
@@ -165,32 +187,98 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>], tracking: Tracking) ->
 /// Chains of prerouting, and between them, when connections are tracked here, what gathers
 /// fragments (at a priority of its own, or just before) and what tracks.
 fn run_tracked(walk: &mut Vec<Entry>, list: &[Attached<'_>], tracked: bool, gather: i32) {
-    let mut built_in = vec![(gather, Entry::Defragment), (TRACK, Entry::Track)]
-        .into_iter()
-        .peekable();
-    if !tracked {
-        built_in.by_ref().for_each(drop);
-    }
+    let built_in = if tracked {
+        vec![
+            (gather, vec![Entry::Defragment]),
+            (TRACK, vec![Entry::Track]),
+        ]
+    } else {
+        Vec::new()
+    };
+    walk.extend(merge(list, built_in));
+}
+
+/// Chains, and between them what the dataplane does itself, each at its priority; at the same one it
+/// comes before chains.
+fn merge(list: &[Attached<'_>], built_in: Vec<(i32, Vec<Entry>)>) -> Vec<Entry> {
+    let mut walk = Vec::new();
+    let mut built_in = built_in.into_iter().peekable();
     for one in list {
         while let Some((_, due)) = built_in.next_if(|(priority, _)| *priority <= one.base.priority)
         {
-            walk.push(due);
+            walk.extend(due);
         }
         walk.push(entry(one));
     }
-    walk.extend(built_in.map(|(_, due)| due));
+    walk.extend(built_in.flat_map(|(_, due)| due));
+    walk
+}
+
+/// What a gateway does with connections of a class of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stateful {
+    tracked: bool,
+    translated: bool,
+}
+
+/// A hook of a gateway: its chains, those of type nat together where translation stands, and tracking
+/// where packets come in.
+fn gateway_hook(
+    chains: &[Attached<'_>],
+    hook: Hook,
+    families: &[Family],
+    stateful: Stateful,
+) -> Vec<Entry> {
+    let all = in_order(chains, hook, families);
+    let (nat, others): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|one| one.base.kind == ChainType::Nat);
+    let mut built_in = Vec::new();
+    if stateful.tracked {
+        match hook {
+            Hook::Prerouting => {
+                built_in.push((DEFRAGMENT, vec![Entry::Defragment]));
+                built_in.push((TRACK, vec![Entry::Track]));
+            }
+            // What was made here is whole.
+            Hook::Output => built_in.push((TRACK, vec![Entry::Track])),
+            _ => {}
+        }
+    }
+    if stateful.translated {
+        let priority = match hook {
+            Hook::Prerouting | Hook::Output => DESTINATION,
+            _ => SOURCE,
+        };
+        let place = self::hook(hook);
+        let mut translation = vec![Entry::Decide { hook: place }];
+        translation.extend(nat.iter().map(entry));
+        translation.push(Entry::Translate { hook: place });
+        built_in.push((priority, translation));
+    }
+    merge(&others, built_in)
 }
 
 /// The walk of a class of frames through a gateway: as Linux's `ip_rcv` to `ip_finish_output`, and
 /// `arp_rcv`.
-pub(super) fn gateway(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
+pub(super) fn gateway(class: Class, chains: &[Attached<'_>], tracking: Tracking) -> Vec<Entry> {
     let ip: &[Family] = match class {
         Class::Ip | Class::OwnIp => &[Family::Ip, Family::Inet],
         Class::Ip6 | Class::OwnIp6 => &[Family::Ip6, Family::Inet],
         _ => &[],
     };
+    let stateful = Stateful {
+        tracked: tracking.of(class),
+        translated: tracking.translates(class),
+    };
     let at = |hook: Hook, families: &[Family]| -> Vec<Entry> {
         in_order(chains, hook, families).iter().map(entry).collect()
+    };
+    let on = |hook: Hook| gateway_hook(chains, hook, ip, stateful);
+    let confirm = if stateful.tracked {
+        vec![Entry::Confirm]
+    } else {
+        Vec::new()
     };
     let ingress = at(Hook::Ingress, &[Family::Netdev, Family::Inet]);
     let egress = at(Hook::Egress, &[Family::Netdev]);
@@ -198,20 +286,22 @@ pub(super) fn gateway(class: Class, chains: &[Attached<'_>]) -> Vec<Entry> {
         Class::Ip | Class::Ip6 => vec![
             ingress,
             vec![Entry::Station, Entry::CheckIp],
-            at(Hook::Prerouting, ip),
+            on(Hook::Prerouting),
             vec![Entry::Route],
-            at(Hook::Input, ip),
+            on(Hook::Input),
             vec![Entry::ToSelf],
-            at(Hook::Forward, ip),
-            at(Hook::Postrouting, ip),
+            on(Hook::Forward),
+            on(Hook::Postrouting),
+            confirm,
             vec![Entry::Neighbour],
             egress,
         ],
         Class::OwnIp | Class::OwnIp6 => vec![
             vec![Entry::Route],
-            at(Hook::Output, ip),
+            on(Hook::Output),
             vec![Entry::Reroute],
-            at(Hook::Postrouting, ip),
+            on(Hook::Postrouting),
+            confirm,
             vec![Entry::Neighbour],
             egress,
         ],

@@ -8,6 +8,7 @@ pub mod flow;
 pub(crate) mod flows;
 pub mod gate;
 mod ipset;
+pub mod nat;
 mod nft;
 pub mod openapi;
 mod ports;

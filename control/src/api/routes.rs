@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Shared, conntrack, drops, events, flow, flows, gate, ipset, nft, openapi, ports, program,
+    Shared, conntrack, drops, events, flow, flows, gate, ipset, nat, nft, openapi, ports, program,
     routing, sets, status, wire,
 };
 use crate::rights::Right;
@@ -231,6 +231,18 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Json(of::<Vec<wire::NeighbourStatus>>),
         conditional: false,
         handler: || get(routing::neighbours),
+    },
+    Route {
+        verb: Verb::Get,
+        path: "/v1/nat",
+        operation: "nat",
+        summary: "External addresses in use and endpoint-independent mappings of a gateway",
+        right: Right::Read,
+        parameters: &[],
+        request: None,
+        answer: Form::Json(of::<nat::NatStatus>),
+        conditional: false,
+        handler: || get(nat::serve),
     },
     Route {
         verb: Verb::Post,

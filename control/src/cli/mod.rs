@@ -12,6 +12,7 @@ mod flows;
 mod ipset;
 mod ipset_names;
 mod manual;
+mod nat;
 mod nft;
 mod nft_monitor;
 pub mod nft_options;
@@ -85,6 +86,9 @@ pub enum Command {
     /// The neighbours of a gateway: which station is where
     #[command(alias = "neighbors")]
     Neighbours(routing::Options),
+
+    /// Show external addresses, the use of their ports, and bindings
+    Nat(nat::Options),
     /// Follow what happens: log statements, drops, changes, worker restarts
     Events(events::Options),
     /// Look into the compiled ruleset
@@ -174,6 +178,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failed> {
         Command::Sets(options) => return sets::main(&client, options),
         Command::Routes(options) => routing::routes(&client, &options)?,
         Command::Neighbours(options) => routing::neighbours(&client, &options)?,
+        Command::Nat(options) => nat::show(&client, &options)?,
         Command::Events(options) => events::main(&client, &options)?,
         Command::Explain(options) => explain::main(&client, &options)?,
         Command::Check(options) => check::main(&options)?,

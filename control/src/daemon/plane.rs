@@ -7,6 +7,7 @@ use sluice_dataplane::conntrack::Tracker;
 pub use sluice_dataplane::worker::BATCH_BOUNDS;
 
 use crate::api::flow::Saved;
+use crate::api::nat::NatStatus;
 use crate::api::wire::{
     DroppedFrame, NeighbourStatus, PortRequest, PortStatus, RouteStatus, WorkerStatus,
 };
@@ -66,6 +67,11 @@ pub trait Plane: Send + Sync {
     /// Every neighbour of a gateway.
     fn neighbours(&self) -> Vec<NeighbourStatus> {
         Vec::new()
+    }
+
+    /// Address translation of a gateway.
+    fn nat(&self) -> NatStatus {
+        NatStatus::default()
     }
 
     /// Every worker.

@@ -43,6 +43,8 @@ pub(super) struct OpenedPort<'a> {
 /// What lives as long as the daemon.
 pub struct Routing {
     shared: Arc<Shared>,
+    /// Where the own host listens: at one address, or at all.
+    listening: Vec<(Option<IpAddr>, u16)>,
     routes: Vec<file::Route>,
     marks: Vec<MarkRule>,
 }
@@ -84,6 +86,8 @@ impl Routing {
                 answers: to_host,
             });
         }
+        let at = |listener: &Listener| (listener.address.map(IpAddr::from), listener.port);
+        let listening = listeners.iter().map(at).collect();
         let host = Host::new(rand::random(), HOST_MTU, &listeners, exchange);
         let errors = appliance.gateway.icmp_errors_per_second;
         let mark = |mark: &file::Mark| MarkRule {
@@ -93,6 +97,7 @@ impl Routing {
         };
         let routing = Self {
             shared: Shared::new(rand::random(), errors, host),
+            listening,
             routes: appliance.routes.clone(),
             marks: appliance.gateway.marks.iter().map(mark).collect(),
         };
@@ -105,6 +110,17 @@ impl Routing {
         let routes = self.routes.iter().filter_map(|route| resolve(route, open));
         let marks = self.marks.clone();
         Gateway::new(ports, routes.collect(), marks, Arc::clone(&self.shared))
+    }
+
+    /// The endpoints at which the own host listens, when ports have these addresses.
+    pub(super) fn listening(&self, addresses: &[IpAddr]) -> Vec<SocketAddr> {
+        let ends = |(address, port): &(Option<IpAddr>, u16)| {
+            let port = *port;
+            let all = address.map_or_else(|| addresses.to_vec(), |address| vec![address]);
+            all.into_iter()
+                .map(move |address| SocketAddr::new(address, port))
+        };
+        self.listening.iter().flat_map(ends).collect()
     }
 
     /// A port is gone, and whoever was behind it.

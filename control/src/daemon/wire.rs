@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -14,6 +15,7 @@ use sluice_config::engine::{Engine, Mode, PortProfile, Profile, Publisher};
 use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::{self, Tracker};
 use sluice_dataplane::gateway::Gateway;
+use sluice_dataplane::nat::Translator;
 use sluice_dataplane::port::af_packet::Geometry;
 use sluice_dataplane::port::{PortId, Queue};
 use sluice_dataplane::program::counters::Counters;
@@ -21,7 +23,7 @@ use sluice_dataplane::program::{engines, name_words};
 use sluice_dataplane::worker::event::EventQueue;
 use sluice_dataplane::worker::generation::{Generation, PortInfo, PortTable};
 use sluice_dataplane::worker::pipeline::Pipeline;
-use sluice_dataplane::worker::{NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
+use sluice_dataplane::worker::{Clock, NO_RULE, Settings, SystemClock, WorkerEvent, Workers};
 
 use super::flow_file;
 use super::plane::{BatchSizes, Plane, PlaneError};
@@ -30,6 +32,7 @@ use super::publish::{History, Publish};
 use super::routing::{self, OpenedPort, Routing};
 use super::ruleset::EnginePolicy;
 use crate::api::flow::Saved;
+use crate::api::nat::{self, NatStatus};
 use crate::api::wire::{
     DroppedFrame, Happening, Hex, NeighbourStatus, PortRequest, PortStatus, QueueStatus,
     RouteStatus, WorkerStatus,
@@ -44,8 +47,8 @@ const EVENTS: usize = 4096;
 
 /// What a wire has beyond the rule VM.
 pub const WIRE_ENGINES: u32 = engines::TRACK;
-/// The same in a gateway: it routes, and does not track yet.
-pub const GATEWAY_ENGINES: u32 = engines::ROUTES;
+/// The same in a gateway: it routes and translates.
+pub const GATEWAY_ENGINES: u32 = engines::TRACK | engines::NAT | engines::ROUTES;
 
 /// ARPHRD_ETHER: the only kind of device that the opener takes.
 const ETHERNET: u16 = 1;
@@ -61,6 +64,7 @@ pub struct Wire {
     publish: Publish,
     queues: Vec<Arc<EventQueue>>,
     tracker: Arc<Tracker>,
+    translator: Arc<Translator>,
     saved: PathBuf,
     hub: Hub,
     /// What routes between the ports; none on a wire.
@@ -107,7 +111,9 @@ impl Wire {
         };
         let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
         let saved = flow_file::path(&appliance.ruleset.state);
+        let translator = Translator::new(&tracker);
         flow_file::restore(&tracker, &saved);
+        translator.adopt(&tracker);
         let queues: Vec<_> = cpus
             .iter()
             .map(|_| Arc::new(EventQueue::new(EVENTS)))
@@ -121,12 +127,14 @@ impl Wire {
         };
         let (pipeline_queues, teller) = (queues.clone(), hub.clone());
         let pipeline_tracker = Arc::clone(&tracker);
+        let pipeline_translator = Arc::clone(&translator);
         let workers = Arc::new(Workers::start(
             &settings,
             move |worker| {
                 let queue = &pipeline_queues[usize::from(worker)];
                 Pipeline::new(rand::random(), Arc::clone(queue))
                     .tracking(pipeline_tracker.worker(worker))
+                    .translating(Arc::clone(&pipeline_translator))
             },
             Arc::clone(&slot),
             clock.clone(),
@@ -164,6 +172,7 @@ impl Wire {
             publish,
             queues,
             tracker,
+            translator,
             saved,
             hub: hub.clone(),
             routing,
@@ -314,6 +323,11 @@ impl Wire {
             });
         }
         table.set_gateway(self.plan(open));
+        if let Some(routing) = &self.routing {
+            let own = open.values().flat_map(|port| &port.addresses);
+            let own: Vec<_> = own.map(|(address, _)| *address).collect();
+            self.translator.reserve(&routing.listening(&own));
+        }
         let table = Arc::new(table);
         if !self.policy.set_ports(profile, Arc::clone(&table)) {
             // No ruleset was ever committed: as in the kernel, everything passes.
@@ -407,6 +421,24 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Ends the flows whose source is translated to an address that is gone: their answers cannot come.
+    fn end_hidden_behind(&self, addresses: &[(IpAddr, u8)]) {
+        let wall_ns = SystemClock.wall_ns();
+        for (address, _) in addresses {
+            let filter = conntrack::Filter {
+                status_set: conntrack::status::SRC_NAT,
+                reply: conntrack::TupleFilter {
+                    destination: Some((*address, 128)),
+                    ..conntrack::TupleFilter::default()
+                },
+                ..conntrack::Filter::default()
+            };
+            self.tracker.delete_matching(&filter, wall_ns);
+        }
+    }
+}
+
 impl Plane for Wire {
     fn mode(&self) -> &'static str {
         match self.routing {
@@ -429,6 +461,10 @@ impl Plane for Wire {
         gateway.map_or_else(Vec::new, |gateway| {
             routing::neighbour_list(&gateway, |port| port_label(&table, port))
         })
+    }
+
+    fn nat(&self) -> NatStatus {
+        nat::status(self.translator.allocator(), SystemClock.monotonic_ns())
     }
 
     fn ports(&self) -> Vec<PortStatus> {
@@ -477,10 +513,12 @@ impl Plane for Wire {
             .workers
             .remove_port(PortId(id))
             .map_err(|error| failed(&error))?;
-        open.remove(&id);
+        let gone = open.remove(&id);
+        let addresses = gone.map_or_else(Vec::new, |port| port.addresses);
         self.publish_ports(&open);
         drop(queues);
         self.forget_neighbours(id);
+        self.end_hidden_behind(&addresses);
         self.opener.close(id).map_err(|error| failed(&error))
     }
 

@@ -69,6 +69,7 @@ pub struct FlowFilter {
     state: Option<String>,
     status_set: u32,
     status_clear: u32,
+    status_any: u32,
     mark: Option<(u32, u32)>,
     zones: [Option<u16>; 2],
     id: Option<u32>,
@@ -90,7 +91,7 @@ impl FlowFilter {
                 .map(|text| Network::read(key, text))
                 .transpose()
         };
-        let (status_set, status_clear) = statuses(query.status.as_deref())?;
+        let [status_set, status_clear, status_any] = statuses(query.status.as_deref())?;
         let zone = number("zone", &query.zone)?;
         let filter = Self {
             l3: family(query.family.as_deref())?,
@@ -115,6 +116,7 @@ impl FlowFilter {
             state: query.state.as_ref().map(|state| state.to_uppercase()),
             status_set,
             status_clear,
+            status_any,
             mark: mark(query.mark.as_deref())?,
             zones: [
                 number("orig_zone", &query.orig_zone)?.or(zone),
@@ -167,6 +169,7 @@ impl FlowFilter {
             && (self.state.as_deref()).is_none_or(|state| flow.state == Some(state))
             && flow.status & self.status_set == self.status_set
             && flow.status & self.status_clear == 0
+            && (self.status_any == 0 || flow.status & self.status_any != 0)
             && self
                 .mark
                 .is_none_or(|(mark, mask)| flow.mark & mask == mark & mask)
@@ -227,12 +230,13 @@ fn boolean(key: &str, text: Option<&str>) -> Result<bool, String> {
     }
 }
 
-/// Bits that must be set, and bits that must not.
-fn statuses(list: Option<&str>) -> Result<(u32, u32), String> {
-    let (mut set, mut clear) = (0, 0);
+/// Bits that must be set, bits that must not, and bits of which one must be.
+fn statuses(list: Option<&str>) -> Result<[u32; 3], String> {
+    let [mut set, mut clear, mut any] = [0; 3];
     for name in list.into_iter().flat_map(|list| list.split(',')) {
         match name {
             "unreplied" | "unset" => clear |= status::SEEN_REPLY,
+            "translated" => any |= status::SRC_NAT | status::DST_NAT,
             // Flows are never handed to a flow table here: no flow fits.
             "offload" | "hw-offload" => set |= 1 << 31,
             _ => {
@@ -240,14 +244,14 @@ fn statuses(list: Option<&str>) -> Result<(u32, u32), String> {
                 set |= known.map(|(bit, _)| *bit).ok_or_else(|| {
                     let names: Vec<&str> = status::NAMES.iter().map(|(_, name)| *name).collect();
                     format!(
-                        "status: \"{name}\" is not known; allowed: unreplied, {}",
+                        "status: \"{name}\" is not known; allowed: unreplied, translated, {}",
                         names.join(", ")
                     )
                 })?;
             }
         }
     }
-    Ok((set, clear))
+    Ok([set, clear, any])
 }
 
 fn mark(text: Option<&str>) -> Result<Option<(u32, u32)>, String> {

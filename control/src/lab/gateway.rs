@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The network outside takes packets of 1,400 bytes only, so that path MTU discovery has something to
-//! find.
+//! find, and its server has no route to the network inside: it knows the gateway's addresses only.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -18,12 +18,70 @@ use crate::netns::Namespace;
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
 const INSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1);
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 1);
+const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 const SERVER6: Ipv6Addr = Ipv6Addr::new(0xfd02, 0, 0, 0, 0, 0, 0, 2);
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(INSIDE), 9473);
 const OUTSIDE_MTU: u32 = 1400;
 const POLICY: &str = include_str!("gateway.nft");
 const DATAGRAMS: usize = 5;
+
+/// A connection through the gateway.
+#[derive(Clone, Copy)]
+struct Transfer {
+    name: &'static str,
+    /// From outside to inside.
+    inwards: bool,
+    /// From inside to inside, by the address outside.
+    hairpin: bool,
+    /// Where the receiver listens.
+    listen: SocketAddr,
+    /// Whom the sender connects to.
+    connect: SocketAddr,
+    /// From whom it has to come, as the receiver sees it.
+    seen: IpAddr,
+    bytes: u64,
+}
+
+fn transfers(bytes: u64) -> [Transfer; 4] {
+    let web = SocketAddr::from((SERVER, 8080));
+    let out = Transfer {
+        name: "TCP out, masqueraded",
+        inwards: false,
+        hairpin: false,
+        listen: web,
+        connect: web,
+        seen: OUTSIDE.into(),
+        bytes,
+    };
+    let web6 = SocketAddr::from((SERVER6, 8080));
+    let out6 = Transfer {
+        name: "TCP out, masqueraded (IPv6)",
+        listen: web6,
+        connect: web6,
+        seen: OUTSIDE6.into(),
+        bytes: bytes / 8,
+        ..out
+    };
+    let forwarded = Transfer {
+        name: "TCP in by the port forward",
+        inwards: true,
+        listen: (CLIENT, 8443).into(),
+        connect: (OUTSIDE, 8443).into(),
+        seen: SERVER.into(),
+        bytes: bytes / 8,
+        ..out
+    };
+    let hairpin = Transfer {
+        name: "TCP inside by the port forward",
+        inwards: false,
+        hairpin: true,
+        seen: INSIDE.into(),
+        ..forwarded
+    };
+    [out, out6, forwarded, hairpin]
+}
 
 /// The playground while it stands.
 pub(super) struct Gateway {
@@ -53,8 +111,10 @@ impl Gateway {
             host.set_up("eth0")?;
             host.add_address("eth0", &format!("10.0.{net}.2/24"))?;
             host.add_address("eth0", &format!("fd0{net}::2/64"))?;
-            host.add_route("0.0.0.0/0", format!("10.0.{net}.1").parse()?)?;
-            host.add_route("::/0", format!("fd0{net}::1").parse()?)?;
+            if port == "inside" {
+                host.add_route("0.0.0.0/0", INSIDE.into())?;
+                host.add_route("::/0", INSIDE6.into())?;
+            }
         }
         let policy = match &options.policy {
             Some(file) => std::fs::read_to_string(file).map_err(|error| {
@@ -85,12 +145,14 @@ impl Gateway {
         progress.say("path MTU");
         checks.push(self.path_mtu());
         progress.say("TCP transfer");
-        checks.push(self.transfer("TCP to port 8080", SERVER.into(), options.bytes)?);
-        checks.push(self.transfer("TCP to port 8080 (IPv6)", SERVER6.into(), options.bytes / 8)?);
+        for transfer in transfers(options.bytes) {
+            checks.push(self.transfer(&transfer)?);
+        }
         progress.say("open and closed ports");
         checks.push(self.datagrams(5000, true)?);
         checks.push(self.datagrams(5001, false)?);
         checks.push(self.refused_tcp_port());
+        checks.push(self.error_from_outside());
         progress.say("the gateway's own host");
         checks.push(self.health());
         progress.say("counters");
@@ -148,26 +210,45 @@ impl Gateway {
         )
     }
 
-    fn transfer(&self, name: &str, to: IpAddr, bytes: u64) -> anyhow::Result<Check> {
-        let to = SocketAddr::from((to, 8080));
-        let listener = self.server.run(|| TcpListener::bind(to))??;
+    /// A connection must come from whom it should come, and bring every byte.
+    fn transfer(&self, transfer: &Transfer) -> anyhow::Result<Check> {
+        let (client, server) = if transfer.inwards {
+            (&self.server, &self.client)
+        } else if transfer.hairpin {
+            (&self.client, &self.client)
+        } else {
+            (&self.client, &self.server)
+        };
+        let (bytes, seen) = (transfer.bytes, transfer.seen);
+        let listener = server.run(|| TcpListener::bind(transfer.listen))??;
         let received = std::thread::scope(|scope| {
             let receiver = scope.spawn(|| probe::receive_stream(&listener, bytes));
-            let sent = flatten(self.client.run(|| probe::send_stream(to, bytes)));
+            let sent = flatten(client.run(|| probe::send_stream(transfer.connect, bytes)));
             let received = receiver
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             received
                 .map_err(|error| format!("receiver: {error}"))
-                .and_then(|took| sent.map(|()| took))
+                .and_then(|received| sent.map(|()| received))
         });
-        Ok(Check::passes(
-            name,
-            received.map(|took| {
-                let rate = bytes as f64 * 8.0 / took.as_secs_f64() / 1e9;
-                format!("{} MiB intact, {rate:.1} Gbit/s", bytes >> 20)
-            }),
-        ))
+        let observed = received.and_then(|received| {
+            let rate = bytes as f64 * 8.0 / received.took.as_secs_f64() / 1e9;
+            let from = received.from;
+            if from.ip() != seen {
+                return Err(format!("it comes from {from}, not from {seen}"));
+            }
+            let megabytes = bytes >> 20;
+            let (connect, listen) = (transfer.connect, transfer.listen);
+            let to = if connect == listen {
+                String::new()
+            } else {
+                format!("{connect} is {listen}, ")
+            };
+            Ok(format!(
+                "{megabytes} MiB intact, {rate:.1} Gbit/s; {to}it is seen from {from}"
+            ))
+        });
+        Ok(Check::passes(transfer.name, observed))
     }
 
     fn datagrams(&self, port: u16, open: bool) -> anyhow::Result<Check> {
@@ -209,6 +290,19 @@ impl Gateway {
         Check::blocked("TCP to port 8081", observed)
     }
 
+    /// An error about a translated packet comes back to whom it concerns.
+    fn error_from_outside(&self) -> Check {
+        let to = SocketAddr::from((SERVER, 5000));
+        let refused = flatten(self.client.run(|| probe::is_refused(to)));
+        Check::passes(
+            "port unreachable from outside",
+            refused.and_then(|refused| match refused {
+                true => Ok("the client hears of it".to_owned()),
+                false => Err("the client hears nothing".to_owned()),
+            }),
+        )
+    }
+
     fn health(&self) -> Check {
         let health = SocketAddr::from((INSIDE, 80));
         let answer = flatten(self.client.run(|| metrics::fetch(health)));
@@ -224,7 +318,11 @@ impl Gateway {
                 "ping",
                 "ping6",
                 "web",
-                "web answers",
+                "masquerade",
+                "port forward",
+                "hairpin",
+                "established",
+                "errors",
                 "open port",
                 "closed port",
                 "refused port",

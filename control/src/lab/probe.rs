@@ -163,15 +163,23 @@ fn readable(socket: &impl AsFd, patience: Duration) -> io::Result<bool> {
     Ok(rustix::event::poll(&mut polled, Some(&patience))? > 0)
 }
 
-/// Receives `bytes` over one connection, checks every one of them and returns how long it took.
-pub(super) fn receive_stream(listener: &TcpListener, bytes: u64) -> io::Result<Duration> {
+/// A stream that came.
+pub(super) struct Received {
+    /// How long it took.
+    pub(super) took: Duration,
+    /// From whom it came, as the receiver sees it.
+    pub(super) from: SocketAddr,
+}
+
+/// Receives `bytes` over one connection and checks every one of them.
+pub(super) fn receive_stream(listener: &TcpListener, bytes: u64) -> io::Result<Received> {
     if !readable(listener, Duration::from_secs(5))? {
         return Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "no connection arrived",
         ));
     }
-    let (mut stream, _) = listener.accept()?;
+    let (mut stream, from) = listener.accept()?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let begun = Instant::now();
     let (mut buffer, mut expected) = (vec![0; CHUNK], Pattern::new());
@@ -189,7 +197,7 @@ pub(super) fn receive_stream(listener: &TcpListener, bytes: u64) -> io::Result<D
     }
     let took = begun.elapsed();
     stream.write_all(b"!")?;
-    Ok(took)
+    Ok(Received { took, from })
 }
 
 /// Sends `bytes` over one connection and waits until the receiver has checked them.
@@ -245,6 +253,20 @@ pub(super) fn send_datagrams(from: IpAddr, to: SocketAddr, count: usize) -> io::
         socket.send_to(format!("datagram {number}").as_bytes(), to)?;
     }
     Ok(())
+}
+
+/// Whether a datagram to a port where nobody listens is answered by an error that its sender hears of.
+pub(super) fn is_refused(to: SocketAddr) -> io::Result<bool> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.send(b"anybody?")?;
+    match socket.recv(&mut [0; 16]) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+        Ok(_) => Ok(false),
+    }
 }
 
 /// How many datagrams arrive before it is quiet for `quiet`, at most `most`.

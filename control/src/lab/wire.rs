@@ -131,7 +131,7 @@ impl Wire {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             received
                 .map_err(|error| format!("receiver: {error}"))
-                .and_then(|took| sent.map(|()| took))
+                .and_then(|received| sent.map(|()| received.took))
         });
         Ok(Check::passes(
             "TCP transfer to port 8080",

@@ -6,6 +6,7 @@
 mod family;
 mod flows;
 pub mod listener;
+mod nat;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -36,6 +37,9 @@ pub fn exposition(shared: &State) -> Result<String, prometheus::Error> {
     drops(&shared.plane.drops(), &mut families);
     if let Some(tracker) = shared.plane.tracker() {
         flows::conntrack(&tracker, &mut families);
+    }
+    if shared.plane.mode() == "gateway" {
+        nat::nat(&shared.plane.nat(), &mut families);
     }
     let families: Vec<MetricFamily> = families.into_iter().filter_map(Family::finish).collect();
     TextEncoder::new().encode_to_string(&families)

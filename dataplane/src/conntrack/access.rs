@@ -172,17 +172,4 @@ impl TrackerWorker {
             );
         }
     }
-
-    /// The translator's record and bits of a flow.
-    pub fn translation(&self, flow: FlowIndex) -> (u32, u16) {
-        let entry = self.table().entry(flow.0);
-        (entry.binding.load(Relaxed), entry.translation.load(Relaxed))
-    }
-
-    /// Sets the translator's record and bits of a begun flow.
-    pub fn set_translation(&mut self, flow: FlowIndex, binding: u32, bits: u16) {
-        let entry = self.table().entry(flow.0);
-        entry.binding.store(binding, Relaxed);
-        entry.translation.store(bits, Relaxed);
-    }
 }

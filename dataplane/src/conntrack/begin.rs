@@ -1,5 +1,6 @@
 //! Beginning a flow: its entry, within the budget, and the flow that announced it.
 
+use super::expect::{Expectation, Follow};
 use super::flow::FlowId;
 use super::invalid::InvalidReason;
 use super::protocol::{self, Packet};
@@ -65,7 +66,7 @@ impl TrackerWorker {
             entry.set_status(bits);
         }
         self.begun.add(lane, index, hashes);
-        let state = match self.fulfil(id, &original) {
+        let state = match self.fulfil(lane, id, &original) {
             Some(true) => CtState::Related,
             Some(false) => CtState::New,
             None => {
@@ -136,15 +137,15 @@ impl TrackerWorker {
     /// Makes a begun flow the child of the one that announced it, if one has: whether, and `None` when
     /// there is no room for that.
     #[inline]
-    fn fulfil(&mut self, id: FlowId, original: &Tuple) -> Option<bool> {
+    fn fulfil(&mut self, lane: usize, id: FlowId, original: &Tuple) -> Option<bool> {
         if self.tracker.table.expectations.count() == 0 {
             return Some(false);
         }
-        self.fulfil_any(id, original)
+        self.fulfil_any(lane, id, original)
     }
 
     #[cold]
-    fn fulfil_any(&mut self, id: FlowId, original: &Tuple) -> Option<bool> {
+    fn fulfil_any(&mut self, lane: usize, id: FlowId, original: &Tuple) -> Option<bool> {
         let table = &self.tracker.table;
         let Some(expectation) = table.expectations.fulfil(original, self.now_ns) else {
             return Some(false);
@@ -171,6 +172,43 @@ impl TrackerWorker {
             }
         }
         entry.set_status(bits);
+        if let Some(follow) = expectation.follow {
+            self.follow_master(lane, id, original, &expectation, follow);
+        }
         Some(true)
+    }
+
+    /// Translates an expected flow as the announcing one is: chains of type nat do not see it.
+    fn follow_master(
+        &mut self,
+        lane: usize,
+        id: FlowId,
+        original: &Tuple,
+        expectation: &Expectation,
+        follow: Follow,
+    ) {
+        let table = &self.tracker.table;
+        let master = table.entry(expectation.master.index.0);
+        let ends = master.tuple(follow.towards as usize);
+        let leaves = Tuple {
+            src: ends.dst,
+            dst: ends.src,
+            dport: follow.port,
+            ..*original
+        };
+        let (old, answer) = (
+            table.entry(id.index.0).tuple(1),
+            protocol::invert(&leaves).unwrap_or(leaves),
+        );
+        let mut bits = status::SRC_NAT_DONE | status::DST_NAT_DONE;
+        if leaves.src != original.src {
+            bits |= status::SRC_NAT;
+        }
+        if (leaves.dst, leaves.dport) != (original.dst, original.dport) {
+            bits |= status::DST_NAT;
+        }
+        let zone = old.zone;
+        self.replace_reply(lane, &Tuple { zone, ..answer });
+        self.set_status(id.index, bits);
     }
 }

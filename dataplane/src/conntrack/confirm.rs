@@ -2,10 +2,8 @@
 
 use super::event::FlowEventKind;
 use super::index::Found;
-use super::protocol;
 use super::state::{CtState, FlowIndex, PacketCt, status};
 use super::table::Refused;
-use super::tuple::Tuple;
 use super::worker::{TrackContext, TrackerWorker};
 use crate::drop_reason::DropReason;
 use crate::packet::headers::protocol as number;
@@ -126,6 +124,7 @@ impl TrackerWorker {
             self.begun.remove(lane);
             let table = &self.tracker.table;
             let entry = table.entry(index);
+            table.release_translation(index);
             let side = entry.side();
             if side != 0 {
                 table.sides.give(side);
@@ -134,42 +133,5 @@ impl TrackerWorker {
             table.pool.give(&mut self.hand, index);
             self.live_change -= 1;
         }
-    }
-
-    /// Whether a live flow, or another begun one of this batch, has a tuple.
-    pub fn is_taken(&self, tuple: &Tuple) -> bool {
-        let table = self.table();
-        let key = tuple.key();
-        let hash = table.hasher.hash(&key);
-        let is_it = |entry: u32, direction: usize| table.entry(entry).has_key(direction, &key);
-        let alive = |(index, _): Found| table.is_alive(index, self.now_ns);
-        self.begun.has(hash, is_it) || table.index().find(hash, &key, alive).is_some()
-    }
-
-    /// Replaces the reply tuple of a lane's begun flow: for translation, before it is confirmed. `false`,
-    /// and no change, when another flow has that tuple or the lane has begun none. (Another worker may
-    /// still take the tuple before this flow is confirmed; then confirming finds the clash.)
-    pub fn alter_reply(&mut self, lane: usize, tuple: &Tuple) -> bool {
-        if self.begun.lanes() >> lane & 1 == 0 {
-            return false;
-        }
-        let (index, hashes) = self.begun.get(lane);
-        let table = &self.tracker.table;
-        let key = tuple.key();
-        if table.entry(index).key(1) == key {
-            return true;
-        }
-        if self.is_taken(tuple) {
-            return false;
-        }
-        table.entry(index).set_key(1, &key);
-        self.begun
-            .set_hashes(lane, [hashes[0], table.hasher.hash(&key)]);
-        true
-    }
-
-    /// The tuple that answers to a packet of this tuple have, `None` for an ICMP type without answers.
-    pub fn answer(tuple: &Tuple) -> Option<Tuple> {
-        protocol::invert(tuple)
     }
 }

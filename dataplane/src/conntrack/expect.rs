@@ -5,6 +5,7 @@
 
 use super::flow::FlowId;
 use super::tuple::Tuple;
+use crate::program::key::Direction;
 
 /// A tuple pattern that a flow has announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,18 @@ pub struct Expectation {
     pub permanent: bool,
     /// The helper that the expected flow is given, 0 for none.
     pub helper: u16,
+    /// The announcing flow is translated: the expected flow is translated after it.
+    pub follow: Option<Follow>,
+}
+
+/// How an expected flow is translated: it comes from whom the announcing end talks to, as that end sees
+/// it, and goes to the announcing end (`nf_nat_follow_master`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Follow {
+    /// The direction of the announcement: its sender is the announcing end.
+    pub towards: Direction,
+    /// The port at which that end waits.
+    pub port: u16,
 }
 
 /// Which bits of a source count.

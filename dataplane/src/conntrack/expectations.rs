@@ -212,6 +212,7 @@ mod tests {
             class: 0,
             permanent: false,
             helper: 0,
+            follow: None,
         }
     }
 

@@ -52,6 +52,7 @@ fn filled() -> (std::sync::Arc<Tracker>, Stand) {
         class: 0,
         permanent: false,
         helper: 0,
+        follow: None,
     }));
     assert_eq!(
         stand

@@ -5,9 +5,9 @@
 //! has begun a new batch; then its entry is free. If the killer is not the owner it leaves the entry
 //! in the owner's inbox, a list through the entries themselves that never overflows.
 
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, fence};
+use std::sync::{Arc, OnceLock};
 
 use super::entry::Entry;
 use super::epoch::Epochs;
@@ -68,6 +68,8 @@ pub(super) struct Table {
     inboxes: Box<[Padded]>,
     /// The moment from which starts of flows are counted, microseconds since 1970.
     base_us: OnceLock<u64>,
+    /// Who is told of the end of translated flows.
+    pub(super) release: OnceLock<Arc<dyn super::translation::Release>>,
 }
 
 impl Table {
@@ -92,6 +94,7 @@ impl Table {
             live: Padded::default(),
             inboxes: (0..workers).map(|_| Padded::default()).collect(),
             base_us: OnceLock::new(),
+            release: OnceLock::new(),
         })
     }
 
@@ -210,6 +213,7 @@ impl Table {
             // Of a flow that lost a clash only the reply is in.
             let _was_in = self.index().remove(hash, id.index.0, direction);
         }
+        self.release_translation(id.index.0);
         let announced = self.expectations.forget_master(id);
         let own = &self.seats[usize::from(seat)];
         own.expect_delete.add(announced as u64);

@@ -265,7 +265,7 @@ impl Tracker {
     }
 
     /// Does something with a live flow that no worker can free meanwhile.
-    fn with_flow(&self, id: FlowId, act: impl FnOnce(&super::entry::Entry)) -> bool {
+    pub(super) fn with_flow(&self, id: FlowId, act: impl FnOnce(&super::entry::Entry)) -> bool {
         let _one = locked(&self.control);
         if id.index.0 == 0 || id.index.0 > self.table.memory.entries() {
             return false;

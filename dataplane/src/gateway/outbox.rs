@@ -11,6 +11,7 @@ use super::neighbour::{Due, Editor, Neighbour};
 use super::parking::Parked;
 use super::plan::{Gateway, Port};
 use super::{fragment, neighbour};
+use crate::conntrack::Attached;
 use crate::drop_reason::DropReason;
 use crate::packet::headers::{ETHERNET, Headers, ethertype, flag};
 use crate::packet::pool::FramePool;
@@ -52,6 +53,8 @@ pub struct Born {
     pub way: Way,
     /// Its mark.
     pub mark: u32,
+    /// The flow that it is about.
+    pub about: Option<Attached>,
 }
 
 /// A packet that leaves for a station.
@@ -76,6 +79,8 @@ pub struct About<'f> {
     pub in_port: PortId,
     /// From which address; `None`: one of the port's.
     pub source: Option<Address>,
+    /// Its flow, turned round.
+    pub flow: Option<Attached>,
 }
 
 /// One worker's.
@@ -108,6 +113,16 @@ impl Outbox {
 
     /// Adds a packet made of pieces; without a frame in the pool it is not sent, and counted there.
     fn add(&mut self, pool: &mut FramePool, pieces: &[&[u8]], way: Way, mark: u32) {
+        self.add_about(pool, pieces, (way, mark), None);
+    }
+
+    fn add_about(
+        &mut self,
+        pool: &mut FramePool,
+        pieces: &[&[u8]],
+        (way, mark): (Way, u32),
+        about: Option<Attached>,
+    ) {
         let len = pieces.iter().map(|piece| piece.len()).sum();
         let Some(mut frame) = pool.take(len, PortId::NONE) else {
             return;
@@ -118,11 +133,27 @@ impl Outbox {
             head.copy_from_slice(piece);
             rest = behind;
         }
-        self.push(Born { frame, way, mark });
+        self.push(Born {
+            frame,
+            way,
+            mark,
+            about,
+        });
     }
 
     /// Adds an IP packet without a link header.
     pub fn add_ip(&mut self, pool: &mut FramePool, packet: &[u8], port: Option<PortId>) {
+        self.add_answer(pool, packet, port, None);
+    }
+
+    /// Adds an IP packet without a link header that is about a flow.
+    fn add_answer(
+        &mut self,
+        pool: &mut FramePool,
+        packet: &[u8],
+        port: Option<PortId>,
+        about: Option<Attached>,
+    ) {
         let kind = match packet.first().map(|byte| byte >> 4) {
             Some(4) => ethertype::IP,
             Some(6) => ethertype::IP6,
@@ -130,7 +161,8 @@ impl Outbox {
         };
         let mut link = [0; ETHERNET];
         link[12..14].copy_from_slice(&kind.to_be_bytes());
-        self.add(pool, &[&link, packet], Way::Routed { port }, 0);
+        let way = Way::Routed { port };
+        self.add_about(pool, &[&link, packet], (way, 0), about);
     }
 
     /// Adds an ARP frame.
@@ -180,6 +212,7 @@ impl Outbox {
             headers,
             in_port,
             source,
+            flow,
         } = *about;
         if in_port == PortId::NONE || !icmp::may_complain(frame, headers, complaint) {
             return;
@@ -198,7 +231,7 @@ impl Outbox {
         }
         if let Some(message) = icmp::message(frame, headers, complaint, source) {
             let port = to.is_link_local6().then_some(in_port);
-            self.add_ip(pool, &message, port);
+            self.add_answer(pool, &message, port, flow);
         }
     }
 
@@ -254,6 +287,7 @@ impl Outbox {
                 frame: copy,
                 way,
                 mark,
+                about: None,
             });
         }
         if copy.vnet.is_super_frame() {
@@ -324,6 +358,7 @@ impl Outbox {
                 headers: &headers,
                 in_port: parked.in_port,
                 source: None,
+                flow: parked.flow,
             },
             Complaint::HostUnreachable,
             now_ns,

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::conntrack::Attached;
 use crate::packet::VnetHeader;
 use crate::port::PortId;
 
@@ -36,6 +37,8 @@ pub struct Parked {
     pub mtu: u32,
     /// Its mark.
     pub mark: u32,
+    /// Its flow, for errors about it.
+    pub flow: Option<Attached>,
 }
 
 /// Where a packet goes that has to wait.
@@ -49,6 +52,8 @@ pub struct Plan {
     pub mtu: u32,
     /// Its mark.
     pub mark: u32,
+    /// Its flow, for errors about it.
+    pub flow: Option<Attached>,
 }
 
 /// All packets that wait, oldest first.
@@ -95,6 +100,7 @@ impl Parking {
             out_port: plan.out_port,
             mtu: plan.mtu,
             mark: plan.mark,
+            flow: plan.flow,
         });
         pushed_out
     }
@@ -154,6 +160,7 @@ mod tests {
             out_port: PortId(1),
             mtu: 1500,
             mark: 0,
+            flow: None,
         };
         let pushed_out = parking.park(slot, &frame, VnetHeader::default(), plan, 0);
         pushed_out.map(|parked| parked.bytes[0])

@@ -27,16 +27,20 @@ use crate::packet::headers::protocol;
 
 /// How many shared ports are tried when none is free.
 pub const PROBES: u32 = 64;
+/// Addresses that are remembered though no port of theirs is in use.
+const REMEMBERED: usize = 256;
 /// How many addresses of a range are tried when the first has no port left.
 const ADDRESSES: u32 = 8;
 
-/// Where ports are told apart: forwarding domain and zone.
+/// Where ports are told apart: forwarding domain, zone and family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Realm {
     /// Forwarding domain.
     pub domain: u16,
     /// Conntrack zone.
     pub zone: u16,
+    /// Whether addresses are IPv6.
+    pub ip6: bool,
 }
 
 /// An external endpoint with its realm and protocol.
@@ -82,8 +86,6 @@ pub struct Request {
     pub internal: Endpoint,
     /// The other end.
     pub remote: Endpoint,
-    /// Whether addresses are IPv6.
-    pub ip6: bool,
     /// First external address.
     pub first: [u8; 16],
     /// Last external address.
@@ -135,6 +137,8 @@ pub struct Usage {
     pub used: u32,
     /// Most ports ever in use at once.
     pub peak: u32,
+    /// Flows that found no port.
+    pub exhausted: u64,
 }
 
 /// No external port was to be had.
@@ -164,6 +168,8 @@ pub struct Allocator {
     paired: DashMap<(Realm, [u8; 16]), ([u8; 16], u32)>,
     /// Remote addresses that a binding with address filtering has sent to, and in how many flows.
     contacts: DashMap<(External, [u8; 16]), u32>,
+    /// How many bindings there are.
+    bound: AtomicU64,
     exhausted: AtomicU64,
 }
 
@@ -188,6 +194,9 @@ impl Allocator {
         };
         granted.ok_or_else(|| {
             self.exhausted.fetch_add(1, Relaxed);
+            if let Some(address) = request.addresses().next() {
+                locked(&self.space(request, address)).count_exhausted();
+            }
             Exhausted
         })
     }
@@ -195,7 +204,7 @@ impl Allocator {
     /// Gives back what a flow of this remote end had.
     pub fn release(&self, external: &External, remote: &Endpoint, binding: bool) {
         if !binding {
-            return self.with(external, |ports| ports.release(external.endpoint.port));
+            return self.give_back(external);
         }
         let Some(internal) = self.inward.get(external).map(|held| held.internal) else {
             return;
@@ -215,13 +224,29 @@ impl Allocator {
             return;
         }
         entry.remove();
+        self.bound.fetch_sub(1, Relaxed);
         if let Entry::Occupied(outward) = outward
             && *outward.get() == external.endpoint
         {
             outward.remove();
         }
         self.unpair(external.realm, internal.address);
-        self.with(external, |ports| ports.release(external.endpoint.port));
+        self.give_back(external);
+    }
+
+    /// Gives a port back. Of many addresses those that nobody uses are forgotten, with their peaks.
+    fn give_back(&self, external: &External) {
+        let mut idle = false;
+        self.with(external, |ports| {
+            ports.release(external.endpoint.port);
+            idle = ports.used() == 0;
+        });
+        if idle && self.spaces.len() > REMEMBERED {
+            let key = (external.realm, external.protocol, external.endpoint.address);
+            self.spaces.remove_if(&key, |_, space| {
+                Arc::strong_count(space) == 1 && locked(space).used() == 0
+            });
+        }
     }
 
     /// The inside of an external endpoint to which this remote end may send; the flow that follows
@@ -269,6 +294,7 @@ impl Allocator {
             since_ns: now_ns,
             fixed: true,
         };
+        self.bound.fetch_add(1, Relaxed);
         self.inward.insert(*external, binding);
         self.outward.insert(
             (external.realm, external.protocol, internal),
@@ -287,6 +313,29 @@ impl Allocator {
         held.flows += 1;
         drop(held);
         self.release(external, &Endpoint::default(), true);
+    }
+
+    /// Keeps a port for the appliance itself until [`release`](Self::release): nobody is given it. `false`
+    /// when a flow has it.
+    pub fn reserve(&self, external: &External) -> bool {
+        let mut held = false;
+        self.with(external, |ports| held = ports.hold(external.endpoint.port));
+        held
+    }
+
+    /// Whether anybody holds a binding.
+    #[inline]
+    pub fn has_bindings(&self) -> bool {
+        self.bound.load(Relaxed) != 0
+    }
+
+    /// Takes a port that a flow had before the dataplane was started; `false` when one holds it alone.
+    pub fn share_again(&self, external: &External) -> bool {
+        let mut shared = false;
+        self.with(external, |ports| {
+            shared = ports.share(external.endpoint.port)
+        });
+        shared
     }
 
     /// The binding of an external endpoint.
@@ -314,6 +363,7 @@ impl Allocator {
                     address,
                     used: ports.used(),
                     peak: ports.peak(),
+                    exhausted: ports.exhausted(),
                 }
             };
         self.spaces.iter().map(usage).collect()
@@ -349,6 +399,7 @@ impl Allocator {
                     since_ns: now_ns,
                     fixed: false,
                 };
+                self.bound.fetch_add(1, Relaxed);
                 self.inward.insert(request.external(endpoint), binding);
                 self.pair(request.realm, request.internal.address, endpoint.address);
                 entry.insert(endpoint);
@@ -519,10 +570,10 @@ impl Request {
         let by_flow = if self.persistent {
             0
         } else {
-            mix(self.remote.address)
+            spread(self.remote.address)
         };
-        let start = u128::from(mix(self.internal.address) ^ by_flow.rotate_left(17));
-        let ip6 = self.ip6;
+        let start = u128::from(spread(self.internal.address) ^ by_flow.rotate_left(17));
+        let ip6 = self.realm.ip6;
         let tries = if self.persistent { 1 } else { ADDRESSES };
         let count = more.saturating_add(1);
         (0..u128::from(tries).min(count)).map(move |index| {
@@ -539,12 +590,12 @@ impl Request {
 
     fn number(&self, address: [u8; 16]) -> u128 {
         let number = u128::from_be_bytes(address);
-        if self.ip6 { number } else { number >> 96 }
+        if self.realm.ip6 { number } else { number >> 96 }
     }
 }
 
 /// Spreads addresses over a range; nobody gains anything by guessing it.
-fn mix(address: [u8; 16]) -> u64 {
+pub(super) fn spread(address: [u8; 16]) -> u64 {
     let number = u128::from_be_bytes(address);
     let mut hash = (number >> 64) as u64 ^ number as u64;
     hash = (hash ^ hash >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);

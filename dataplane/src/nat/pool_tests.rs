@@ -25,7 +25,6 @@ fn request(internal: Endpoint, remote: Endpoint) -> Request {
         protocol: protocol::UDP,
         internal,
         remote,
-        ip6: false,
         first: address(200),
         last: address(200),
         ports: None,

@@ -57,6 +57,7 @@ pub struct PortSpace {
     shared: Box<[Option<Box<[u16; BLOCK]>>; PORTS / BLOCK]>,
     used: u32,
     peak: u32,
+    exhausted: u64,
 }
 
 impl Default for PortSpace {
@@ -68,6 +69,7 @@ impl Default for PortSpace {
             shared: Box::new([const { None }; PORTS / BLOCK]),
             used: 0,
             peak: 0,
+            exhausted: 0,
         }
     }
 }
@@ -81,6 +83,16 @@ impl PortSpace {
     /// Most ports that were ever in use at once.
     pub fn peak(&self) -> u32 {
         self.peak
+    }
+
+    /// How often a port was wanted and none was left.
+    pub fn exhausted(&self) -> u64 {
+        self.exhausted
+    }
+
+    /// A port was wanted and none was left.
+    pub fn count_exhausted(&mut self) {
+        self.exhausted += 1;
     }
 
     /// Whether nobody uses the port.

@@ -115,7 +115,11 @@ pub fn translate_error(
     };
     update(bytes, at + ICMP_CHECKSUM, change, false);
     if let Some(address) = outer {
-        error.write_address(bytes, side.other(), address);
+        let change = error.write_address(bytes, side.other(), address);
+        if error.ip6 {
+            // ICMPv6 sums up the addresses, too.
+            update(bytes, at + ICMP_CHECKSUM, change, false);
+        }
     }
     true
 }

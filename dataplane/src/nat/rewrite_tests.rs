@@ -190,6 +190,7 @@ proptest! {
     #[test]
     fn a_quoted_packet_and_its_error_stay_right(
         (packet, to) in packet(), from in any::<[u8; 16]>(), quote in 28usize..120,
+        rewrite_outer in any::<bool>(),
     ) {
         // The host behind the translator sent `packet`; outside it was seen as from `to`.
         prop_assume!(!packet.ip6 || quote >= 48);
@@ -197,7 +198,13 @@ proptest! {
         let mut frame = error_about(&outside, from, quote);
         let headers = Headers::dissect(&frame);
         let inside = packet.source;
-        prop_assert!(translate_error(&mut frame, &headers, Side::Source, &inside, None));
+        let outer = rewrite_outer.then_some(&inside.address);
+        prop_assert!(translate_error(&mut frame, &headers, Side::Source, &inside, outer));
+        if rewrite_outer {
+            let to = if packet.ip6 { 38..54 } else { 30..34 };
+            let length = to.len();
+            prop_assert_eq!(&frame[to], &inside.address[..length]);
+        }
         let quoted = Headers::dissect(&frame).transport as usize + 8;
         let expected = &packet.build()[14..];
         let expected = &expected[..expected.len().min(quote)];

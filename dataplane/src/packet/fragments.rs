@@ -234,6 +234,23 @@ impl Fragments {
         true
     }
 
+    /// Forgets the datagram of a lane that has come to its end without a drop.
+    pub fn finish(&mut self, lane: usize) {
+        if let Some(datagram) = self.take_judged(lane) {
+            self.free(datagram);
+        }
+    }
+
+    /// The largest fragment of the datagram that a lane holds, in bytes from the IP header on.
+    pub fn largest(&self, lane: usize) -> Option<u32> {
+        let (_, datagram) = self.judged.iter().find(|(judged, _)| *judged == lane)?;
+        let size = |parked: &Parked| {
+            let piece = &parked.piece;
+            (piece.payload + piece.len - piece.network) as u32
+        };
+        datagram.parked.iter().map(size).max()
+    }
+
     /// Forgets the datagram of a lane that was dropped for `reason`. Its own frame is counted by whoever
     /// dropped it, the other fragments here.
     pub fn forget(&mut self, lane: usize, reason: DropReason) -> bool {

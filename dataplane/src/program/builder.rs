@@ -274,6 +274,7 @@ impl ProgramBuilder {
         let mut tracks = false;
         for walk in &self.walks {
             tracks |= check_tracking(walk)?;
+            check_translation(walk)?;
             if walk.iter().filter(|entry| entry.gives_a_way()).count() != 1 {
                 return Err(Malformed::Invalid(
                     "a walk that does not look the way out up once",
@@ -395,4 +396,24 @@ fn check_tracking(walk: &[Entry]) -> Result<bool, Malformed> {
             "a walk that does not confirm once what it tracks once",
         )),
     }
+}
+
+/// Translation stands behind the tracking, and each beginning has its end at the same hook.
+fn check_translation(walk: &[Entry]) -> Result<(), Malformed> {
+    let refused = Err(Malformed::Invalid(
+        "a walk that does not translate where it decides, or without tracking",
+    ));
+    let (mut tracked, mut open) = (false, None);
+    for entry in walk {
+        match entry {
+            Entry::Track => tracked = true,
+            Entry::Decide { hook } if tracked && open.is_none() => open = Some(*hook),
+            Entry::Translate { hook } if open == Some(*hook) => open = None,
+            Entry::Decide { .. } | Entry::Translate { .. } => return refused,
+            Entry::Chain { hook, .. } if open.is_none_or(|open| open == *hook) => {}
+            _ if open.is_some() => return refused,
+            _ => {}
+        }
+    }
+    if open.is_some() { refused } else { Ok(()) }
 }

@@ -15,6 +15,7 @@ pub mod hash;
 pub mod key;
 pub mod lane_set;
 pub mod lanes;
+pub mod nat;
 pub mod op;
 pub mod small_set;
 pub mod tables;

@@ -16,6 +16,7 @@ use crate::packet::headers::{ETHERNET, ethertype, flag};
 use crate::packet::reply::tcp_reset;
 use crate::port::PortId;
 use crate::program::lanes::lanes;
+use crate::worker::Routed;
 
 /// Bits of the flags (NFTA_FIB_F_*).
 mod by {
@@ -243,8 +244,13 @@ impl Run<'_, '_> {
                 let made = self.pool.take(packet.len(), PortId::NONE);
                 if let Some(mut frame) = made {
                     frame.bytes_mut().copy_from_slice(&packet);
-                    frame.in_port = self.way_back(lane);
-                    self.emitted.push((PortId::NONE, frame));
+                    let ct = self.vm.packets.ct[lane];
+                    let tracker = self.tracker.as_deref();
+                    self.routed.push(Routed {
+                        frame,
+                        port: self.way_back(lane),
+                        about: tracker.and_then(|tracker| tracker.attach(ct)),
+                    });
                 }
             }
         }
@@ -252,11 +258,11 @@ impl Run<'_, '_> {
     }
 
     /// The port that an answer must take: to link-local addresses there is one way only.
-    fn way_back(&self, lane: usize) -> PortId {
+    fn way_back(&self, lane: usize) -> Option<PortId> {
         let (frame, headers) = (self.frames[lane].bytes(), &self.vm.packets.headers[lane]);
         match Address::source(frame, headers) {
-            Some(to) if to.is_link_local6() => self.vm.packets.in_ports[lane],
-            _ => PortId::NONE,
+            Some(to) if to.is_link_local6() => Some(self.vm.packets.in_ports[lane]),
+            _ => None,
         }
     }
 

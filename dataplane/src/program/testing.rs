@@ -297,6 +297,8 @@ impl Bench {
             | Entry::ToSelf
             | Entry::Arp
             | Entry::Neighbour
+            | Entry::Decide { .. }
+            | Entry::Translate { .. }
             | Entry::Leave => false,
             Entry::Chain { family, .. } => match family {
                 Family::Ip => class == Class::Ip,

@@ -206,6 +206,7 @@ fn expect(
         class: 0,
         permanent: false,
         helper: 0,
+        follow: None,
     })
 }
 

@@ -12,16 +12,18 @@ use super::fact::Facts;
 use super::key::{Slot, reads};
 use super::lane_set::{Connections, Moment};
 use super::lanes::{Column, compare, equal, find, lanes};
+use super::nat::Statement;
 use super::op::{CounterSlot, Op, Relation, RuleRef, Slots, Verdict};
 use super::packets::Packets;
 use super::walk::{Family, Hook};
 use crate::conntrack::{PacketCt, TrackerWorker, Zone};
 use crate::drop_reason::DropReason;
+use crate::nat::Translator;
 use crate::packet::Frame;
 use crate::packet::pool::FramePool;
 use crate::port::PortId;
 use crate::worker::event::{CAPTURE, Event, EventKind, EventQueue};
-use crate::worker::{Context, Generation};
+use crate::worker::{Context, Generation, Routed};
 
 /// With at most this many lanes, a scan looks each lane's value up in the constants instead of each
 /// constant in the lanes.
@@ -150,6 +152,11 @@ impl Vm {
         }
     }
 
+    /// A random number of 64 bits.
+    pub(crate) fn chance(&mut self) -> u64 {
+        u64::from(self.next_random()) << 32 | u64::from(self.next_random())
+    }
+
     /// The next random number.
     pub(super) fn next_random(&mut self) -> u32 {
         // xorshift64*: fast, and nobody relies on it being hard to guess.
@@ -189,12 +196,16 @@ pub struct Run<'r, 'q> {
     pub context: &'r Context,
     /// Where logs and traces go.
     pub events: &'r EventQueue,
-    /// Where copies and answers go; those for [`PortId::NONE`] are routed.
+    /// Where copies and answers go.
     pub emitted: &'r mut Vec<(PortId, Frame<'static>)>,
+    /// Where answers go that are routed.
+    pub routed: &'r mut Vec<Routed>,
     /// Where their memory comes from.
     pub pool: &'r mut FramePool,
     /// The tracker, where the program tracks connections.
     pub tracker: Option<&'r mut TrackerWorker>,
+    /// The translator, where the dataplane has one.
+    pub translator: Option<&'r Translator>,
     /// The base chain.
     pub place: Place,
 }
@@ -414,6 +425,29 @@ impl Run<'_, '_> {
                 self.forward(device, rule, m);
                 flow.active &= !m;
                 0
+            }
+            Op::Nat {
+                kind,
+                family,
+                address_min,
+                address_max,
+                port_min,
+                port_max,
+                flags,
+            } => {
+                let statement = Statement {
+                    kind,
+                    family,
+                    addresses: [address_min, address_max],
+                    ports: [port_min, port_max],
+                    flags,
+                };
+                let (on, over) = self.translate(&statement, rule, m);
+                if self.vm.packets.traced & over != 0 {
+                    self.trace(EventKind::TraceRule(Verdict::Accept), rule, over);
+                }
+                flow.active &= !over;
+                on
             }
             op => self.statement(&op, rule, m),
         }

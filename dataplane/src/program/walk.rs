@@ -171,6 +171,18 @@ tagged_enum! {
         Neighbour = 21,
         /// Gateway: the way out is known already.
         Leave = 22,
+        /// The chains of type nat of a hook begin: up to [`Entry::Translate`] only packets go through them
+        /// whose flow is new and whose translation at this hook has not been decided.
+        Decide = 23 {
+            /// The hook.
+            hook: Hook,
+        },
+        /// Packets are rewritten as their flows have it: destinations at prerouting and output (netfilter's
+        /// priority -100), sources at input and postrouting (100). What no chain has decided is decided here.
+        Translate = 24 {
+            /// The hook.
+            hook: Hook,
+        },
     }
 }
 

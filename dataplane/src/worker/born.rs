@@ -5,12 +5,15 @@ use std::sync::PoisonError;
 
 use arrayvec::ArrayVec;
 
-use super::disposition::{Disposition, NO_RULE};
+use super::disposition::{Disposition, NO_RULE, Routed};
 use super::generation::Generation;
 use super::pipeline::Pipeline;
 use super::stages::Context;
+use crate::conntrack::Attached;
 use crate::gateway::{Born, Gateway, Way};
-use crate::packet::headers::{ethertype, protocol};
+use crate::nat::Side;
+use crate::nat::apply::apply;
+use crate::packet::headers::{Headers, ethertype, protocol};
 use crate::packet::{BATCH, Frame};
 use crate::port::PortId;
 use crate::program::Class;
@@ -41,25 +44,13 @@ impl Pipeline {
 
     /// Answers of rules that are to be routed.
     fn adopt(&mut self, out: &mut Disposition) {
-        if out.emitted.iter().all(|(port, _)| *port != PortId::NONE) {
-            return;
-        }
-        let mut at = 0;
-        while at < out.emitted.len() {
-            if out.emitted[at].0 != PortId::NONE {
-                at += 1;
-                continue;
-            }
-            let (_, frame) = out.emitted.remove(at);
-            let port = match frame.in_port {
-                PortId::NONE => None,
-                port => Some(port),
-            };
+        for Routed { frame, port, about } in out.routed.drain(..) {
             let way = Way::Routed { port };
             self.desk.outbox.push(Born {
                 frame,
                 way,
                 mark: 0,
+                about,
             });
         }
     }
@@ -92,9 +83,19 @@ impl Pipeline {
     ) {
         let mut frames = ArrayVec::<Frame<'static>, BATCH>::new();
         let mut born = ArrayVec::<(Way, u32), BATCH>::new();
+        let mut attached = ArrayVec::<(usize, Attached), BATCH>::new();
         while !frames.is_full()
-            && let Some(Born { frame, way, mark }) = self.desk.outbox.pop()
+            && let Some(Born {
+                mut frame,
+                way,
+                mark,
+                about,
+            }) = self.desk.outbox.pop()
         {
+            if let Some(about) = about {
+                turn(&mut frame, &about);
+                attached.push((frames.len(), about));
+            }
             frames.push(frame);
             born.push((way, mark));
         }
@@ -104,6 +105,7 @@ impl Pipeline {
         self.vm.prepare(generation.program());
         self.vm.begin();
         self.desk.begin(gateway);
+        self.desk.attached = attached;
         let all = u64::MAX >> (BATCH - frames.len());
         self.dissect(&frames);
         let classes = self.set_ways(&born);
@@ -168,6 +170,15 @@ impl Pipeline {
             self.desk.begin(gateway);
         }
     }
+}
+
+/// Gives an answer the destination that its flow has for it, before it is routed: what it is about may
+/// have been translated already.
+fn turn(frame: &mut Frame<'_>, about: &Attached) {
+    let headers = Headers::dissect(frame.bytes());
+    let flow = (&about.flow, about.direction);
+    // Malformed cannot be: it was made here.
+    let _applied = apply(frame.bytes_mut(), &headers, flow, Side::Destination, false);
 }
 
 /// Whether an IP packet is an ICMP error.

@@ -3,15 +3,16 @@
 
 use std::sync::PoisonError;
 
-use super::pipeline::Walk;
+use super::walk::Walk;
 use crate::drop_reason::DropReason;
-use crate::gateway::neighbour::{Heard, Neighbour, State};
+use crate::gateway::neighbour::{Editor, Heard, Neighbour, State};
 use crate::gateway::outbox::{self, Departure};
 use crate::gateway::parking::Plan;
 use crate::gateway::{Address, Complaint, Gateway, Own, Port, arp, nd};
 use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
+use crate::packet::pool::FramePool;
 use crate::packet::reply::transport_checksum_ok;
-use crate::packet::segment;
+use crate::packet::{Frame, segment};
 use crate::port::PortId;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
@@ -27,7 +28,8 @@ impl Walk<'_, '_> {
             return;
         }
         self.refresh(local);
-        for lane in lanes(local) {
+        self.confirm(local);
+        for lane in lanes(local & !self.run.vm.packets.ended) {
             let packets = &self.run.vm.packets;
             let headers = packets.headers[lane];
             let bytes = self.run.frames[lane].bytes();
@@ -214,9 +216,10 @@ impl Walk<'_, '_> {
     fn send_to(&mut self, lane: usize, port: &Port, mac: [u8; 6]) {
         let packets = &self.run.vm.packets;
         let (headers, mtu) = (&packets.headers[lane], packets.mtus[lane]);
+        let too_big = self.size(lane) > mtu;
         let frame = &mut self.run.frames[lane];
         outbox::address(frame.bytes_mut(), mac, port.mac);
-        if !outbox::is_too_big(frame, headers, mtu) {
+        if !too_big {
             return;
         }
         if !outbox::may_be_cut(frame.bytes(), headers) {
@@ -256,14 +259,9 @@ impl Walk<'_, '_> {
             out_port: port.id,
             mtu: packets.mtus[lane],
             mark: packets.marks[lane],
+            flow: self.attach(lane),
         };
-        let frame = &self.run.frames[lane];
-        let parking = editor.parking();
-        if let Some(parked) = parking.park(slot, frame.bytes(), frame.vnet, plan, now_ns) {
-            let reason = DropReason::NeighbourQueueFull;
-            self.desk.outbox.end_parked(self.run.pool, &parked, reason);
-            parking.give(parked);
-        }
+        self.park(lane, &mut editor, slot, plan);
         drop(editor);
         if ask {
             let wanted = Neighbour {
@@ -275,5 +273,31 @@ impl Walk<'_, '_> {
             self.desk.outbox.ask(self.run.pool, port, &wanted);
         }
         self.keep(lane);
+    }
+
+    /// Has a lane's packet wait, a datagram made of fragments as these.
+    fn park(&mut self, lane: usize, editor: &mut Editor<'_>, slot: u32, plan: Plan) {
+        let now_ns = self.run.context.now_ns;
+        let (outbox, frame) = (&mut self.desk.outbox, &self.run.frames[lane]);
+        let mut pieces = Vec::new();
+        if self.run.vm.packets.gathered >> lane & 1 == 1 {
+            let pool = &mut *self.run.pool;
+            self.fragments
+                .release(lane, frame, pool, |piece| pieces.push(piece));
+        }
+        let mut park = |frame: &Frame<'_>, pool: &mut FramePool| {
+            let parking = editor.parking();
+            if let Some(parked) = parking.park(slot, frame.bytes(), frame.vnet, plan, now_ns) {
+                outbox.end_parked(pool, &parked, DropReason::NeighbourQueueFull);
+                parking.give(parked);
+            }
+        };
+        if pieces.is_empty() {
+            return park(frame, self.run.pool);
+        }
+        for piece in pieces {
+            park(&piece, self.run.pool);
+            self.run.pool.give(piece);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the pipeline decided about each frame of a batch.
 
+use crate::conntrack::Attached;
 use crate::drop_reason::DropReason;
 use crate::packet::frame::{BATCH, Frame};
 use crate::packet::pool::FramePool;
@@ -35,6 +36,17 @@ impl Fate {
     }
 }
 
+/// An answer of a rule that is to be routed.
+#[derive(Debug)]
+pub struct Routed {
+    /// The answer, with room for a link header in front.
+    pub frame: Frame<'static>,
+    /// The port by which it has to leave, where there is only one way.
+    pub port: Option<PortId>,
+    /// The flow that it is about.
+    pub about: Option<Attached>,
+}
+
 /// The fates of a batch, one for each lane, and what the batch brought forth.
 ///
 /// The worker clears it before each batch; the pipeline sets one fate for every frame of the
@@ -44,6 +56,8 @@ pub struct Disposition {
     fates: [Fate; BATCH],
     /// Frames that the batch brought forth (copies, answers), sent after its own frames.
     pub emitted: Vec<(PortId, Frame<'static>)>,
+    /// Answers of rules that a gateway is to route.
+    pub routed: Vec<Routed>,
     /// Frames of the dataplane's own that ended here, each with its reason and rule; counted as any
     /// other drop.
     pub ended: Vec<(Frame<'static>, DropReason, u32)>,
@@ -58,6 +72,7 @@ impl Default for Disposition {
         Self {
             fates: [Fate::dropped(DropReason::WorkerPanic); BATCH],
             emitted: Vec::with_capacity(BATCH),
+            routed: Vec::new(),
             ended: Vec::with_capacity(BATCH),
             pool: FramePool::default(),
             replaced: 0,
@@ -71,6 +86,9 @@ impl Disposition {
         self.fates = [Fate::dropped(DropReason::WorkerPanic); BATCH];
         for (_, frame) in self.emitted.drain(..) {
             self.pool.give(frame);
+        }
+        for routed in self.routed.drain(..) {
+            self.pool.give(routed.frame);
         }
         self.replaced = 0;
         for (frame, _, _) in self.ended.drain(..) {

@@ -17,14 +17,18 @@ pub mod stages;
 pub mod wait;
 
 mod born;
+mod connections;
 mod delivery;
+mod helpers;
 mod routing;
 mod run;
 mod seat;
+mod translate;
+mod walk;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use connection::{ConnectionObject, ConnectionObjects};
-pub use disposition::{Disposition, Fate, NO_RULE};
+pub use disposition::{Disposition, Fate, NO_RULE, Routed};
 pub use drop_ring::DroppedFrame;
 pub use event::{Event, EventKind, EventQueue};
 pub use generation::{Generation, PortInfo, PortTable};

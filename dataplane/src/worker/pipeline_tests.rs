@@ -5,6 +5,7 @@ use crate::packet::Frame;
 use crate::packet::headers::protocol;
 use crate::program::testing::{Bench, frames};
 use crate::program::*;
+use crate::worker::EventKind;
 use crate::worker::NO_RULE;
 
 fn dport(bench: &mut Bench) -> Slot {

@@ -3,12 +3,15 @@
 //! Order and numbers follow Linux's `ip_rcv`, `ip_route_input`, `ip_forward` and `ip_output`: the hop
 //! count is taken and the MTU judged before the forward hook, packets are cut behind postrouting.
 
-use super::pipeline::Walk;
+use arrayvec::ArrayVec;
+
+use super::walk::Walk;
+use crate::conntrack::Attached;
 use crate::drop_reason::DropReason;
 use crate::gateway::outbox::{self, About};
 use crate::gateway::{Address, Complaint, Gateway, Hop, Outbox, Own, Port, RouteKind};
-use crate::packet::checksum;
 use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
+use crate::packet::{BATCH, checksum};
 use crate::port::PortId;
 use crate::program::RuleRef;
 use crate::program::hash::jhash;
@@ -39,6 +42,10 @@ pub(super) struct Desk {
     pub(super) pinned: u64,
     /// Lanes whose link addresses are right.
     pub(super) addressed: u64,
+    /// Lanes of our own whose destination was translated.
+    pub(super) turned: u64,
+    /// Lanes of our own that are about a flow.
+    pub(super) attached: ArrayVec<(usize, Attached), BATCH>,
     /// What is to be sent.
     pub(super) outbox: Outbox,
     /// The host has got something to do.
@@ -55,6 +62,8 @@ impl Default for Desk {
             own: 0,
             pinned: 0,
             addressed: 0,
+            turned: 0,
+            attached: ArrayVec::new(),
             outbox: Outbox::default(),
             visited: false,
             ways: Box::new([Remembered::default(); REMEMBERED]),
@@ -67,11 +76,20 @@ impl Desk {
     /// Forgets the last batch, and the ways when the world has changed.
     pub(super) fn begin(&mut self, gateway: &Gateway) {
         (self.local, self.own, self.pinned, self.addressed) = (0, 0, 0, 0);
+        self.turned = 0;
+        self.attached.clear();
         let world = (gateway.serial(), gateway.version());
         if self.good_for != world {
             self.good_for = world;
             self.ways.fill(Remembered::default());
         }
+    }
+
+    /// The flow that a lane of our own is about.
+    #[inline]
+    pub(super) fn attached(&self, lane: usize) -> Option<&Attached> {
+        let found = self.attached.iter().find(|(number, _)| *number == lane);
+        found.map(|(_, attached)| attached)
     }
 
     fn place(to: Address, mark: u32) -> usize {
@@ -130,11 +148,29 @@ impl<'r> Walk<'r, '_> {
             headers: &packets.headers[lane],
             in_port: packets.in_ports[lane],
             source,
+            flow: self.attach(lane),
         };
         let now_ns = self.run.context.now_ns;
         self.desk
             .outbox
             .complain(gateway, self.run.pool, &about, complaint, now_ns);
+    }
+
+    /// What an answer to a lane's packet is told of its flow.
+    pub(super) fn attach(&self, lane: usize) -> Option<Attached> {
+        let tracker = self.run.tracker.as_deref()?;
+        tracker.attach(self.run.vm.packets.ct[lane])
+    }
+
+    /// Bytes of a lane's packet from the IP header on, as they are carried: of a super-frame those of its
+    /// segments, of a datagram made of fragments those of the largest.
+    #[inline]
+    pub(super) fn size(&self, lane: usize) -> u32 {
+        let packets = &self.run.vm.packets;
+        let gathered = packets.gathered >> lane & 1 == 1;
+        let largest = gathered.then(|| self.fragments.largest(lane)).flatten();
+        largest
+            .unwrap_or_else(|| outbox::packet_size(&self.run.frames[lane], &packets.headers[lane]))
     }
 
     /// Frames that are for another station end.
@@ -199,13 +235,14 @@ impl<'r> Walk<'r, '_> {
         self.run.vm.forget(reads::PAYLOAD, changed);
     }
 
-    /// Packets of our own, once more: a rule of output may have marked them.
+    /// Packets of our own, once more: output may have marked them, or given them another destination.
     pub(super) fn reroute(&mut self, alive: u64) {
-        let marked = lanes(alive & !self.desk.pinned)
+        let free = alive & !self.desk.pinned;
+        let changed = lanes(free)
             .filter(|lane| self.run.vm.packets.marks[*lane] != 0)
-            .fold(0, |some, lane| some | 1 << lane);
-        if marked != 0 {
-            self.route(marked);
+            .fold(self.desk.turned & free, |some, lane| some | 1 << lane);
+        if changed != 0 {
+            self.route(changed);
         }
     }
 
@@ -308,6 +345,7 @@ impl<'r> Walk<'r, '_> {
         let packets = &self.run.vm.packets;
         let headers = packets.headers[lane];
         let (network, mtu) = (usize::from(headers.network), packets.mtus[lane]);
+        let too_big = self.size(lane) > mtu;
         let four = headers.ethertype == ethertype::IP;
         let frame = &mut self.run.frames[lane];
         let hops_at = network + if four { 8 } else { 7 };
@@ -317,8 +355,7 @@ impl<'r> Walk<'r, '_> {
             self.end(lane, DropReason::TtlExpired);
             return false;
         }
-        if outbox::is_too_big(frame, &headers, mtu) && !outbox::may_be_cut(frame.bytes(), &headers)
-        {
+        if too_big && !outbox::may_be_cut(frame.bytes(), &headers) {
             self.complain(gateway, lane, Complaint::TooBig { mtu });
             self.end(lane, DropReason::PacketTooBig);
             return false;

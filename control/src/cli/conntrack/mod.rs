@@ -180,9 +180,6 @@ fn print_flows(client: &Client, call: &Call, path: &str, delete: bool) -> Result
 }
 
 fn list(client: &Client, call: &Call) -> Result<Done, Trouble> {
-    if call.translated {
-        return Ok(shown(0));
-    }
     let path = path("/v1/flows", &call.query)?;
     Ok(shown(print_flows(client, call, &path, false)?))
 }
@@ -212,11 +209,7 @@ fn delete(client: &Client, call: &Call) -> Result<Done, Trouble> {
         all: Some("true".to_owned()),
         ..call.query.clone()
     };
-    let count = if call.translated {
-        0
-    } else {
-        print_flows(client, call, &path("/v1/flows", &query)?, true)?
-    };
+    let count = print_flows(client, call, &path("/v1/flows", &query)?, true)?;
     Ok(Done {
         said: Some(format!("{count} flow entries have been deleted.")),
         nothing: count == 0,
@@ -329,7 +322,7 @@ fn follow(client: &Client, call: &Call) -> Result<Done, Trouble> {
             "destroy" => (Why::Destroy, call.events.destroy),
             _ => (Why::Update, call.events.update),
         };
-        if !wanted || !matches.fits(&View::of_wire(&flow)) || call.translated {
+        if !wanted || !matches.fits(&View::of_wire(&flow)) {
             return Ok(());
         }
         let mut out = io::stdout().lock();

@@ -61,8 +61,6 @@ pub(super) struct Call {
     pub(super) query: FlowQuery,
     pub(super) output: Output,
     pub(super) events: EventKinds,
-    /// Options were given that no flow can fit, since nothing is translated here.
-    pub(super) translated: bool,
 }
 
 /// An option: its letter, its first long name, its other names, whether it takes an argument, and the
@@ -252,7 +250,6 @@ struct Parser {
     protocol: Option<u8>,
     family: Option<&'static str>,
     masks: [Option<IpAddr>; 2],
-    translated: bool,
 }
 
 impl Parser {
@@ -364,7 +361,13 @@ impl Parser {
                 };
                 self.be(family)?;
             }
-            "status" => self.query.status = Some(status(value)?),
+            "status" => {
+                let wanted = status(value)?;
+                self.query.status = Some(match self.query.status.take() {
+                    Some(others) => format!("{others},{wanted}"),
+                    None => wanted,
+                });
+            }
             "mark" => {
                 self.query.mark = Some(match value.split_once('/') {
                     Some((mark, mask)) => format!("{}/{}", number(mark), number(mask)),
@@ -377,15 +380,33 @@ impl Parser {
             "id" => self.query.id = Some(number(value).to_string()),
             "output" => self.output(value)?,
             "event-mask" => self.events = Some(event_kinds(value)?),
-            "src-nat" | "dst-nat" | "any-nat" => {
-                if !value.is_empty() {
-                    self.network(value)?;
-                }
-                self.translated = true;
-            }
+            "src-nat" | "dst-nat" | "any-nat" => self.translated(option.long, value)?,
             // -z is refused below, -t and -b change nothing of what is asked for.
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Flows that are translated, to an address if one is given.
+    fn translated(&mut self, name: &str, value: &str) -> Result<(), Usage> {
+        let to = if value.is_empty() {
+            None
+        } else {
+            Some(self.network(value)?)
+        };
+        let query = &mut self.query;
+        let (word, address) = match name {
+            "src-nat" => ("snat", &mut query.reply_dst),
+            "dst-nat" => ("dnat", &mut query.reply_src),
+            _ => ("translated", &mut query.address),
+        };
+        if to.is_some() {
+            *address = to;
+        }
+        query.status = Some(match query.status.take() {
+            Some(others) => format!("{others},{word}"),
+            None => word.to_owned(),
+        });
         Ok(())
     }
 
@@ -516,7 +537,6 @@ impl Parser {
                 update: true,
                 destroy: true,
             }),
-            translated: self.translated,
         })
     }
 

@@ -112,8 +112,13 @@ fn letters_may_stand_together_and_numbers_are_read_as_far_as_they_go() {
     assert_eq!(call.query.protocol.as_deref(), Some("6"));
     assert_eq!(call.query.zone.as_deref(), Some("0"));
     assert_eq!(call.query.src.as_deref(), Some("10.0.0.1/8"));
-    assert!(parse("-L -g").unwrap().translated);
-    assert!(parse("-L -n 1.2.3.4").unwrap().translated);
+    let call = parse("-L -g").unwrap();
+    assert_eq!(call.query.status.as_deref(), Some("dnat"));
+    let call = parse("-L -u ASSURED -n 1.2.3.4").unwrap();
+    assert_eq!(call.query.status.as_deref(), Some("assured,snat"));
+    assert_eq!(call.query.reply_dst.as_deref(), Some("1.2.3.4/32"));
+    let call = parse("-L -j").unwrap();
+    assert_eq!(call.query.status.as_deref(), Some("translated"));
     assert_eq!(parse("").unwrap().command, Command::Help);
     assert_eq!(parse("-L -- x").unwrap().command, Command::List);
 }

@@ -103,6 +103,18 @@ pub fn inspect(
     said
 }
 
+/// An announcement as it is written: what stands at [`Announcement::place`].
+pub fn written(form: Form, address: &[u8; 16], port: u16, l3: u8) -> String {
+    let [high, low] = port.to_be_bytes();
+    let [a, b, c, d, ..] = *address;
+    match form {
+        Form::Port | Form::Passive => format!("{a},{b},{c},{d},{high},{low}"),
+        Form::Eprt if l3 == IPV4 => format!("|1|{a}.{b}.{c}.{d}|{port}|"),
+        Form::Eprt => format!("|2|{}|{port}|", std::net::Ipv6Addr::from(*address)),
+        Form::ExtendedPassive => format!("|||{port}|"),
+    }
+}
+
 impl Lines {
     fn begins_at(&self, sequence: u32, reply: bool) -> bool {
         let direction = usize::from(reply);

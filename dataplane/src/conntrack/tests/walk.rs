@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::super::testing::{Ends, SECOND, Stand, UDP_BYTES, settings, tcp, udp, unreachable};
 use super::super::{
-    CtState, Direction, Expectation, Filter, Flow, FlowEventKind, SourceMask, TimeoutClass,
-    TimeoutPolicy, Tracker, Zone, status,
+    CtState, Direction, Expectation, Filter, Flow, FlowEventKind, Release, SourceMask,
+    TimeoutClass, TimeoutPolicy, Tracker, Translated, Zone, status,
 };
 use crate::drop_reason::DropReason;
 
@@ -216,6 +216,7 @@ fn an_expected_flow_is_related_and_knows_its_master() {
         class: 0,
         permanent: false,
         helper: 0,
+        follow: None,
     };
     assert!(stand.worker.expect(expectation.clone()));
     stand.worker.confirm(1, &mut stand.packets, &context);
@@ -365,9 +366,21 @@ fn flood(max: u32) {
     assert_eq!(statistics.drop, 0);
 }
 
+/// Counts what it is told of.
+#[derive(Debug, Default)]
+struct Released(std::sync::Mutex<Vec<Translated>>);
+
+impl Release for Released {
+    fn release(&self, flow: &Translated) {
+        self.0.lock().unwrap().push(*flow);
+    }
+}
+
 #[test]
-fn the_reply_tuple_can_be_altered_before_it_is_confirmed() {
+fn the_reply_tuple_can_be_replaced_before_it_is_confirmed() {
     let (tracker, mut stand) = stand(100);
+    let released = Arc::new(Released::default());
+    tracker.on_release(Arc::clone(&released) as Arc<dyn Release>);
     let other = Ends {
         src: 7,
         dst: 2,
@@ -380,26 +393,54 @@ fn the_reply_tuple_can_be_altered_before_it_is_confirmed() {
     stand.worker.track(1, &mut stand.packets, &burst, &context);
     let flow = stand.packets.ct[0].flow;
     let taken = tracker.find(&all(&tracker)[0].reply).unwrap().0.reply;
-    assert!(stand.worker.is_taken(&taken));
-    assert!(
-        !stand.worker.alter_reply(0, &taken),
-        "another flow's answers"
-    );
+    assert!(stand.worker.is_taken_by_another(0, &taken));
     let mut reply = taken;
     reply.dport = 4001;
-    assert!(stand.worker.alter_reply(0, &reply));
-    stand.worker.set_translation(flow, 99, 3);
+    assert!(!stand.worker.is_taken_by_another(0, &reply));
+    stand.worker.replace_reply(0, &reply);
+    assert!(!stand.worker.is_taken_by_another(0, &reply), "its own");
+    stand.worker.add_translation(flow, 1);
+    stand.worker.add_translation(flow, 2);
     stand.worker.confirm(1, &mut stand.packets, &context);
-    assert!(!stand.worker.alter_reply(0, &reply), "confirmed");
+    let id = stand.worker.flow_id(flow).unwrap();
+    stand.worker.replace_reply(0, &taken);
     stand.worker.end();
+    assert_eq!(tracker.flow(id.index).unwrap().reply, reply, "confirmed");
     let answer = stand.one(&udp(Ends {
         sport: 4001,
         ..other
     }
     .answer()));
     assert_eq!(answer.state, CtState::Established);
-    assert_eq!(stand.worker.translation(answer.flow), (99, 3));
     assert_eq!(stand.one(&udp(A)).state, CtState::Established);
+    assert!(released.0.lock().unwrap().is_empty());
+    assert!(tracker.delete(id, 0));
+    let told = released.0.lock().unwrap().clone();
+    assert_eq!(
+        told.len(),
+        1,
+        "once, and only of the flow that holds something"
+    );
+    assert_eq!((told[0].reply, told[0].bits), (reply, 3));
+}
+
+#[test]
+fn a_translated_flow_that_is_dropped_gives_back_what_it_holds() {
+    let (tracker, mut stand) = stand(100);
+    let released = Arc::new(Released::default());
+    tracker.on_release(Arc::clone(&released) as Arc<dyn Release>);
+    let burst = stand.begin(&[udp(A)]);
+    let context = stand.context();
+    stand.worker.track(1, &mut stand.packets, &burst, &context);
+    let ct = stand.packets.ct[0];
+    stand.worker.add_translation(ct.flow, 1);
+    let attached = stand.worker.attach(ct).unwrap();
+    assert_eq!(attached.direction, Direction::Reply);
+    assert_eq!(stand.worker.still(attached.id), Some(ct.flow));
+    stand.worker.drop_unconfirmed(1, &mut stand.packets);
+    assert_eq!(stand.worker.still(attached.id), None);
+    stand.worker.end();
+    assert_eq!(released.0.lock().unwrap().len(), 1);
 }
 
 #[test]

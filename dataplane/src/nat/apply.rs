@@ -1,0 +1,91 @@
+//! Rewriting packets as their flows have it.
+//!
+//! At each hook one side is written: at prerouting and output the destination, at input and postrouting the
+//! source. Which values it takes follows from the tuple of the other direction, so nothing has to be
+//! remembered between the hooks (`nf_nat_packet`). An ICMP error is about a packet of the other direction: of
+//! the packet in it the other side is written, and its own address (RFC 5508, section 4).
+
+use super::rewrite::{Side, translate, translate_error};
+use super::{destination, source};
+use crate::conntrack::{Direction, Translated, Tuple, status};
+use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// There was nothing to do.
+    Same,
+    /// It was written.
+    Written,
+    /// It should have been written and is too short for it: it must not pass.
+    Malformed,
+}
+
+/// Whether packets of a direction have this side translated.
+#[inline]
+pub fn is_translated(bits: u32, direction: Direction, side: Side) -> bool {
+    let bit = match (side, direction) {
+        (Side::Source, Direction::Original) | (Side::Destination, Direction::Reply) => {
+            status::SRC_NAT
+        }
+        _ => status::DST_NAT,
+    };
+    bits & bit != 0
+}
+
+/// The tuple that answers come with.
+fn opposite(flow: &Translated, direction: Direction) -> &Tuple {
+    match direction {
+        Direction::Original => &flow.reply,
+        Direction::Reply => &flow.original,
+    }
+}
+
+/// Writes a side of a packet that goes in a direction of a flow. `partial` says that its transport's
+/// checksum is not complete.
+pub fn apply(
+    bytes: &mut [u8],
+    headers: &Headers,
+    (flow, direction): (&Translated, Direction),
+    side: Side,
+    partial: bool,
+) -> Applied {
+    if !is_translated(flow.status, direction, side) {
+        return Applied::Same;
+    }
+    let other = opposite(flow, direction);
+    // The packet goes where answers come from, and comes from where they go.
+    let written = if is_error(bytes, headers) {
+        let (quoted, outer) = match side {
+            Side::Destination => (source(other), other.src),
+            Side::Source => (destination(other), other.dst),
+        };
+        translate_error(bytes, headers, side.other(), &quoted, Some(&outer))
+    } else {
+        let to = match side {
+            Side::Source => destination(other),
+            Side::Destination => source(other),
+        };
+        translate(bytes, headers, side, &to, partial)
+    };
+    if written {
+        Applied::Written
+    } else {
+        Applied::Malformed
+    }
+}
+
+/// Whether a packet is an ICMP or ICMPv6 error.
+pub fn is_error(bytes: &[u8], headers: &Headers) -> bool {
+    if !headers.has(flag::TRANSPORT) {
+        return false;
+    }
+    let kind = || field::<1>(bytes, usize::from(headers.transport)).map(|[kind]| kind);
+    match (headers.ethertype, headers.l4proto) {
+        (ethertype::IP, protocol::ICMP) => {
+            kind().is_some_and(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12))
+        }
+        (ethertype::IP6, protocol::ICMPV6) => kind().is_some_and(|kind| kind < 128),
+        _ => false,
+    }
+}

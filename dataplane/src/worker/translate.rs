@@ -1,0 +1,143 @@
+//! The entries of a walk that translate: which packets the chains of type nat see, and the rewriting.
+
+use super::walk::Walk;
+use crate::conntrack::{PacketCt, status};
+use crate::drop_reason::DropReason;
+use crate::gateway::Complaint;
+use crate::nat::apply::{Applied, apply};
+use crate::nat::decide::{decide_nothing, is_decided};
+use crate::nat::{Side, Translator};
+use crate::program::Hook;
+use crate::program::key::reads;
+use crate::program::lanes::lanes;
+
+/// The side that a hook translates.
+fn side(hook: Hook) -> Side {
+    match hook {
+        Hook::Input | Hook::Postrouting => Side::Source,
+        _ => Side::Destination,
+    }
+}
+
+impl Walk<'_, '_> {
+    /// The chains of type nat of a hook begin.
+    pub(super) fn begin_deciding(&mut self, hook: Hook, alive: u64) {
+        let there = self.at(hook, alive);
+        self.deciding = Some((side(hook), there));
+    }
+
+    /// Lanes that have come to a hook.
+    fn at(&self, hook: Hook, alive: u64) -> u64 {
+        if hook == Hook::Input {
+            alive & self.desk.local
+        } else {
+            alive
+        }
+    }
+
+    /// Of those for which a hook decides, the lanes for which it has not yet.
+    pub(super) fn undecided(&self, side: Side, among: u64) -> u64 {
+        let Some(tracker) = self.run.tracker.as_deref() else {
+            return 0;
+        };
+        let ct = &self.run.vm.packets.ct;
+        let open = |lane: &usize| {
+            tracker.has_begun(*lane) && !is_decided(tracker.status(ct[*lane].flow), side)
+        };
+        lanes(among)
+            .filter(open)
+            .fold(0, |some, lane| some | 1 << lane)
+    }
+
+    /// Decides what no chain has decided, and rewrites.
+    pub(super) fn translate(&mut self, hook: Hook, alive: u64) {
+        self.deciding = None;
+        let there = self.at(hook, alive);
+        self.refresh(there);
+        let Some(translator) = self.run.translator else {
+            return;
+        };
+        let (mut written, mut decided) = (0, 0);
+        for lane in lanes(there) {
+            let bit = 1 << lane;
+            if self.undecided(side(hook), bit) != 0 {
+                decided |= bit;
+                if !self.decide_rest(translator, hook, lane) {
+                    self.end(lane, DropReason::NatExhausted);
+                    self.tell_exhausted(bit);
+                    continue;
+                }
+            }
+            match self.rewrite(lane, side(hook)) {
+                Applied::Same => {}
+                Applied::Written => written |= bit,
+                Applied::Malformed => self.end(lane, DropReason::NatMalformed),
+            }
+        }
+        if hook == Hook::Output {
+            self.desk.turned |= written;
+        }
+        self.run.vm.forget(reads::PAYLOAD, written);
+        self.run.vm.forget(reads::CT, decided);
+    }
+
+    /// Tells the senders of packets for which there was no port (RFC 5508, REQ-8); Linux says nothing.
+    pub(super) fn tell_exhausted(&mut self, among: u64) {
+        let packets = &self.run.vm.packets;
+        let ended = lanes(among & packets.ended & !self.desk.own);
+        let exhausted = |lane: &usize| packets.reasons[*lane] == DropReason::NatExhausted;
+        let exhausted = ended
+            .filter(exhausted)
+            .fold(0, |some, lane| some | 1 << lane);
+        if let (1.., Some(gateway)) = (exhausted, self.gateway()) {
+            for lane in lanes(exhausted) {
+                self.complain(gateway, lane, Complaint::Prohibited);
+            }
+        }
+    }
+
+    /// Decides for a lane's new flow as no statement has; `false` when it may not come into being.
+    fn decide_rest(&mut self, translator: &Translator, hook: Hook, lane: usize) -> bool {
+        let own = self.desk.own >> lane & 1 == 1;
+        let run = &mut self.run;
+        let chance = run.vm.chance();
+        let flow = run.vm.packets.ct[lane].flow;
+        let Some(tracker) = run.tracker.as_deref_mut() else {
+            return true;
+        };
+        let (engines, now_ns) = ((tracker, translator), run.context.now_ns);
+        decide_nothing(engines, (lane, flow), (side(hook), own), (now_ns, chance)).is_ok()
+    }
+
+    /// Writes a side of a lane's packet as its flow has it.
+    fn rewrite(&mut self, lane: usize, side: Side) -> Applied {
+        let packets = &self.run.vm.packets;
+        let PacketCt {
+            flow, direction, ..
+        } = packets.ct[lane];
+        let attached = self.desk.attached(lane);
+        let translated = match (attached, self.run.tracker.as_deref()) {
+            // What an answer of our own is about may be gone; its destination was written at its birth.
+            (Some(_), _) if side == Side::Destination => return Applied::Same,
+            (Some(attached), _) => attached.flow,
+            (None, Some(tracker)) if flow.is_some() => {
+                const TRANSLATED: u32 = status::SRC_NAT | status::DST_NAT;
+                if tracker.status(flow) & TRANSLATED == 0 {
+                    return Applied::Same;
+                }
+                tracker.translated(flow)
+            }
+            _ => return Applied::Same,
+        };
+        let frame = &mut self.run.frames[lane];
+        let partial = frame.vnet.needs_checksum();
+        let headers = &packets.headers[lane];
+        apply(
+            frame.bytes_mut(),
+            headers,
+            (&translated, direction),
+            side,
+            partial,
+        )
+    }
+}
