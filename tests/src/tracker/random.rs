@@ -38,10 +38,29 @@ pub fn talk(seed: u64, client: u16) -> Talk {
             datagrams(&mut rng, v6, client, 136)
         }
     };
+    if rng.random_bool(0.3) {
+        complain(&mut rng, v6, &mut steps);
+    }
     if rng.random_bool(0.1) {
         spoil(&mut rng, &mut steps);
     }
     Talk { seed, rules, steps }
+}
+
+/// Puts errors about earlier packets between the others.
+fn complain(rng: &mut SmallRng, v6: bool, steps: &mut Vec<Step>) {
+    for _ in 0..rng.random_range(1..4) {
+        let at = rng.random_range(0..steps.len());
+        let about = steps[at].clone();
+        // Mostly the receiver complains, or somebody on the way.
+        let from = if rng.random_bool(0.9) {
+            about.from.other()
+        } else {
+            about.from
+        };
+        let error = error(rng, v6, from, &about);
+        steps.insert(rng.random_range(at..steps.len()) + 1, error);
+    }
 }
 
 /// Makes the checksum of a packet wrong.
@@ -145,9 +164,10 @@ fn associations(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
     steps
 }
 
-/// UDP, ICMP, ICMPv6, and errors about them.
+/// UDP, ICMP, ICMPv6, PPTP's GRE, and errors about them.
 fn others(rng: &mut SmallRng, v6: bool, client: u16) -> Vec<Step> {
-    let protocol = *[17, if v6 { 58 } else { 1 }].choose(rng).unwrap_or(&17);
+    let echo = if v6 { 58 } else { 1 };
+    let protocol = *[17, 17, echo, echo, 47].choose(rng).unwrap_or(&17);
     datagrams(rng, v6, client, protocol)
 }
 
@@ -164,6 +184,13 @@ fn datagrams(rng: &mut SmallRng, v6: bool, client: u16, protocol: u8) -> Vec<Ste
         }
         let message = if protocol == 1 || protocol == 58 {
             query(rng, v6, client)
+        } else if protocol == 47 {
+            // Other versions have no key that would tell this conversation from others.
+            let [high, low] = client.to_be_bytes();
+            let carries = *[[0x88, 0x0b], [0x88, 0x0b], [8, 0]]
+                .choose(rng)
+                .unwrap_or(&[8, 0]);
+            vec![0x30, 1, carries[0], carries[1], 0, 0, high, low, 0, 0, 0, 1]
         } else {
             let mut message = ports(from, client, 53).to_vec();
             // The length, or what the checksum of UDP-Lite covers.
