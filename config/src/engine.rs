@@ -25,7 +25,7 @@ use sluice_dataplane::worker::clock::{Clock, SystemClock};
 use sluice_dataplane::worker::generation::{Generation, PortTable};
 
 use crate::compile::{CompileCache, CompileError, Target, Warning, explain, generation};
-use crate::store::exec::{RulePlace, Surroundings, Transaction, updates};
+use crate::store::exec::{RulePlace, Surroundings, Transaction, interval, updates};
 use crate::store::live::{Live, LiveSet};
 use crate::store::{Id, ObjectBody, Ruleset, Set, SlotAllocator};
 use crate::syntax::{self, MAX_ERRORS, Parsed, Severity, SourceMap, render_all};
@@ -176,14 +176,18 @@ impl Engine {
         };
         let slots = SlotAllocator::new(self.counters.clone());
         let mut transaction = Transaction::new(self.ruleset.clone(), slots, surroundings);
-        for command in &parsed.commands {
-            if let Some(complaint) = self.sources.forbids(command, &self.ruleset) {
-                transaction.kernel_errors.push(complaint);
-                continue;
-            }
-            transaction.run(command);
+        for run in interval::runs(&parsed.commands) {
             if transaction.check_errors.len() >= MAX_ERRORS {
                 break;
+            }
+            if !transaction.check_run(run) {
+                continue;
+            }
+            for command in interval::sent(run) {
+                match self.sources.forbids(command, &self.ruleset) {
+                    Some(complaint) => transaction.kernel_errors.push(complaint),
+                    None => transaction.run(command),
+                }
             }
         }
         if let Some(refusal) = complaints(&parsed, &transaction) {
@@ -481,10 +485,11 @@ fn complaints(parsed: &Parsed, transaction: &Transaction<'_>) -> Option<Refusal>
     errors.extend(transaction.check_errors.iter().cloned());
     let mut output = String::new();
     if errors.is_empty() || (!parse_failed && transaction.check_errors.is_empty()) {
-        if transaction.kernel_errors.is_empty() {
-            return None;
+        match transaction.missing() {
+            Some(missing) => errors = vec![missing.clone()],
+            None if transaction.kernel_errors.is_empty() => return None,
+            None => errors = transaction.kernel_errors.clone(),
         }
-        errors = transaction.kernel_errors.clone();
         // nft lists while it makes its batch: that is out before the kernel refuses.
         output.clone_from(&transaction.output);
     }

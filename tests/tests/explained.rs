@@ -309,22 +309,6 @@ fn explained_15_a_rule_of_connections_that_no_packet_reaches() {
 }
 
 #[test]
-fn explained_16_counting_connections_of_packets_that_have_none() {
-    let ruleset = "table ip t {\n\tchain raw {\n\t\ttype filter hook prerouting priority raw;\n\
-                   \t\tnotrack\n\t}\n\tchain c {\n\t\ttype filter hook forward priority 0;\n\
-                   \t\tct count over 1 counter\n\t}\n}\n";
-    let frames = [
-        from4([10, 1, 0, 1]),
-        from4([10, 1, 0, 2]),
-        from4([10, 1, 0, 3]),
-    ];
-    let Some(asked) = ask(ruleset, &frames) else {
-        return;
-    };
-    assert_eq!(asked.packets(), (vec![2], vec![0]));
-}
-
-#[test]
 fn explained_30_answers_to_dccp() {
     let frames = [dccp(), udp4()];
     let ruleset = chain("netdev", "ingress device left", "counter reject");

@@ -19,7 +19,7 @@ pub mod stmt;
 pub mod symbols;
 pub mod time;
 
-pub use check::{check_elements, check_rule};
+pub use check::{Place, check_elements, check_rule};
 pub use datatype::{ByteOrder, TypeId};
 pub use expr::{Element, Expr, ExprKind, SetExpr};
 pub use print::{print_element, print_elements, print_rule};

@@ -4,8 +4,8 @@ use crate::model::check;
 use crate::model::expr::{DataType, KeyPart, SetType};
 use crate::model::rule::SetInfo;
 use crate::model::{Element, Rule, RuleContext, Stmt, TypeId};
+use crate::syntax::Diagnostic;
 use crate::syntax::ast::{self, MapData};
-use crate::syntax::{Diagnostic, Span};
 
 /// What the check complained about.
 pub(super) type Complaints = Vec<Diagnostic>;
@@ -87,6 +87,6 @@ pub(super) fn elements(
     elements: &ast::Expr,
     set: &SetInfo,
     context: &RuleContext<'_>,
-) -> Result<Vec<(Element, Span)>, Complaints> {
+) -> Result<Vec<(Element, check::Place)>, Complaints> {
     one(check::check_elements(elements, set, context))
 }

@@ -7,13 +7,22 @@ use super::{Checked, Checker, Want, fail};
 use crate::syntax::Span;
 use crate::syntax::ast::{self, ExprKind as Ast};
 
+/// Where an element was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its key: what nft's own complaints name.
+    pub key: Span,
+    /// What the kernel's refusals name: of an element of a map all that stands before the colon.
+    pub whole: Span,
+}
+
 /// Checks the elements of a command or declaration against the set's type. The place of each is
 /// beside it. Nothing is sorted or merged: see [`super::super::elements`].
 pub fn check_elements(
     elements: &ast::Expr,
     set: &SetInfo,
     context: &RuleContext<'_>,
-) -> Checked<Vec<(Element, Span)>> {
+) -> Checked<Vec<(Element, Place)>> {
     let Ast::Set(list) = &elements.value().kind else {
         return fail(elements.span, "Expression is not a set");
     };
@@ -53,7 +62,7 @@ fn one(
     set: &SetInfo,
     want: &Want,
     data: Option<&DataWant>,
-    out: &mut Vec<(Element, Span)>,
+    out: &mut Vec<(Element, Place)>,
 ) -> Checked<()> {
     if let Ast::Set(nested) = &element.key.value().kind {
         for inner in nested {
@@ -74,7 +83,12 @@ fn one(
                 .replace("prefix", kind_word(&typed.key)),
         );
     }
-    out.push((super::set::exact(typed), element.key.span));
+    let key = element.key.span;
+    let whole = match &element.extra {
+        Some(extra) if element.data.is_some() => key.to(extra.span),
+        _ => key,
+    };
+    out.push((super::set::exact(typed), Place { key, whole }));
     Ok(())
 }
 

@@ -20,7 +20,7 @@ mod set;
 mod statement;
 mod translate;
 
-pub use element::{check_data, check_element, check_elements};
+pub use element::{Place, check_data, check_element, check_elements};
 
 use super::construct;
 use super::datatype::{ByteOrder, TypeId};

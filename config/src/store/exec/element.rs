@@ -1,17 +1,17 @@
 //! Elements: add, create, delete, get.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::echo::News;
 use super::rule::TableScope;
 use super::set::object_kind;
 use super::suggest::{self, Noun};
-use super::{Done, Errno, Fail, Transaction, named, refuse};
-use crate::model::expr::{DataType, ExprKind};
+use super::{Done, Errno, Fail, Transaction, interval, named, refuse};
+use crate::model::expr::ExprKind;
 use sluice_dataplane::sets::Key;
 
-use crate::model::{Element, RuleContext};
+use crate::model::{Element, Place, RuleContext};
 use crate::store::elements::{Clash, bounds};
 use crate::store::live;
 use crate::store::references::{self, Node};
@@ -19,9 +19,43 @@ use crate::store::{ElementData, Elements, Set, StoredElement, Table, Words, chec
 use crate::syntax::ast::{self, ItemRef};
 use crate::syntax::{Diagnostic, Span};
 
+/// An element that is to be added.
+struct New<'e> {
+    /// Its smallest key; none of the catch-all.
+    low: Option<Words>,
+    stored: StoredElement,
+    element: &'e Element,
+    at: Span,
+}
+
+/// What a set will have when elements have been taken out.
+struct Removing {
+    next: Elements,
+    /// Those that packets had added.
+    forgotten: Vec<(Words, Words)>,
+    gone: Vec<StoredElement>,
+    lenient: bool,
+}
+
+/// What a set will have when elements have been added.
+struct Adding<'e> {
+    next: Elements,
+    added: Vec<&'e Element>,
+    told: Vec<(Option<Words>, StoredElement)>,
+    /// Ranges of this command, where the set merges them.
+    merged: HashSet<Words>,
+    /// The timeouts that elements had before this request gave them others.
+    bases: HashMap<Words, Option<u64>>,
+    create: bool,
+}
+
 impl Transaction<'_> {
     /// The set that elements are for, and what the check makes of them.
-    fn check_elements(&self, set: &ItemRef, elements: &ast::Expr) -> Done<Vec<(Element, Span)>> {
+    pub(super) fn check_elements(
+        &self,
+        set: &ItemRef,
+        elements: &ast::Expr,
+    ) -> Done<Vec<(Element, Place)>> {
         let table = self.checked_table(set.family, &set.table)?;
         let name = named(set)?;
         let Some(found) = table.set(&name.value) else {
@@ -53,83 +87,50 @@ impl Transaction<'_> {
         let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
-        for (element, at) in &checked {
-            check_targets(table, element, object_kind_of(table, &name.value), *at)?;
-        }
         let Some(known) = table.set(&name.value) else {
             return Ok(());
         };
         let spec = known.spec.clone();
+        self.check_overlap(known, &checked)?;
         if spec.constant && table.references.used(&Node::Set(known.name.clone())) {
             return refuse(span, Errno::Busy);
         }
-        let bare = |element: &Element| element.data.is_none() && element.object.is_none();
-        if let Some((_, at)) = checked
-            .iter()
-            .find(|(element, _)| spec.data.is_some() && bare(element))
-        {
-            return refuse(*at, Errno::Invalid);
-        }
         let node = Node::Set(known.name.clone());
-        let mut next = known.elements.clone();
-        let mut added = Vec::new();
-        let mut told = Vec::new();
-        let mut written = Elements::default();
-        let mut places = HashMap::new();
-        for (element, at) in &checked {
-            let (low, stored) = StoredElement::new(element, spec.timeout_ms, now_ns);
-            if spec.interval && spec.key.parts.len() == 1 && low.is_some() {
-                self.check_overlap(known, &written, &places, low.as_ref(), &stored, create, *at)?;
-                places.extend(low.clone().map(|low| (low, *at)));
-                written.put(low.clone(), stored.clone());
-            }
-            if spec.auto_merge
-                && spec.interval
-                && spec.key.parts.len() == 1
-                && spec.data.is_none()
-                && let Some(low) = low
-            {
-                let high = stored
-                    .high
-                    .as_deref()
-                    .cloned()
-                    .unwrap_or_else(|| low.clone());
-                let (low, high) = next.merge(low, high);
-                let high = (high != low).then(|| Box::new(high));
-                next.put(Some(low), StoredElement { high, ..stored });
-                continue;
-            }
-            if let Some(known_low) = low
-                .as_ref()
-                .filter(|low| next.map.get(*low).is_some_and(|old| old.expired(now_ns)))
-            {
-                next.drop_at(known_low);
-            }
-            if create
-                && low
-                    .as_ref()
-                    .is_some_and(|low| self.added_by_packet(known, low))
-            {
-                return refuse(*at, Errno::Exists);
-            }
-            match next.clash(low.as_ref(), &stored, spec.interval, &spec.key.parts) {
-                Some((Clash::Same, _)) if !create => continue,
-                Some((Clash::OtherData, _)) if !create => return refuse(*at, Errno::Exists),
-                Some(_) => return refuse(*at, Errno::Exists),
-                None => {}
-            }
-            if spec.size.is_some_and(|size| next.len() >= size as usize) {
-                next.expire(now_ns);
-                if spec.size.is_some_and(|size| next.len() >= size as usize) {
-                    return refuse(*at, Errno::TableFull);
+        let mut new: Vec<New<'_>> = checked
+            .iter()
+            .map(|(element, place)| {
+                let (low, stored) = StoredElement::new(element, spec.timeout_ms, now_ns);
+                New {
+                    low,
+                    stored,
+                    element,
+                    at: place.whole,
                 }
-            }
-            if told.len() < 1000 || self.options.echo {
-                told.push((low.clone(), stored.clone()));
-            }
-            next.put(low, stored);
-            added.push(element);
+            })
+            .collect();
+        if spec.interval && spec.key.parts.len() == 1 {
+            interval::sort(&mut new, |new| new.low.as_ref());
         }
+        let mut adding = Adding {
+            next: known.elements.clone(),
+            added: Vec::new(),
+            told: Vec::new(),
+            merged: HashSet::new(),
+            bases: self.timeouts.get(&known.id).cloned().unwrap_or_default(),
+            create,
+        };
+        // The kernel takes one after the other; those behind one that it refuses it does not look at.
+        let outcome = new
+            .into_iter()
+            .try_for_each(|new| self.add_one(table, known, new, &mut adding));
+        let Adding {
+            next,
+            added,
+            told,
+            bases,
+            ..
+        } = adding;
+        let id = known.id;
         let mut used = Vec::new();
         for element in added {
             targets(element, object_kind(&spec), &mut |target| used.push(target));
@@ -150,11 +151,81 @@ impl Transaction<'_> {
             self.changed |= known.elements.version != next.version;
             known.elements = next;
         }
+        if !bases.is_empty() {
+            self.timeouts.insert(id, bases);
+        }
         self.announce(index, News::Elements(&name.value, &told));
+        outcome
+    }
+
+    /// Adds one element to what the set will have.
+    fn add_one<'e>(
+        &self,
+        table: &Table,
+        known: &Set,
+        new: New<'e>,
+        adding: &mut Adding<'e>,
+    ) -> Done {
+        let New {
+            low,
+            stored,
+            element,
+            at,
+        } = new;
+        let (spec, now_ns) = (&known.spec, self.now_ns);
+        if spec.data.is_some() && element.data.is_none() && element.object.is_none() {
+            return refuse(at, Errno::Invalid);
+        }
+        check_targets(table, element, object_kind(spec), at)?;
+        let next = &mut adding.next;
+        let merges = spec.auto_merge && spec.interval && spec.key.parts.len() == 1;
+        let low = match low {
+            Some(low) if merges && spec.data.is_none() => {
+                next.auto_merge(low, stored, &mut adding.merged);
+                return Ok(());
+            }
+            low => low,
+        };
+        let there = |low: &Words| next.map.get(low).is_some_and(|old| old.expired(now_ns));
+        if let Some(over) = low.as_ref().filter(|low| there(low)) {
+            next.drop_at(over);
+        }
+        let packets = |low: &Words| self.added_by_packet(known, low);
+        if adding.create && low.as_ref().is_some_and(packets) {
+            return refuse(at, Errno::Exists);
+        }
+        match next.clash(low.as_ref(), &stored, spec.interval, &spec.key.parts) {
+            Some((Clash::Same, low)) if !adding.create => {
+                if spec.timeout {
+                    let expires = element.expires_ms.is_some();
+                    let bases = &mut adding.bases;
+                    next.retime(&low, &stored, expires, spec.timeout_ms, bases);
+                }
+                return Ok(());
+            }
+            Some(_) => return refuse(at, Errno::Exists),
+            None => {}
+        }
+        let full = |next: &Elements| spec.size.is_some_and(|size| next.len() >= size as usize);
+        if full(next) {
+            next.expire(now_ns);
+            if full(next) {
+                // The commands behind find it there all the same.
+                next.put(low, stored);
+                return refuse(at, Errno::TableFull);
+            }
+        }
+        if adding.told.len() < 1000 || self.options.echo {
+            adding.told.push((low.clone(), stored.clone()));
+        }
+        if let Some(low) = &low {
+            adding.bases.remove(low);
+        }
+        next.put(low, stored);
+        adding.added.push(element);
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)]
     /// Whether a packet added the element, so that the store does not know it.
     fn added_by_packet(&self, set: &Set, low: &Words) -> bool {
         if !(set.spec.dynamic || set.spec.timeout || set.spec.meter) {
@@ -172,44 +243,6 @@ impl Transaction<'_> {
             && live.applied.map.get(low).is_none()
     }
 
-    /// nft's own look at ranges, before the kernel's.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, between two passes over one command"
-    )]
-    fn check_overlap(
-        &self,
-        known: &Set,
-        written: &Elements,
-        places: &HashMap<Words, Span>,
-        low: Option<&Words>,
-        stored: &StoredElement,
-        create: bool,
-        at: Span,
-    ) -> Done {
-        if known.spec.auto_merge {
-            return Ok(());
-        }
-        let parts = &known.spec.key.parts;
-        let complain = |what: &str| Err(Diagnostic::error(at, what).into());
-        match known.elements.clash(low, stored, true, parts) {
-            Some((Clash::Overlap, _)) => return complain("interval overlaps with an existing one"),
-            Some((Clash::OtherData, _)) if !create => return refuse(at, Errno::Exists),
-            _ => {}
-        }
-        match written.clash(low, stored, true, parts) {
-            Some((_, other)) => {
-                let complaint = Diagnostic::error(at, "conflicting intervals specified");
-                let related = places.get(&other).copied();
-                Err(match related {
-                    Some(related) => complaint.with_related(related).into(),
-                    None => complaint.into(),
-                })
-            }
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn delete_elements(
         &mut self,
         set: &ItemRef,
@@ -219,7 +252,6 @@ impl Transaction<'_> {
     ) -> Done {
         let checked = self.check_elements(set, elements)?;
         let name = named(set)?;
-        let now_ns = self.now_ns;
         let index = self.place_of(set, Noun::Set)?;
         let table = &self.ruleset.tables[index];
         let Some(known) = table.set(&name.value) else {
@@ -230,42 +262,32 @@ impl Transaction<'_> {
             return refuse(span, Errno::Busy);
         }
         let node = Node::Set(known.name.clone());
-        let mut next = known.elements.clone();
-        let mut forgotten = Vec::new();
-        let mut gone = Vec::new();
-        let single_interval = spec.interval && spec.key.parts.len() == 1;
-        for (element, at) in &checked {
-            let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
-            let (low, high) = bounds(&element.key);
-            let low = (!catch_all).then_some(low);
-            // Among ranges of concatenations the kernel looks for the one that has the smallest key.
-            let covering = match &low {
-                Some(low) if spec.concat_interval() => next.concat_covering(low, &spec.key.parts),
-                _ => None,
-            };
-            let (low, high) = match covering {
-                Some((low, high)) => (Some(low), high),
-                None => (low, high),
-            };
-            match next.take(low.as_ref(), high.as_ref()) {
-                Some(taken) if taken.expired(now_ns) && !lenient => {
-                    return refuse(*at, Errno::NoEntry);
-                }
-                Some(taken) => gone.push(taken),
-                None if low
-                    .as_ref()
-                    .is_some_and(|low| self.added_by_packet(known, low)) =>
-                {
-                    let low = low.unwrap_or_default();
-                    forgotten.push((low.clone(), high.unwrap_or(low)));
-                }
-                None if lenient => {}
-                None if single_interval => {
-                    return Err(Diagnostic::error(*at, "element does not exist").into());
-                }
-                None => return refuse(*at, Errno::NoEntry),
-            }
+        let mut removing = Removing {
+            next: known.elements.clone(),
+            forgotten: Vec::new(),
+            gone: Vec::new(),
+            lenient,
+        };
+        let mut keys: Vec<_> = checked
+            .iter()
+            .map(|(element, place)| {
+                let catch_all = matches!(element.key.kind, ExprKind::CatchAll);
+                let (low, high) = bounds(&element.key);
+                ((!catch_all).then_some(low), high, place.key)
+            })
+            .collect();
+        if spec.auto_merge && spec.interval && spec.key.parts.len() == 1 {
+            interval::sort(&mut keys, |(low, ..)| low.as_ref());
         }
+        let outcome = keys
+            .into_iter()
+            .try_for_each(|(low, high, at)| self.remove_one(known, (low, high), at, &mut removing));
+        let Removing {
+            mut next,
+            mut forgotten,
+            gone,
+            ..
+        } = removing;
         if !forgotten.is_empty() {
             if self
                 .live
@@ -286,7 +308,47 @@ impl Transaction<'_> {
             self.changed |= known.elements.version != next.version;
             known.elements = next;
         }
-        Ok(())
+        outcome
+    }
+
+    /// Takes one element out of what the set will have.
+    fn remove_one(
+        &self,
+        known: &Set,
+        (low, high): (Option<Words>, Option<Words>),
+        at: Span,
+        removing: &mut Removing,
+    ) -> Done {
+        let spec = &known.spec;
+        let (next, lenient) = (&mut removing.next, removing.lenient);
+        // Among ranges of concatenations the kernel looks for the one that has the smallest key.
+        let covering = match &low {
+            Some(low) if spec.concat_interval() => next.concat_covering(low, &spec.key.parts),
+            _ => None,
+        };
+        let (low, high) = match covering {
+            Some((low, high)) => (Some(low), high),
+            None => (low, high),
+        };
+        let packets = |low: &Words| self.added_by_packet(known, low);
+        match next.take(low.as_ref(), high.as_ref()) {
+            Some(taken) if taken.expired(self.now_ns) && !lenient => refuse(at, Errno::NoEntry),
+            Some(taken) => {
+                removing.gone.push(taken);
+                Ok(())
+            }
+            None if low.as_ref().is_some_and(packets) => {
+                let low = low.unwrap_or_default();
+                let high = high.unwrap_or_else(|| low.clone());
+                removing.forgotten.push((low, high));
+                Ok(())
+            }
+            None if lenient => Ok(()),
+            None if spec.interval && spec.key.parts.len() == 1 => {
+                Err(Diagnostic::error(at, "element does not exist").into())
+            }
+            None => refuse(at, Errno::NoEntry),
+        }
     }
 
     pub(super) fn get_elements(
@@ -301,10 +363,14 @@ impl Transaction<'_> {
         let Some(known) = table.set(&name.value) else {
             return Ok(String::new());
         };
+        // The kernel does not know yet what the request has done.
+        let Some(known) = self.before_request(known) else {
+            return refuse(span, Errno::NoEntry);
+        };
         let standing = live::elements(known, self.live, self.now_ns);
         let known = &Set {
             elements: standing,
-            ..(**known).clone()
+            ..known.clone()
         };
         let mut found = Elements::default();
         for (element, _) in &checked {
@@ -321,6 +387,11 @@ impl Transaction<'_> {
                 hit.map(|(low, element)| (Some(low), element))
             };
             match hit {
+                // Of ranges in sets the kernel's answer is only where they begin and end.
+                Some((low, element)) if !known.is_map() && known.spec.key.parts.len() == 1 => {
+                    let extra = element.extra.filter(|_| element.high.is_none());
+                    found.put(low, StoredElement { extra, ..element });
+                }
                 // Of ranges in maps the kernel's answer has the first key only.
                 Some((low, element)) if known.is_map() && known.spec.key.parts.len() == 1 => {
                     found.put(
@@ -362,13 +433,6 @@ fn find(set: &Set, low: &Words, high: Option<&Words>) -> Option<(Words, StoredEl
         .map
         .get(&low)
         .map(|element| (low.clone(), element.clone()))
-}
-
-fn object_kind_of(table: &Table, set: &str) -> Option<crate::model::ObjectKind> {
-    match table.set(set)?.spec.data {
-        Some(DataType::Object(kind)) => Some(kind),
-        _ => None,
-    }
 }
 
 /// What an element uses.

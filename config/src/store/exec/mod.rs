@@ -3,12 +3,13 @@
 //! nft works in two passes: it *checks* all commands against what it knows, and complains about all
 //! that it does not understand; then the kernel *executes* them in order and each one that fails
 //! is reported. Any complaint of the first pass hides those of the second. [`Transaction`] does both in one walk and
-//! keeps the complaints apart. A command that failed leaves no trace; the ones behind it are tried all
-//! the same.
+//! keeps the complaints apart. A command that failed leaves no trace but the elements before the one that
+//! was refused; the ones behind it are tried all the same.
 
 mod chain;
 mod echo;
 mod element;
+pub mod interval;
 mod object;
 mod priority;
 mod refused;
@@ -18,6 +19,8 @@ mod suggest;
 mod table;
 pub mod updates;
 mod validate;
+
+use std::collections::HashMap;
 
 pub(crate) use chain::rename_verdict;
 pub(crate) use priority::print as print_priority;
@@ -30,7 +33,7 @@ use super::list::Printer;
 use super::live::Live;
 use super::references::{MAX_DEPTH, Node};
 use super::slots::SlotAllocator;
-use super::{Name, Ruleset, Table};
+use super::{Name, Ruleset, Table, Words};
 use crate::engine::{Change, ListOptions, Profile};
 use crate::model::Family;
 use crate::syntax::ast::{self, Command, ItemRef, Object, Op, Which};
@@ -95,6 +98,14 @@ pub struct Transaction<'a> {
     check_only: bool,
     live: &'a dyn Live,
     lines: LineIndex,
+    /// What there was before.
+    before: Ruleset,
+    /// nft asks the kernel for elements at once; one that is not there ends the request.
+    missing: Option<Diagnostic>,
+    /// Whether overlaps were looked for in the whole run of commands.
+    looked_at: bool,
+    /// By set: the timeouts of elements that the request gave others.
+    timeouts: HashMap<super::Id, HashMap<Words, Option<u64>>>,
 }
 
 /// Where a rule was written.
@@ -131,6 +142,7 @@ impl<'a> Transaction<'a> {
     /// Begins on a clone.
     pub fn new(ruleset: Ruleset, slots: SlotAllocator, request: Surroundings<'a>) -> Self {
         Self {
+            before: ruleset.clone(),
             ruleset,
             slots,
             removed: Removed::default(),
@@ -149,7 +161,16 @@ impl<'a> Transaction<'a> {
             check_only: request.check_only,
             live: request.live,
             lines: LineIndex::default(),
+            missing: None,
+            looked_at: false,
+            timeouts: HashMap::new(),
         }
+    }
+
+    /// Why the request ended before the kernel was sent anything: an element that was asked for is not
+    /// there.
+    pub fn missing(&self) -> Option<&Diagnostic> {
+        self.missing.as_ref()
     }
 
     /// Runs one command; complaints are kept.
@@ -278,26 +299,39 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// nft lists, and asks for elements, while it makes its batch: what it shows is as it was before.
     fn show(&mut self, command: &Command) -> Done {
-        if command.op == Op::Get
+        let text = if command.op == Op::Get
             && let Object::Elements { set, elements } = &command.object
         {
-            let text = self.get_elements(set, elements, command.span)?;
+            match self.get_elements(set, elements, command.span) {
+                Err(Fail::Kernel(complaint)) => {
+                    self.missing.get_or_insert(complaint);
+                    return Ok(());
+                }
+                other => other?,
+            }
+        } else {
+            let ends = self.check_only || self.missing.is_some();
+            let reset = command.op == Op::Reset && !ends && self.check_errors.is_empty();
+            let listed = self.listed();
+            self.printer_of(&listed, reset)
+                .command(command, self.profile)?
+        };
+        if self.missing.is_none() {
             self.output.push_str(&text);
-            return Ok(());
         }
-        // As nft, which lists and resets before its batch is sent.
-        let reset = command.op == Op::Reset && !self.check_only && self.check_errors.is_empty();
-        let printer = self.printer(reset);
-        let text = printer.command(command, self.profile)?;
-        self.output.push_str(&text);
         Ok(())
     }
 
     fn printer(&self, reset: bool) -> Printer<'_> {
+        self.printer_of(&self.ruleset, reset)
+    }
+
+    fn printer_of<'s>(&'s self, ruleset: &'s Ruleset, reset: bool) -> Printer<'s> {
         let counters = self.slots.counters();
         Printer::new(
-            &self.ruleset,
+            ruleset,
             counters,
             self.live,
             self.options,
@@ -377,7 +411,7 @@ fn check_name(name: &ast::Name) -> Done {
 /// Line numbers of spans, without counting from the beginning each time.
 #[derive(Debug, Default)]
 struct LineIndex {
-    starts: std::collections::HashMap<crate::syntax::SourceId, Vec<u32>>,
+    starts: HashMap<crate::syntax::SourceId, Vec<u32>>,
 }
 
 impl LineIndex {

@@ -363,6 +363,8 @@ pub struct ElementExtra {
     pub comment: Option<Name>,
     /// Its statements.
     pub stmts: Vec<Stmt>,
+    /// From the first of them to the last.
+    pub span: Span,
 }
 
 /// A look-up.

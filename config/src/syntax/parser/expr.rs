@@ -441,6 +441,7 @@ impl Parser<'_> {
     /// `counter timeout 5s expires 3s comment "x"` behind a key. Statements only where `stmts`.
     pub(super) fn element_extra(&mut self, stmts: bool) -> Parse<Option<Box<ElementExtra>>> {
         let mut extra: Option<Box<ElementExtra>> = None;
+        let start = self.start();
         loop {
             match self.peek_kw() {
                 Some(Kw::Timeout) => {
@@ -465,7 +466,12 @@ impl Parser<'_> {
                     }
                     extra.get_or_insert_default().stmts.push(stmt);
                 }
-                _ => return Ok(extra),
+                _ => {
+                    if let Some(extra) = &mut extra {
+                        extra.span = self.since(start);
+                    }
+                    return Ok(extra);
+                }
             }
         }
     }
