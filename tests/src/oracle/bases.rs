@@ -114,6 +114,38 @@ pub fn rt6() -> Frame {
     )
 }
 
+/// A routing header of type 2: a home address.
+pub fn home6() -> Frame {
+    let mut frame = rt6();
+    frame.set(Layer::Network, 336, 16, 0x0201);
+    frame.finish();
+    frame
+}
+/// A segment routing header with two segments.
+pub fn segments6() -> Frame {
+    let mut header = vec![17, 4, 4, 1, 1, 0, 0x12, 0x34];
+    for last in [3, 4] {
+        header.extend([0xfd, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    }
+    Frame::ipv6(43, &header, &udp(1000, 2000, b"x"))
+}
+/// A mobility header: a binding refresh request.
+pub fn mobility6() -> Frame {
+    Frame::ipv6(135, &[], &[59, 0, 5, 9, 0x12, 0x34, 0, 0])
+}
+/// A "fragmentation needed" of ICMP.
+pub fn too_big4() -> Frame {
+    Frame::ipv4(1, &[], &icmp(3, 4, [0, 0, 5, 0], &[0x45; 28]))
+}
+/// A redirect of ICMP.
+pub fn redirect4() -> Frame {
+    Frame::ipv4(1, &[], &icmp(5, 1, [10, 1, 0, 9], &[0x45; 28]))
+}
+/// A query for multicast listeners.
+pub fn query6() -> Frame {
+    Frame::ipv6(58, &[], &icmp(130, 0, [0x27, 0x10, 0, 0], &[0; 16]))
+}
+
 /// TCP with different flags.
 pub fn flag_frames() -> Vec<Frame> {
     [0x02, 0x12, 0x10, 0x04, 0x11, 0x00, 0xff]
@@ -165,6 +197,26 @@ pub fn fragments6() -> Vec<Frame> {
         Frame::ipv6(44, &header(0x21), &[]),
         Frame::ipv6(44, &header(0x40), &[]),
     ]
+}
+
+/// First fragments of which the checksum is that of more than they carry.
+pub fn first_fragments() -> Vec<Frame> {
+    let datagram = udp(1000, 2000, &[7; 32]);
+    let segment = tcp(1000, 2000, 0x10, &[], &[7; 32]);
+    let four = |protocol, message: &[u8]| {
+        let mut frame = Frame::ipv4(protocol, &[], message);
+        frame.set(Layer::Network, 50, 1, 1);
+        frame.finish_network();
+        frame
+    };
+    let six = |protocol, message: &[u8]| Frame::ipv6(44, &[protocol, 0, 0, 1, 0, 0, 0, 9], message);
+    let whole = [
+        four(17, &datagram),
+        four(6, &segment),
+        six(17, &datagram),
+        six(6, &segment),
+    ];
+    whole.iter().filter_map(|frame| frame.cut(24)).collect()
 }
 
 /// Transport headers that end early.

@@ -135,8 +135,8 @@ fn line_difference(one: &str, left: &str, right: &str) -> Option<String> {
         match (sides.0.next(), sides.1.next()) {
             (None, None) => return None,
             (theirs, ours) if theirs == ours => {}
-            // How nft 1.0.6 lists masks of extension headers (docs/compatibility.md).
-            (Some(theirs), Some(_)) if theirs.contains(" unknown & ") => {}
+            // How nft 1.0.6 lists masks and prefixes of extension headers (docs/compatibility.md, 19).
+            (Some(theirs), Some(_)) if theirs.contains(" unknown ") => {}
             (theirs, ours) => {
                 return Some(format!(
                     "listings differ\n {one} {}\n sluice {}",

@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use super::declared::DECLARED;
 use super::fields;
 use super::matches::MATCHES;
+use super::options::OPTIONS;
 use super::statements::STATEMENTS;
 use crate::frames::Frame;
 
@@ -32,7 +33,7 @@ pub type Construct = (
 
 /// Constructs with nothing declared for them.
 fn plain() -> impl Iterator<Item = &'static Construct> {
-    MATCHES.iter().chain(STATEMENTS)
+    MATCHES.iter().chain(OPTIONS).chain(STATEMENTS)
 }
 
 /// The names of the constructs of a family, without the comparisons of header fields.

@@ -3,6 +3,7 @@
 
 use rand::Rng;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 
 use super::bases::*;
 use crate::frames::Frame;
@@ -182,6 +183,23 @@ pub const DECLARED: &[(&str, &[&str], Declared)] = &[
             ),
             format!("ip saddr . udp dport vmap @{name}"),
             [ports4(), sources4()].concat(),
+        )
+    }),
+    ("jump", IP4, |rng, name| {
+        let port = rng.random_range(1999..2002);
+        let word = ["accept", "return", "drop"].choose(rng).unwrap_or(&"drop");
+        (
+            format!("chain {name} {{ udp dport {port} {word}; counter; }}"),
+            format!("udp dport >= {port} counter jump {name}"),
+            ports4(),
+        )
+    }),
+    ("goto", IP4, |rng, name| {
+        let port = rng.random_range(1999..2002);
+        (
+            format!("chain {name} {{ counter; }}"),
+            format!("udp dport {port} counter goto {name}"),
+            ports4(),
         )
     }),
     ("add to a set", IP4, |rng, name| {

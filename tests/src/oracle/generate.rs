@@ -12,6 +12,9 @@ const TRANSPORT: [&str; 11] = [
     "port", "@th", "icmp", "igmp", "tcp ", "udp", "sctp", "dccp", "esp ", "ah ", "comp ",
 ];
 
+/// Frames of a random case.
+const FRAMES: usize = 100;
+
 /// A ruleset and the frames for it.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -65,8 +68,9 @@ impl Case {
         let tables = (0..count)
             .map(|number| table(&mut rng, number, &mut frames))
             .collect();
+        fill(&mut rng, &mut frames);
         frames.shuffle(&mut rng);
-        frames.truncate(100);
+        frames.truncate(FRAMES);
         let mut case = Self {
             seed,
             tables,
@@ -79,10 +83,14 @@ impl Case {
     /// A chain of one family with a rule for each sample, behind one that counts all: it shows
     /// of each construct whether it hits and whether it misses.
     pub fn directed(seed: u64, family: &str, samples: &[Sample]) -> Self {
-        let hook = if family == "netdev" {
-            "ingress device left"
-        } else {
-            "prerouting"
+        let leaves = samples
+            .iter()
+            .any(|sample| sample.construct.starts_with("oif"));
+        let hook = match family {
+            "netdev" => "ingress device left",
+            // Where the way out is known.
+            _ if leaves => "forward",
+            _ => "prerouting",
         };
         let mut frames = every_kind();
         let all = Rule {
@@ -128,10 +136,12 @@ impl Case {
         {
             self.frames.retain(has_checksum);
         }
-        // The kernel's answer at ingress has lost the tag (docs/compatibility.md).
+        // The kernel's answer at ingress has lost the tag, and it does not answer DCCP
+        // (docs/compatibility.md).
         if ruleset.contains("reject") {
-            self.frames
-                .retain(|frame| frame.offset(Layer::Network) == 14);
+            self.frames.retain(|frame| {
+                frame.offset(Layer::Network) == 14 && frame.protocols() != (0x0800, 33)
+            });
         }
         if TRANSPORT.iter().any(|word| ruleset.contains(word)) {
             self.frames.retain(|frame| !is_later_fragment6(frame));
@@ -164,15 +174,26 @@ impl Case {
 
     /// Of each rule in order whether it counted packets, in a listing of the ruleset.
     pub fn rule_counters(listing: &str) -> std::collections::BTreeMap<usize, u64> {
-        listing
-            .lines()
-            .filter_map(|line| {
-                let (rule, comment) = line.split_once(" comment \"r")?;
-                let number = comment.split('"').next()?.parse().ok()?;
-                let (_, packets) = rule.rsplit_once("counter packets ")?;
-                Some((number, packets.split(' ').next()?.parse().ok()?))
-            })
-            .collect()
+        let packets = |text: &str| -> Option<u64> {
+            let (_, packets) = text.rsplit_once("counter packets ")?;
+            packets.split(' ').next()?.parse().ok()
+        };
+        // The comment of a rule with rules in place stands behind these.
+        let mut outer = None;
+        let mut counters = std::collections::BTreeMap::new();
+        for line in listing.lines() {
+            if line.ends_with("jump {") {
+                outer = packets(line);
+            }
+            let Some((rule, comment)) = line.split_once(" comment \"r") else {
+                continue;
+            };
+            let number = comment.split('"').next().and_then(|n| n.parse().ok());
+            if let (Some(number), Some(packets)) = (number, packets(rule).or(outer)) {
+                counters.insert(number, packets);
+            }
+        }
+        counters
     }
 
     /// The frames' bytes.
@@ -184,9 +205,28 @@ impl Case {
     }
 }
 
+/// Adds frames of every kind, and then those that are there again, whole or cut off: what counts
+/// packets, fills sets or spends limits meets them more than once.
+fn fill(rng: &mut SmallRng, frames: &mut Vec<Frame>) {
+    let mut kinds = every_kind();
+    kinds.shuffle(rng);
+    kinds.truncate(FRAMES.saturating_sub(frames.len()) / 2);
+    frames.extend(kinds);
+    while frames.len() < FRAMES {
+        let Some(frame) = frames.choose(rng) else {
+            return;
+        };
+        let cut = rng
+            .random_bool(0.2)
+            .then(|| frame.cut(rng.random_range(0..24)));
+        let frame = cut.flatten().unwrap_or_else(|| frame.clone());
+        frames.push(frame);
+    }
+}
+
 /// The frame with its transport header cut off at places that matter to some field.
 pub fn cut_off(frame: &Frame) -> Vec<Frame> {
-    [0, 1, 3, 7, 13]
+    [0, 1, 3, 7, 13, 22]
         .into_iter()
         .filter_map(|keep| frame.cut(keep))
         .collect()
@@ -282,7 +322,12 @@ fn misread(one: &str, other: &str) -> bool {
     let both = format!("{one} {other}");
     let any = |words: &[&str]| words.iter().any(|word| both.contains(word));
     let ports = one.contains("port") && other.contains("port");
-    both.contains("th ") && any(&["icmp", "port"])
+    let header = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+    let joined = header(one) == header(other) && one.contains(" != ") && other.contains(" != ");
+    joined
+        || any(&["protocol {", "nexthdr {", "type {"])
+        || both.contains("vlan ") && any(&["ether ", "@ll"])
+        || both.contains("th ") && any(&["icmp", "port"])
         || any(&["@th,0,8", "@nh,0,8"])
         || any(&["@nh", "ether ", "vlan "]) && any(&["option", "exthdr", "frag "])
         || ports && any(&[" name ", "limit ", "quota ", " map ", "add @", "meter "])
@@ -291,10 +336,10 @@ fn misread(one: &str, other: &str) -> bool {
 /// The rule of these samples and its frames. The comment is how its counter is found in a listing.
 fn written(samples: &[Sample], verdict: &str, frames: &mut Vec<Frame>) -> Rule {
     let mut text = String::new();
-    // Nothing may follow a statement that ends the packet; such a sample counts by itself.
+    // Nothing may follow a statement that ends the rule; such a sample counts by itself.
     let (last, others): (Vec<&Sample>, Vec<&Sample>) = samples
         .iter()
-        .partition(|sample| ends_the_packet(&sample.text));
+        .partition(|sample| ends_the_rule(&sample.text));
     for sample in others.iter().chain(last.iter().take(1)) {
         text.push_str(&sample.text);
         text.push(' ');
@@ -318,8 +363,10 @@ fn written(samples: &[Sample], verdict: &str, frames: &mut Vec<Frame>) -> Rule {
     }
 }
 
-fn ends_the_packet(text: &str) -> bool {
-    text.contains("reject") || text.contains("fwd to")
+fn ends_the_rule(text: &str) -> bool {
+    ["reject", "fwd to", "counter goto ", "counter jump "]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 fn verdict(rng: &mut SmallRng, callable: &[String]) -> String {

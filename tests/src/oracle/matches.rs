@@ -237,8 +237,8 @@ pub const MATCHES: &[Construct] = &[
         (
             format!(
                 "meta mark set ip ttl << {} meta mark & 0x{:x}00 != 0",
-                rng.random_range(1..9),
-                rng.random_range(1..5)
+                rng.random_range(2..8),
+                rng.random_range(1..8)
             ),
             vec![udp4(), tcp4()],
         )
@@ -376,6 +376,79 @@ pub const MATCHES: &[Construct] = &[
         ];
         let text = text.choose(rng).unwrap_or(&text[0]);
         ((*text).into(), vec![other_protocol(), udp4(), arp()])
+    }),
+    ("meta time", IP4, |rng| {
+        let text = [
+            "meta time > \"2020-01-01\"",
+            "meta time < \"2020-01-01\"",
+            "meta time \"2020-01-01\"-\"2100-01-01\"",
+        ];
+        let text = text.choose(rng).unwrap_or(&text[0]);
+        ((*text).into(), vec![udp4()])
+    }),
+    ("meta day", IP4, |rng| {
+        let days = [
+            "Monday",
+            "Tuesday",
+            "Wednesday",
+            "Thursday",
+            "Friday",
+            "Saturday",
+            "Sunday",
+        ];
+        let day = days.choose(rng).unwrap_or(&days[0]);
+        let not = if rng.random() { "!= " } else { "" };
+        (format!("meta day {not}\"{day}\""), vec![udp4()])
+    }),
+    ("meta hour", IP4, |rng| {
+        let hour = rng.random_range(0..23);
+        let not = if rng.random() { "!= " } else { "" };
+        (
+            format!("meta hour {not}\"{hour:02}:00\"-\"{:02}:30\"", hour + 1),
+            vec![udp4()],
+        )
+    }),
+    ("oifname", &["bridge"], |rng| {
+        let name = ["right", "left"].choose(rng).unwrap_or(&"right");
+        (format!("oifname \"{name}\""), vec![udp4(), arp()])
+    }),
+    ("oif", &["bridge"], |rng| {
+        let name = ["right", "left"].choose(rng).unwrap_or(&"right");
+        (format!("oif \"{name}\""), vec![udp4(), arp()])
+    }),
+    ("oiftype", &["bridge"], |rng| {
+        let kind = ["ether", "ppp"].choose(rng).unwrap_or(&"ether");
+        (format!("oiftype {kind}"), vec![udp4(), arp()])
+    }),
+    ("oifgroup", &["bridge"], |rng| {
+        let group = ["default", "7"].choose(rng).unwrap_or(&"7");
+        (format!("oifgroup {group}"), vec![udp4(), arp()])
+    }),
+    // The kernel's bridge has no routes, which makes every IPv6 address unreachable.
+    ("fib type", &["ip"], |rng| {
+        let kind = ["unicast", "multicast", "broadcast"];
+        let kind = kind.choose(rng).unwrap_or(&kind[0]);
+        let to = |address: [u8; 4]| {
+            let mut frame = udp4();
+            let value = u128::from(u32::from_be_bytes(address));
+            frame.set(Layer::Network, 128, 32, value);
+            frame.finish();
+            frame
+        };
+        (
+            format!("fib daddr type {kind}"),
+            vec![udp4(), to([239, 1, 2, 3]), to([255; 4])],
+        )
+    }),
+    ("anonymous chain", IP4, |rng| {
+        let word = ["accept", "continue", "return"]
+            .choose(rng)
+            .unwrap_or(&"accept");
+        let port = rng.random_range(1999..2002);
+        (
+            format!("udp dport >= {port} counter jump {{ udp dport 2000 {word}; counter; }}"),
+            vec![udp4(), tcp4()],
+        )
     }),
     ("symhash", IP4, |_| {
         // The value is the kernel's own secret: only what holds for each value is asked.

@@ -11,5 +11,6 @@ pub mod generate;
 pub mod golden;
 pub mod kernel;
 pub mod matches;
+pub mod options;
 pub mod sluice;
 pub mod statements;

@@ -2,6 +2,7 @@
 //! frames. There is no second evaluator here.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sluice_config::engine::{Engine, Mode, NoWorkers, PortProfile, Profile, Request};
 use sluice_dataplane::conntrack::{self, Tracker};
@@ -67,10 +68,7 @@ struct Play {
 
 impl Play {
     fn new(ruleset: &str) -> Result<Self, String> {
-        let mut engine = engine();
-        engine
-            .run(Request::file("ruleset", ruleset))
-            .map_err(|refusal| refusal.rendered)?;
+        let engine = load(ruleset)?;
         // An empty ruleset changes nothing, so nothing is published.
         let open = || Arc::new(Generation::open(1, Arc::new(ports()), 1));
         let generation = engine.live().cloned().unwrap_or_else(open);
@@ -87,7 +85,7 @@ impl Play {
             context: Context {
                 worker: 0,
                 now_ns: 1_000_000_000,
-                wall_ns: 1_000_000_000,
+                wall_ns: wall_ns(),
             },
             outcome: Outcome::default(),
         })
@@ -125,6 +123,24 @@ impl Play {
         outcome.again = Some(list(&mut engine)?);
         Ok(outcome)
     }
+}
+
+/// The time of day, which the kernel's rules see too.
+fn wall_ns() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_nanos() as u64)
+}
+
+/// An engine of a wire with this ruleset.
+///
+/// # Errors
+/// With the text of the refusal.
+pub fn load(ruleset: &str) -> Result<Engine, String> {
+    let mut engine = engine();
+    engine
+        .run(Request::file("ruleset", ruleset))
+        .map_err(|refusal| refusal.rendered)?;
+    Ok(engine)
 }
 
 fn engine() -> Engine {

@@ -229,7 +229,11 @@ pub const STATEMENTS: &[Construct] = &[
         let text = text.choose(rng).unwrap_or(&text[0]);
         (
             (*text).into(),
-            vec![udp4(), tcp4(), udp6(), tcp6(), echo4()],
+            [
+                vec![udp4(), tcp4(), udp6(), tcp6(), echo4()],
+                first_fragments(),
+            ]
+            .concat(),
         )
     }),
     ("fwd", &["netdev"], |rng| {
