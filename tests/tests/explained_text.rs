@@ -436,4 +436,3 @@ impl Pair {
         ((output.status.success(), nft), ours)
     }
 }
-

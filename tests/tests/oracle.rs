@@ -201,11 +201,6 @@ impl Report {
         }
         verdict
     }
-
-    fn assert_none(&self) {
-        let all = self.differences.join("\n----\n");
-        assert!(self.differences.is_empty(), "{all}");
-    }
 }
 
 /// What a range of seeds has come to.
@@ -279,80 +274,114 @@ fn the_kernel_and_sluice_agree_on_random_rulesets() {
     );
 }
 
-#[test]
-fn each_construct_hits_and_misses_in_each_family() {
-    if !sluice_tests::needs(&["nft"]) {
-        return;
-    }
-    let mut report = Report::new();
-    // Family and construct: rules that counted some packet, and rules that left some uncounted.
-    let mut matrix: BTreeMap<(&str, String), (u64, u64)> = BTreeMap::new();
-    let mut refusals: BTreeMap<(&str, String), String> = BTreeMap::new();
-    let mut different = BTreeSet::new();
-    for family in FAMILIES {
+/// Family and construct.
+type Row = (&'static str, String);
+
+/// What asking about each construct has come to.
+#[derive(Debug, Default)]
+struct Matrix {
+    /// How many rules counted some packet, and how many left some uncounted.
+    cells: BTreeMap<Row, (u64, u64)>,
+    refusals: BTreeMap<Row, String>,
+    different: BTreeSet<Row>,
+    differences: Vec<String>,
+}
+
+impl Matrix {
+    /// Asks about every construct of a family.
+    fn of(family: &'static str) -> Self {
         let mut rng = seeded(1);
         let mut groups: Vec<Vec<Sample>> = fields::directed(&mut rng, family);
         for name in names(family) {
             groups.extend((0..TRIES).filter_map(|_| Some(vec![named(&mut rng, name)?])));
         }
+        let mut report = Report::new();
+        let mut matrix = Self::default();
         for (at, samples) in groups.into_iter().enumerate() {
-            let row = |sample: &Sample| (family, sample.construct.clone());
-            let open: Vec<Sample> = samples
-                .into_iter()
-                .filter(|sample| !answered(&row(sample), matrix.get(&row(sample))))
-                .filter(|sample| !different.contains(&row(sample)))
-                .take(24)
-                .collect();
-            if open.is_empty() {
-                continue;
-            }
-            for sample in &open {
-                matrix.entry(row(sample)).or_default();
-            }
-            let case = Case::directed(at as u64, family, &open);
-            for sample in &open {
-                let row = row(sample);
-                assert!(has_misfits(&case, sample), "{row:?}: nothing cut off");
-            }
-            let outcome = match report.verdict(&case) {
-                Verdict::Same(outcome) => outcome,
-                Verdict::Refused(words) => {
-                    refusals.insert(row(&open[0]), words);
-                    continue;
-                }
-                Verdict::Different(_) => {
-                    // Once is enough.
-                    different.extend(open.iter().map(row));
-                    continue;
-                }
-            };
-            let counters = Case::rule_counters(&outcome.listing);
-            for (at, sample) in open.iter().enumerate() {
-                let cell = matrix.entry(row(sample)).or_default();
-                cell.0 += u64::from(counters[&(at + 1)] > 0);
-                cell.1 += u64::from(counters[&(at + 1)] < counters[&0]);
-            }
+            matrix.ask(&mut report, family, at as u64, samples);
             if report.differences.len() >= 30 {
                 break;
             }
         }
+        matrix.differences = report.differences;
+        matrix
     }
+
+    /// Asks about those of some samples whose cells are still open.
+    fn ask(&mut self, report: &mut Report, family: &'static str, at: u64, samples: Vec<Sample>) {
+        let row = |sample: &Sample| (family, sample.construct.clone());
+        let open: Vec<Sample> = samples
+            .into_iter()
+            .filter(|sample| !answered(&row(sample), self.cells.get(&row(sample))))
+            // One difference of a construct is enough.
+            .filter(|sample| !self.different.contains(&row(sample)))
+            .take(24)
+            .collect();
+        let Some(first) = open.first() else {
+            return;
+        };
+        for sample in &open {
+            self.cells.entry(row(sample)).or_default();
+        }
+        let case = Case::directed(at, family, &open);
+        for sample in &open {
+            assert!(
+                has_misfits(&case, sample),
+                "{:?}: nothing cut off",
+                row(sample)
+            );
+        }
+        let outcome = match report.verdict(&case) {
+            Verdict::Same(outcome) => outcome,
+            Verdict::Refused(words) => {
+                self.refusals.insert(row(first), words);
+                return;
+            }
+            Verdict::Different(_) => return self.different.extend(open.iter().map(row)),
+        };
+        let counters = Case::rule_counters(&outcome.listing);
+        for (at, sample) in open.iter().enumerate() {
+            let cell = self.cells.entry(row(sample)).or_default();
+            cell.0 += u64::from(counters[&(at + 1)] > 0);
+            cell.1 += u64::from(counters[&(at + 1)] < counters[&0]);
+        }
+    }
+
+    /// The rows that have not been both hit and missed, each with what nft said of it.
+    fn empty(&self) -> Vec<String> {
+        let open = self.cells.iter();
+        let open = open.filter(|(row, cell)| !answered(row, Some(*cell)));
+        open.map(|(row, cell)| {
+            let said = self.refusals.get(row).map_or("", |words| words);
+            format!("{row:?} {cell:?} {said}")
+        })
+        .collect()
+    }
+}
+
+#[test]
+fn each_construct_hits_and_misses_in_each_family() {
+    if !sluice_tests::needs(&["nft"]) {
+        return;
+    }
+    // nft waits for the kernel most of the time: the families wait at once.
+    let parts: Vec<Matrix> = std::thread::scope(|scope| {
+        let threads = FAMILIES.map(|family| scope.spawn(move || Matrix::of(family)));
+        threads.map(|thread| thread.join().unwrap()).into()
+    });
     if std::env::var_os("SLUICE_ORACLE_MATRIX").is_some() {
-        for ((family, construct), (hit, miss)) in &matrix {
+        for ((family, construct), (hit, miss)) in parts.iter().flat_map(|part| &part.cells) {
             println!("{family:7} {construct:50} hit {hit:5} miss {miss:5}");
         }
     }
-    println!("matrix: {} rows", matrix.len());
-    report.assert_none();
-    let empty: Vec<String> = matrix
+    let rows: usize = parts.iter().map(|part| part.cells.len()).sum();
+    println!("matrix: {rows} rows");
+    let all: Vec<&str> = parts
         .iter()
-        .filter(|(row, cell)| !answered(row, Some(*cell)))
-        .map(|(row, cell)| {
-            format!(
-                "{row:?} {cell:?} {}",
-                refusals.get(row).map_or("", |words| words)
-            )
-        })
+        .flat_map(|part| &part.differences)
+        .map(String::as_str)
         .collect();
+    assert!(all.is_empty(), "{}", all.join("\n----\n"));
+    let empty: Vec<String> = parts.iter().flat_map(Matrix::empty).collect();
     assert!(empty.is_empty(), "empty cells:\n{}", empty.join("\n"));
 }

@@ -6,7 +6,7 @@ use super::error::Cause;
 use super::key::key_of;
 use super::lower::Lowering;
 use super::value::{bounds, ones, prefix_mask, words};
-use crate::model::expr::{BinOp, Element, Expr, ExprKind, SetExpr};
+use crate::model::expr::{BinOp, Element, Expr, ExprKind, HeaderField, Payload, SetExpr};
 use crate::model::stmt::{Match, RelOp};
 
 /// Negated anonymous sets of up to this many plain elements become comparisons one after the other.
@@ -51,6 +51,10 @@ impl Lowering<'_, '_> {
         {
             let key = self.operand(inner)?;
             return self.compare_slot(key, Some(mask), op, right);
+        }
+        if let Some((begin, value)) = begin_of_arp(left, right) {
+            let key = self.operand(&begin)?;
+            return self.compare_slot(key, None, op, &value);
         }
         let key = self.operand(left)?;
         self.compare_slot(key, None, op, right)
@@ -233,4 +237,35 @@ fn relation_of(op: RelOp) -> Relation {
         RelOp::Gt => Relation::Gt,
         RelOp::Gte => Relation::Ge,
     }
+}
+
+/// A prefix of whole bytes of an address in ARP: nft reads these bytes alone, so a packet that ends behind
+/// them has them. (IP headers are there as a whole, and one key serves all their prefixes.)
+fn begin_of_arp(left: &Expr, right: &Expr) -> Option<(Expr, Expr)> {
+    let (ExprKind::Payload(payload), ExprKind::Prefix { value, len }) = (&left.kind, &right.kind)
+    else {
+        return None;
+    };
+    let address = [HeaderField::ArpSaddrIp, HeaderField::ArpDaddrIp];
+    let whole = (8..right.bits).contains(len) && len.is_multiple_of(8);
+    if !whole || !payload.field.is_some_and(|field| address.contains(&field)) {
+        return None;
+    }
+    let bits = *len;
+    let payload = Payload {
+        bits,
+        ..payload.clone()
+    };
+    let begin = Expr {
+        bits,
+        kind: ExprKind::Payload(payload),
+        ..left.clone()
+    };
+    let kind = ExprKind::Value(value >> (right.bits - bits));
+    let value = Expr {
+        bits,
+        kind,
+        ..right.clone()
+    };
+    Some((begin, value))
 }

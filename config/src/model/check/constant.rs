@@ -76,11 +76,34 @@ fn ipv4(text: &str) -> Result<u128, String> {
     if let Ok(address) = text.parse::<Ipv4Addr>() {
         return Ok(u128::from(address.to_bits()));
     }
-    // A bare number is an address too (`ip saddr 5` is 0.0.0.5).
-    if let Some(value) = number(text).filter(|v| *v <= u128::from(u32::MAX)) {
-        return Ok(value);
+    // Numbers are addresses too, as the system's resolver takes them: `ip saddr 5` is 0.0.0.5.
+    numeric(text).ok_or_else(|| host_error(text))
+}
+
+/// An IPv4 address of one to four numbers, each decimal, octal behind a zero or hexadecimal; the last one
+/// fills what the others leave (inet_aton(3)).
+fn numeric(text: &str) -> Option<u128> {
+    let parts: Vec<&str> = text.split('.').collect();
+    let (last, bytes) = parts.split_last()?;
+    let mut address = 0;
+    for byte in bytes {
+        address = address << 8 | c_number(byte).filter(|byte| *byte < 256)?;
     }
-    Err(host_error(text))
+    let rest = 8 * 4_u32.checked_sub(bytes.len() as u32)?;
+    let last = c_number(last).filter(|last| *last < 1 << rest)?;
+    Some(address << rest | last)
+}
+
+/// A number as C writes it.
+fn c_number(text: &str) -> Option<u128> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match (hex, text.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (text, 10),
+    };
+    let all = digits.chars().all(|digit| digit.is_digit(radix));
+    u128::from_str_radix(digits, radix).ok().filter(|_| all)
 }
 
 fn ipv6(text: &str) -> Result<u128, String> {
@@ -94,7 +117,7 @@ fn ipv6(text: &str) -> Result<u128, String> {
 /// of a system that cannot resolve.
 fn host_error(text: &str) -> String {
     let numeric = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let other_family = text.parse::<IpAddr>().is_ok();
+    let other_family = text.parse::<IpAddr>().is_ok() || self::numeric(text).is_some();
     let reason = if other_family {
         "Address family for hostname not supported"
     } else if numeric {

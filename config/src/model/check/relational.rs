@@ -297,7 +297,11 @@ impl Checker<'_> {
             kind: ExprKind::Value(v),
         };
         let (m, right) = (constant(mask), constant(value));
-        let left = binop(BinOp::And, l, m);
+        // A mask that hides nothing is none.
+        let left = match mask == all_ones(l.bits) {
+            true => l,
+            false => binop(BinOp::And, l, m),
+        };
         self.out.push(Stmt::Match(Match {
             left,
             op,

@@ -158,10 +158,7 @@ impl Checker<'_> {
         match (data, &element.data) {
             (Some(data), Some(value)) => self.element_data(&mut typed, data, value, span)?,
             (Some(_), None) => return fail(span, "Mapping expression has no data"),
-            (None, Some(value)) => {
-                let _ = value;
-                return fail(span, "Set is not a map");
-            }
+            (None, Some(_)) => return fail(span, "mapping outside of map context"),
             (None, None) => {}
         }
         if let Some(extra) = &element.extra {

@@ -112,6 +112,8 @@ impl Walk {
             E::Meta(key) if self.family != Family::Bridge && is_of_bridge(*key) => {
                 self.find(Errno::NotSupported, expr.span);
             }
+            // It can only be set.
+            E::Meta(MetaKey::Nftrace) => self.find(Errno::NotSupported, expr.span),
             // Where it leaves is what is asked.
             E::Fib(fib) if fib.flags.oif && fib.result != ast::FibResult::Type => {
                 self.find(Errno::Invalid, expr.span);

@@ -7,7 +7,7 @@ use super::{Parse, Parser};
 use crate::syntax::ast::{
     BinaryOp, Element, ElementExtra, Expr, ExprKind, FlagCompare, Map, RelationalOp, Stmt, StmtKind,
 };
-use crate::syntax::keyword::Kw;
+use crate::syntax::keyword::{Kw, Scope};
 use crate::syntax::lexer::Tok;
 use crate::syntax::source::Span;
 
@@ -335,7 +335,7 @@ impl Parser<'_> {
     pub(super) fn set_ref(&mut self) -> Parse<Expr> {
         let start = self.start();
         self.expect(Tok::At)?;
-        let name = self.name()?;
+        let name = self.within(Scope::AT, Self::name)?;
         Ok(Expr {
             kind: ExprKind::SetRef(name.value),
             span: self.since(start),

@@ -453,7 +453,6 @@ impl Parser<'_> {
             }
             _ => {
                 return self.fail(&[
-                    Tok::Dot,
                     Tok::Word(Kw::Type),
                     Tok::Word(Kw::Oif),
                     Tok::Word(Kw::Oifname),
