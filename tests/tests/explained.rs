@@ -8,7 +8,7 @@ use std::path::Path;
 
 use sluice_tests::frames::{Frame, Layer, tcp, udp};
 use sluice_tests::needs;
-use sluice_tests::oracle::bases::{dccp, frag6, from4, tcp4, udp4, udp6, vlan};
+use sluice_tests::oracle::bases::{dccp, frag6, tcp4, udp4, udp6, vlan};
 use sluice_tests::oracle::golden::replay;
 use sluice_tests::oracle::kernel::{KernelBridge, Outcome};
 use sluice_tests::oracle::sluice;

@@ -403,36 +403,3 @@ fn explained_26_what_there_is_nothing_of_here() {
         ),
     ]);
 }
-
-/// Both sides with the same sets, and what each says of a file: status, output, complaints.
-struct Pair {
-    namespace: Namespace,
-    engine: Engine,
-}
-
-impl Pair {
-    fn new(text: &str) -> Option<Self> {
-        if !needs(&["nft"]) {
-            return None;
-        }
-        let mut pair = Self {
-            namespace: Namespace::new("pair").unwrap(),
-            engine: Engine::workbench(),
-        };
-        let (nft, ours) = pair.ask(text);
-        assert_eq!((nft.0, ours.0), (true, true), "{}{}", nft.1, ours.1);
-        Some(pair)
-    }
-
-    fn ask(&mut self, text: &str) -> ((bool, String), (bool, String)) {
-        let mut command = Command::new("nft");
-        let output = self.namespace.output(command.arg(text)).unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let nft = String::from_utf8_lossy(&said).into_owned();
-        let ours = match self.engine.run(Request::command(text)) {
-            Ok(reply) => (true, reply.output),
-            Err(refusal) => (false, refusal.output + &refusal.rendered),
-        };
-        ((output.status.success(), nft), ours)
-    }
-}

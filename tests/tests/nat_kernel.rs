@@ -280,7 +280,7 @@ fn from_outside(random: &mut SmallRng, six: bool) -> Vec<u8> {
     let from = format!("198.51.100.{source}:{port}");
     match random.random_range(0..3) {
         0 => syn(&from, &format!("{own}:{dport}")),
-        1 => echo(&format!("198.51.100.{source}"), &own, port, false),
+        1 => echo(&format!("198.51.100.{source}"), own, port, false),
         _ => udp(&from, &format!("{own}:{dport}"), b"hello"),
     }
 }
