@@ -392,7 +392,7 @@ fn a_large_body_comes_intact() {
 
 /// A stream that repeats late.
 fn byte_at(at: usize) -> u8 {
-    (at ^ at >> 8 ^ at >> 16 ^ at * 31) as u8
+    (at ^ (at >> 8) ^ (at >> 16) ^ (at * 31)) as u8
 }
 
 #[test]

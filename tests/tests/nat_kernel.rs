@@ -274,13 +274,11 @@ fn from_outside(random: &mut SmallRng, six: bool) -> Vec<u8> {
         let from = format!("[2001:db8:9::{source}]:{port}");
         return udp(&from, &format!("[2001:db8::1]:{dport}"), b"hello");
     }
-    let own = *["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-        .choose(random)
-        .expect("some");
+    let own = format!("192.0.2.{own}");
     let from = format!("198.51.100.{source}:{port}");
     match random.random_range(0..3) {
         0 => syn(&from, &format!("{own}:{dport}")),
-        1 => echo(&format!("198.51.100.{source}"), own, port, false),
+        1 => echo(&format!("198.51.100.{source}"), &own, port, false),
         _ => udp(&from, &format!("{own}:{dport}"), b"hello"),
     }
 }
