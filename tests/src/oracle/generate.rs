@@ -325,6 +325,7 @@ fn misread(one: &str, other: &str) -> bool {
     let joined = header(one) == header(other) && one.contains(" != ") && other.contains(" != ");
     joined
         || any(&["protocol {", "nexthdr {", "type {"])
+        || both.contains("iiftype") && both.contains("meta protocol")
         || both.contains("vlan ") && any(&["ether ", "@ll"])
         || both.contains("th ") && any(&["icmp", "port"])
         || any(&["@th,0,8", "@nh,0,8"])
