@@ -230,7 +230,7 @@ impl Frame {
     }
 
     /// The protocol behind the extension headers that [`ipv6`](Self::ipv6) was given.
-    fn last_next_header(&self) -> u8 {
+    pub fn last_next_header(&self) -> u8 {
         let (mut next, mut at) = (self.bytes[self.network + 6], self.network + 40);
         while at < self.transport {
             let length = match next {

@@ -242,6 +242,12 @@ fn explained_19_listings_of_masks_and_of_fields_that_are_no_whole_bytes() {
 fn explained_20_rules_of_which_a_part_is_lost() {
     hold(&[
         row(
+            "netdev",
+            "iiftype ppp meta protocol ip",
+            Lists("meta protocol ip"),
+            Lists("meta iiftype ppp meta protocol ip"),
+        ),
+        row(
             "ip",
             "ip protocol { 17, 19 } udp sport 1000",
             Lists("ip protocol { udp, 19 } th sport 1000"),

@@ -11,7 +11,7 @@ use super::op::{Checksum, RuleRef};
 use super::vm::Run;
 use crate::drop_reason::DropReason;
 use crate::packet::checksum::{crc32c, fold, replace, replace_partial, sum};
-use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
+use crate::packet::headers::{Headers, field, flag, protocol};
 use crate::packet::options::{TcpOptionSearch, search_tcp_option, tcp_header, tcp_option_len};
 
 /// Most bytes that one write touches: 128 bits that begin inside a byte, widened to whole words.
@@ -285,17 +285,16 @@ fn update_partial(bytes: &mut [u8], at: usize, change: Change) {
     }
 }
 
-/// Where the transport's checksum lies that covers a pseudo-header, if the protocol has one. UDP that
-/// is cut off has none, as in the kernel; of the others it is missing.
+/// Where the transport's checksum lies that covers a pseudo-header, if the protocol has one: as in the
+/// kernel ICMPv6 over IPv4, too. UDP that is cut off has none; of the others it is missing.
 fn transport_checksum(bytes: &[u8], headers: &Headers) -> Option<usize> {
-    let ip6 = headers.ethertype == ethertype::IP6;
     let at = usize::from(headers.transport);
     let offset = match headers.l4proto {
         _ if !headers.has(flag::TRANSPORT) => return None,
         protocol::TCP => 16,
         protocol::UDP if at + 8 > (headers.end as usize).min(bytes.len()) => return None,
         protocol::UDP | protocol::UDPLITE => 6,
-        protocol::ICMPV6 if ip6 => 2,
+        protocol::ICMPV6 => 2,
         _ => return None,
     };
     Some(at + offset)

@@ -283,7 +283,20 @@ pub fn every_kind() -> Vec<Frame> {
 /// Whether it is a later fragment of IPv6. The kernel looks for the fields of its transport header
 /// at the beginning of the IPv6 header (docs/compatibility.md).
 pub fn is_later_fragment6(frame: &Frame) -> bool {
-    frame.protocols() == (0x86dd, 44) && frame.get(Layer::Network, 336, 13) != 0
+    match frame.protocols() {
+        (0x86dd, 44) => frame.get(Layer::Network, 336, 13) != 0,
+        // What lies behind a chain that names one more fragment header is read as one.
+        (0x86dd, _) => frame.last_next_header() == 44,
+        _ => false,
+    }
+}
+
+/// Whether it is DCCP, which the kernel does not answer (docs/compatibility.md).
+pub fn is_dccp(frame: &Frame) -> bool {
+    match frame.protocols() {
+        (0x86dd, _) => frame.last_next_header() == 33,
+        (_, protocol) => protocol == 33,
+    }
 }
 
 /// Whether the transport checksum of an IPv4 packet is there (or none is known). The kernel's write of an address

@@ -3,7 +3,7 @@
 use rand::rngs::SmallRng;
 use rand::{Rng, seq::IndexedRandom, seq::SliceRandom};
 
-use super::bases::{every_kind, has_checksum, is_later_fragment6};
+use super::bases::{every_kind, has_checksum, is_dccp, is_later_fragment6};
 use super::construct::{self, Sample};
 use crate::frames::{Frame, Layer};
 
@@ -139,9 +139,8 @@ impl Case {
         // The kernel's answer at ingress has lost the tag, and it does not answer DCCP
         // (docs/compatibility.md).
         if ruleset.contains("reject") {
-            self.frames.retain(|frame| {
-                frame.offset(Layer::Network) == 14 && frame.protocols() != (0x0800, 33)
-            });
+            self.frames
+                .retain(|frame| frame.offset(Layer::Network) == 14 && !is_dccp(frame));
         }
         if TRANSPORT.iter().any(|word| ruleset.contains(word)) {
             self.frames.retain(|frame| !is_later_fragment6(frame));
@@ -326,6 +325,7 @@ fn misread(one: &str, other: &str) -> bool {
     let joined = header(one) == header(other) && one.contains(" != ") && other.contains(" != ");
     joined
         || any(&["protocol {", "nexthdr {", "type {"])
+        || both.contains("iiftype") && both.contains("meta protocol")
         || both.contains("vlan ") && any(&["ether ", "@ll"])
         || both.contains("th ") && any(&["icmp", "port"])
         || any(&["@th,0,8", "@nh,0,8"])

@@ -218,6 +218,12 @@ impl Checker<'_> {
         let (Some(a), Some(b)) = (low.value(), high.value()) else {
             return fail(span, "Range expression bounds must be values");
         };
+        if low.ty.info().base == Base::String {
+            let kind = low.ty.info().description;
+            let text = format!("Range expression is undefined for {kind} types");
+            let error = Diagnostic::error(lo.span, text).with_related(span);
+            return Err(Box::new(error));
+        }
         if a > b && !matches!(low.ty, TypeId::Hour | TypeId::Day) {
             return fail(span, "Range has zero or negative size");
         }

@@ -108,7 +108,13 @@ impl Walk {
     fn expr(&mut self, expr: &ast::Expr) {
         use ast::ExprKind as E;
         match &expr.kind {
-            E::Ct(_) => self.tracking(expr.span),
+            E::Ct(ct) => {
+                self.tracking(expr.span);
+                // It can only be set.
+                if ct.key == ast::CtKey::Event {
+                    self.find(Errno::NotSupported, expr.span);
+                }
+            }
             E::Meta(key) if self.family != Family::Bridge && is_of_bridge(*key) => {
                 self.find(Errno::NotSupported, expr.span);
             }
