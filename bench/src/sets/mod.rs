@@ -4,6 +4,7 @@
 //! time, as the rule program makes them. Keys are drawn anew for each batch, so that large sets are
 //! not answered from the cache.
 
+mod commands;
 mod file;
 mod kernel;
 mod readers;
@@ -24,7 +25,7 @@ pub struct Options {
     #[arg(long)]
     large: bool,
     /// Only shapes whose name has this in it; `threads`: only several threads; `file`: only a list from
-    /// a file.
+    /// a file; `commands`: only single elements by commands.
     #[arg(long, default_value = "")]
     only: String,
     /// Beside them the kernel's sets (nft, ipset) on the same elements; as root.
@@ -207,6 +208,11 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     }
     if "file".contains(&options.only) {
         let (table, goals) = file::run(options.runs)?;
+        report.tables.push(table);
+        report.goals.extend(goals);
+    }
+    if "commands".contains(&options.only) {
+        let (table, goals) = commands::run(&sizes, options.runs)?;
         report.tables.push(table);
         report.goals.extend(goals);
     }

@@ -491,12 +491,12 @@ impl Change {
     pub fn commit(mut self) -> OwnView {
         self.done = true;
         let set = Arc::clone(&self.set);
-        match (&mut self.work, &set.store) {
+        match (self.take_work(), &set.store) {
             (
                 Work::Copy {
                     base,
-                    root,
-                    freed,
+                    mut root,
+                    mut freed,
                     taken,
                 },
                 Store::Versions(current),
@@ -505,24 +505,23 @@ impl Change {
                 let version = current.load_full();
                 if !set.spec.dynamic {
                     let next = Version {
-                        root: arc_swap::ArcSwap::from_pointee(root.clone()),
+                        root: arc_swap::ArcSwap::from_pointee(root),
                     };
                     current.store(Arc::new(next));
                     let old = version.root.load_full();
-                    set.retire(&mut writer, Some(version), old, std::mem::take(freed));
+                    set.retire(&mut writer, Some(version), old, freed);
                 } else {
                     let now = version.root.load_full();
-                    if !Arc::ptr_eq(&now, base) {
+                    if !Arc::ptr_eq(&now, &base) {
                         // Packets wrote meanwhile: the steps are done again on what they left.
-                        set.slots.give_back(taken);
-                        (*root, *freed) = replay(&set, &mut writer, &now, &self.steps, self.now_ns);
+                        set.slots.give_back(&taken);
+                        (root, freed) = replay(&set, &mut writer, &now, &self.steps, self.now_ns);
                     }
-                    version.root.store(Arc::new(root.clone()));
-                    set.retire(&mut writer, None, now, std::mem::take(freed));
+                    version.root.store(Arc::new(root));
+                    set.retire(&mut writer, None, now, freed);
                 }
             }
             (Work::Steps { promised, .. }, Store::Table { table, .. }) => {
-                let promised = *promised;
                 for step in std::mem::take(&mut self.steps) {
                     do_step(&set, step, self.now_ns);
                 }
@@ -531,6 +530,19 @@ impl Change {
             _ => {}
         }
         set.view()
+    }
+}
+
+impl Change {
+    /// The work, for who is done: another copy of a large structure would cost as much as the first.
+    fn take_work(&mut self) -> Work {
+        let nothing = Work::Steps {
+            flushed: false,
+            touched: HashMap::new(),
+            promised: 0,
+            gained: 0,
+        };
+        std::mem::replace(&mut self.work, nothing)
     }
 }
 
