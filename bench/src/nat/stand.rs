@@ -189,6 +189,8 @@ fn frame(flow: usize) -> [u8; FRAME] {
 fn answer(frame: &[u8]) -> [u8; FRAME] {
     let mut answer = [0; FRAME];
     answer.copy_from_slice(&frame[..FRAME]);
+    // For the gateway again.
+    answer[..12].fill(2);
     answer[26..30].copy_from_slice(&frame[30..34]);
     answer[30..34].copy_from_slice(&frame[26..30]);
     answer[34..36].copy_from_slice(&frame[36..38]);
