@@ -40,6 +40,16 @@ pub struct Attached {
     pub direction: Direction,
 }
 
+impl Attached {
+    /// The tuple of the packets that this one answers.
+    pub fn other(&self) -> &Tuple {
+        match self.direction {
+            Direction::Original => &self.flow.reply,
+            Direction::Reply => &self.flow.original,
+        }
+    }
+}
+
 /// Is told of the end of flows that hold something.
 pub trait Release: Debug + Send + Sync {
     /// A flow has ended, or did not come into being. Called by whoever ends it, on any thread; it must
@@ -92,6 +102,12 @@ impl TrackerWorker {
     #[inline]
     pub fn translated(&self, flow: FlowIndex) -> Translated {
         self.table().translated(flow.0)
+    }
+
+    /// The lanes that have begun a flow that is not confirmed yet.
+    #[inline]
+    pub fn begun_lanes(&self) -> u64 {
+        self.begun.lanes()
     }
 
     /// Whether a lane has begun a flow that is not confirmed yet.
@@ -147,10 +163,7 @@ impl TrackerWorker {
         Some(Attached {
             id,
             flow: self.translated(ct.flow),
-            direction: match ct.direction {
-                Direction::Original => Direction::Reply,
-                Direction::Reply => Direction::Original,
-            },
+            direction: ct.direction.turned(),
         })
     }
 
@@ -163,10 +176,6 @@ impl TrackerWorker {
 
     /// The tuple of the packets of a direction as they leave, translated.
     pub fn translated_tuple(&self, flow: FlowIndex, direction: Direction) -> Option<Tuple> {
-        let other = match direction {
-            Direction::Original => Direction::Reply,
-            Direction::Reply => Direction::Original,
-        };
-        Self::answer(&self.tuple(flow, other))
+        Self::answer(&self.tuple(flow, direction.turned()))
     }
 }

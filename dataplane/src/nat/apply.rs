@@ -7,7 +7,7 @@
 
 use super::rewrite::{Side, translate, translate_error};
 use super::{destination, source};
-use crate::conntrack::{Direction, Translated, Tuple, status};
+use crate::conntrack::{Direction, Tuple, status};
 use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
 
 /// What became of a packet.
@@ -33,27 +33,16 @@ pub fn is_translated(bits: u32, direction: Direction, side: Side) -> bool {
     bits & bit != 0
 }
 
-/// The tuple that answers come with.
-fn opposite(flow: &Translated, direction: Direction) -> &Tuple {
-    match direction {
-        Direction::Original => &flow.reply,
-        Direction::Reply => &flow.original,
-    }
-}
-
-/// Writes a side of a packet that goes in a direction of a flow. `partial` says that its transport's
-/// checksum is not complete.
+/// Writes a side of a packet of a flow whose answers have the tuple `other`. `partial` says that its
+/// transport's checksum is not complete. Only where [`is_translated`] says so.
+#[inline]
 pub fn apply(
     bytes: &mut [u8],
     headers: &Headers,
-    (flow, direction): (&Translated, Direction),
+    other: &Tuple,
     side: Side,
     partial: bool,
 ) -> Applied {
-    if !is_translated(flow.status, direction, side) {
-        return Applied::Same;
-    }
-    let other = opposite(flow, direction);
     // The packet goes where answers come from, and comes from where they go.
     let written = if is_error(bytes, headers) {
         let (quoted, outer) = match side {

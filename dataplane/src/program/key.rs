@@ -35,6 +35,18 @@ plain_enum! {
     }
 }
 
+impl Direction {
+    /// The other one.
+    #[inline]
+    #[must_use]
+    pub fn turned(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}
+
 plain_enum! {
     /// A value of the packet that is not in its bytes. Width in bits behind each.
     pub enum Meta {

@@ -179,11 +179,7 @@ fn expect(
     wanted: &ExpectationObject,
     now_ns: u64,
 ) -> bool {
-    let turned = match ct.direction {
-        Direction::Original => Direction::Reply,
-        Direction::Reply => Direction::Original,
-    };
-    let other = tracker.tuple(ct.flow, turned);
+    let other = tracker.tuple(ct.flow, ct.direction.turned());
     if wanted.l3.is_some_and(|l3| l3 != other.l3) {
         return false;
     }

@@ -12,7 +12,7 @@ use super::stages::Context;
 use crate::conntrack::Attached;
 use crate::gateway::{Born, Gateway, Way};
 use crate::nat::Side;
-use crate::nat::apply::apply;
+use crate::nat::apply::{apply, is_translated};
 use crate::packet::headers::{Headers, ethertype, protocol};
 use crate::packet::{BATCH, Frame};
 use crate::port::PortId;
@@ -175,10 +175,17 @@ impl Pipeline {
 /// Gives an answer the destination that its flow has for it, before it is routed: what it is about may
 /// have been translated already.
 fn turn(frame: &mut Frame<'_>, about: &Attached) {
-    let headers = Headers::dissect(frame.bytes());
-    let flow = (&about.flow, about.direction);
-    // Malformed cannot be: it was made here.
-    let _applied = apply(frame.bytes_mut(), &headers, flow, Side::Destination, false);
+    if is_translated(about.flow.status, about.direction, Side::Destination) {
+        let headers = Headers::dissect(frame.bytes());
+        // Malformed cannot be: it was made here.
+        let _applied = apply(
+            frame.bytes_mut(),
+            &headers,
+            about.other(),
+            Side::Destination,
+            false,
+        );
+    }
 }
 
 /// Whether an IP packet is an ICMP error.

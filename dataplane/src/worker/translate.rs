@@ -1,10 +1,10 @@
 //! The entries of a walk that translate: which packets the chains of type nat see, and the rewriting.
 
 use super::walk::Walk;
-use crate::conntrack::{PacketCt, status};
+use crate::conntrack::PacketCt;
 use crate::drop_reason::DropReason;
 use crate::gateway::Complaint;
-use crate::nat::apply::{Applied, apply};
+use crate::nat::apply::{Applied, apply, is_translated};
 use crate::nat::decide::{decide_nothing, is_decided};
 use crate::nat::{Side, Translator};
 use crate::program::Hook;
@@ -40,10 +40,9 @@ impl Walk<'_, '_> {
         let Some(tracker) = self.run.tracker.as_deref() else {
             return 0;
         };
+        let among = among & tracker.begun_lanes();
         let ct = &self.run.vm.packets.ct;
-        let open = |lane: &usize| {
-            tracker.has_begun(*lane) && !is_decided(tracker.status(ct[*lane].flow), side)
-        };
+        let open = |lane: &usize| !is_decided(tracker.status(ct[*lane].flow), side);
         lanes(among)
             .filter(open)
             .fold(0, |some, lane| some | 1 << lane)
@@ -57,11 +56,11 @@ impl Walk<'_, '_> {
         let Some(translator) = self.run.translator else {
             return;
         };
-        let (mut written, mut decided) = (0, 0);
+        let decided = self.undecided(side(hook), there);
+        let mut written = 0;
         for lane in lanes(there) {
             let bit = 1 << lane;
-            if self.undecided(side(hook), bit) != 0 {
-                decided |= bit;
+            if decided & bit != 0 {
                 if !self.decide_rest(translator, hook, lane) {
                     self.end(lane, DropReason::NatExhausted);
                     self.tell_exhausted(bit);
@@ -110,34 +109,34 @@ impl Walk<'_, '_> {
     }
 
     /// Writes a side of a lane's packet as its flow has it.
+    #[inline]
     fn rewrite(&mut self, lane: usize, side: Side) -> Applied {
         let packets = &self.run.vm.packets;
         let PacketCt {
             flow, direction, ..
         } = packets.ct[lane];
-        let attached = self.desk.attached(lane);
-        let translated = match (attached, self.run.tracker.as_deref()) {
+        let own = self.desk.own >> lane & 1 == 1;
+        let attached = own.then(|| self.desk.attached(lane)).flatten();
+        let other = match (attached, self.run.tracker.as_deref()) {
             // What an answer of our own is about may be gone; its destination was written at its birth.
             (Some(_), _) if side == Side::Destination => return Applied::Same,
-            (Some(attached), _) => attached.flow,
-            (None, Some(tracker)) if flow.is_some() => {
-                const TRANSLATED: u32 = status::SRC_NAT | status::DST_NAT;
-                if tracker.status(flow) & TRANSLATED == 0 {
+            (Some(attached), _) => {
+                if !is_translated(attached.flow.status, direction, side) {
                     return Applied::Same;
                 }
-                tracker.translated(flow)
+                *attached.other()
+            }
+            (None, Some(tracker)) if flow.is_some() => {
+                if !is_translated(tracker.status(flow), direction, side) {
+                    return Applied::Same;
+                }
+                tracker.tuple(flow, direction.turned())
             }
             _ => return Applied::Same,
         };
         let frame = &mut self.run.frames[lane];
         let partial = frame.vnet.needs_checksum();
         let headers = &packets.headers[lane];
-        apply(
-            frame.bytes_mut(),
-            headers,
-            (&translated, direction),
-            side,
-            partial,
-        )
+        apply(frame.bytes_mut(), headers, &other, side, partial)
     }
 }
