@@ -60,12 +60,10 @@ impl Walk<'_, '_> {
         let mut written = 0;
         for lane in lanes(there) {
             let bit = 1 << lane;
-            if decided & bit != 0 {
-                if !self.decide_rest(translator, hook, lane) {
-                    self.end(lane, DropReason::NatExhausted);
-                    self.tell_exhausted(bit);
-                    continue;
-                }
+            if decided & bit != 0 && !self.decide_rest(translator, hook, lane) {
+                self.end(lane, DropReason::NatExhausted);
+                self.tell_exhausted(bit);
+                continue;
             }
             match self.rewrite(lane, side(hook)) {
                 Applied::Same => {}
