@@ -247,7 +247,7 @@ fn the_kernel_and_sluice_agree_on_random_rulesets() {
         return;
     }
     let first = number("SLUICE_ORACLE_SEED").unwrap_or_else(new_seed);
-    let count = number("SLUICE_ORACLE_CASES").unwrap_or(200);
+    let count = number("SLUICE_ORACLE_CASES").unwrap_or(60);
     let threads = number("SLUICE_ORACLE_THREADS").unwrap_or(4);
     println!("oracle: {count} rulesets from seed {first}");
     // nft waits for the kernel's grace periods most of the time: several bridges wait at once.
