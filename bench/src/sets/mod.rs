@@ -253,7 +253,7 @@ fn beside(
                 Some(measured.look_up_ns),
                 measured.bytes.and_then(one),
                 one(measured.load_s),
-                one(measured.changes),
+                measured.changes.and_then(one),
             ],
         );
         let ranges = matches!(

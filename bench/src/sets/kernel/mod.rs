@@ -40,7 +40,7 @@ pub(super) struct Measured {
     /// Seconds from the command's start to its end.
     pub(super) load_s: f64,
     /// Changes a second, in thousands, many in one command.
-    pub(super) changes: f64,
+    pub(super) changes: Option<f64>,
 }
 
 /// Why a peer has no figure: for the reader of the table.
@@ -141,13 +141,16 @@ pub(super) fn measure(
         .map(|(with, without)| with - without)
         .collect();
     let some = &elements[..elements.len().min(CHANGES)];
-    let changes = peer.changes(&kind, some);
-    let seconds = bed.feed(peer.program(), &changes)?;
+    let rate = |seconds: f64| 2.0 * some.len() as f64 / seconds / 1000.0;
+    let changes = match peer.changes(&kind, some) {
+        Some(commands) => Some(rate(bed.feed(peer.program(), &commands)?)),
+        None => None,
+    };
     Ok(Ok(Measured {
         look_up_ns: Figure::of(&differences),
         bytes,
         load_s,
-        changes: 2.0 * some.len() as f64 / seconds / 1000.0,
+        changes,
     }))
 }
 

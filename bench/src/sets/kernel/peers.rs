@@ -149,8 +149,12 @@ impl Peer {
         text
     }
 
-    /// Commands that take elements out and put them back.
-    pub(super) fn changes(self, kind: &Kind, elements: &[Element]) -> String {
+    /// Commands that take elements out and put them back; none where nft has merged them, so that they
+    /// cannot be named one by one.
+    pub(super) fn changes(self, kind: &Kind, elements: &[Element]) -> Option<String> {
+        if self == Peer::Nft && matches!(kind.case, Case::Prefix | Case::Prefix6) {
+            return None;
+        }
         let mut text = String::new();
         for element in elements {
             match self {
@@ -167,7 +171,7 @@ impl Peer {
                 }
             }
         }
-        text
+        Some(text)
     }
 
     /// Bytes an element.
