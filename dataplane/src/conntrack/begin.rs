@@ -157,7 +157,8 @@ impl TrackerWorker {
         let entry = table.entry(id.index.0);
         entry.set_side(number);
         let master = table.entry(expectation.master.index.0);
-        if master.generation() == expectation.master.generation {
+        let lives = master.generation() == expectation.master.generation;
+        if lives {
             entry.set_mark(master.mark());
         }
         let mut bits = status::EXPECTED;
@@ -172,7 +173,7 @@ impl TrackerWorker {
             }
         }
         entry.set_status(bits);
-        if let Some(follow) = expectation.follow {
+        if let Some(follow) = expectation.follow.filter(|_| lives) {
             self.follow_master(lane, id, original, &expectation, follow);
         }
         Some(true)

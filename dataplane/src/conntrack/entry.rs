@@ -54,8 +54,8 @@ pub(super) struct Entry {
     pub(super) prev: AtomicU32,
     /// Link of the owner's inbox.
     pub(super) inbox: AtomicU32,
-    /// The translator's record of this flow, 0 for none.
-    pub(super) binding: AtomicU32,
+    /// Nobody's yet.
+    _spare: AtomicU32,
     policy: AtomicU16,
     /// The translator's bits.
     pub(super) translation: AtomicU16,
@@ -162,7 +162,6 @@ impl Entry {
         self.halves[0].key[5].store(keys[0][5] & LAST_WORD | start_us << 16, Relaxed);
         self.halves[1].key[5].store(keys[1][5] & LAST_WORD | u64::from(owner) << 16, Relaxed);
         self.mark.store(0, Relaxed);
-        self.binding.store(0, Relaxed);
         self.translation.store(0, Relaxed);
         self.policy.store(0, Relaxed);
         self.events.store(u8::MAX, Relaxed);

@@ -7,8 +7,9 @@
 
 use super::rewrite::{Side, translate, translate_error};
 use super::{destination, source};
+use crate::conntrack::protocol::is_error_type;
 use crate::conntrack::{Direction, Tuple, status};
-use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
+use crate::packet::headers::{Headers, field, flag};
 
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +70,6 @@ pub fn is_error(bytes: &[u8], headers: &Headers) -> bool {
     if !headers.has(flag::TRANSPORT) {
         return false;
     }
-    let kind = || field::<1>(bytes, usize::from(headers.transport)).map(|[kind]| kind);
-    match (headers.ethertype, headers.l4proto) {
-        (ethertype::IP, protocol::ICMP) => {
-            kind().is_some_and(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12))
-        }
-        (ethertype::IP6, protocol::ICMPV6) => kind().is_some_and(|kind| kind < 128),
-        _ => false,
-    }
+    let kind = field::<1>(bytes, usize::from(headers.transport));
+    kind.is_some_and(|[kind]| is_error_type(headers.l4proto, kind))
 }

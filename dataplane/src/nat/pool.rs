@@ -356,12 +356,13 @@ impl Allocator {
     ) -> Option<Grant> {
         let inside = (request.realm, request.protocol, request.internal);
         let entry = self.outward.entry(inside);
-        let endpoint = match entry {
+        let (endpoint, filtering) = match entry {
             Entry::Occupied(entry) => {
                 let endpoint = *entry.get();
-                let external = request.external(endpoint);
-                self.inward.get_mut(&external)?.flows += 1;
-                endpoint
+                let mut held = self.inward.get_mut(&request.external(endpoint))?;
+                held.flows += 1;
+                // As it was made: a rule that asks for another one comes too late.
+                (endpoint, held.filtering)
             }
             Entry::Vacant(entry) => {
                 let endpoint = self.hold_one(request, chance)?;
@@ -376,7 +377,7 @@ impl Allocator {
                 self.inward.insert(request.external(endpoint), binding);
                 self.pair(request.realm, request.internal.address, endpoint.address);
                 entry.insert(endpoint);
-                endpoint
+                (endpoint, filtering)
             }
         };
         if filtering == Filtering::Address {

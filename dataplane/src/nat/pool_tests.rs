@@ -209,6 +209,27 @@ fn a_static_binding_is_never_given_away() {
     );
 }
 
+#[test]
+fn a_mapping_keeps_the_filtering_that_it_was_made_with() {
+    let pool = Allocator::default();
+    let by_address = independent(at(1, 5000), at(9, 53), Filtering::Address);
+    let to_anybody = independent(at(1, 5000), at(8, 53), Filtering::EndpointIndependent);
+    let mine = external(pool.allocate(&by_address, 0, 0, |_| true).unwrap().endpoint);
+    // The rule has changed meanwhile: the second flow opens the mapping for its own address only.
+    pool.allocate(&to_anybody, 0, 0, |_| true).unwrap();
+    for (remote, may) in [(at(9, 1), true), (at(8, 1), true), (at(7, 1), false)] {
+        assert_eq!(pool.enter(&mine, &remote).is_some(), may, "{remote:?}");
+        if may {
+            pool.release(&mine, &remote, true);
+        }
+    }
+    pool.release(&mine, &at(8, 53), true);
+    assert_eq!(pool.enter(&mine, &at(8, 1)), None, "nobody talks to it");
+    pool.release(&mine, &at(9, 53), true);
+    assert_eq!(pool.binding(&mine), None);
+    assert!(pool.contacts.is_empty());
+}
+
 proptest! {
     /// What is in use is what was granted and not given back; no tuple is granted twice.
     #[test]

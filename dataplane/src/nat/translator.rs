@@ -109,7 +109,8 @@ impl Release for Translator {
                 .release(&external, &source(&flow.reply), binding);
         }
         if flow.bits & held::ENTERED != 0 {
-            let external = external(&flow.original, destination(&flow.original));
+            // It entered in the zone of its answers, which may be another one.
+            let external = external(&flow.reply, destination(&flow.original));
             self.allocator
                 .release(&external, &source(&flow.original), true);
         }

@@ -62,7 +62,9 @@ impl Helped<'_, '_> {
         // From behind, so that what is still to be rewritten stays where it is.
         for announced in said.announced.iter().rev() {
             let inside = announced.expected.tuple.dport;
-            let outside = self.expect(master, announced.expected, inside)?;
+            let Some(outside) = self.expect(master, announced.expected, inside) else {
+                continue;
+            };
             if !self.is_translated() {
                 continue;
             }
@@ -101,11 +103,11 @@ impl Helped<'_, '_> {
     /// which it will come. Refused when there are too many: as in Linux the packet passes, and what comes
     /// is a connection like any other.
     fn expect(&mut self, master: FlowId, expected: Expected, inside: u16) -> Option<u16> {
+        let translated = self.is_translated();
         let tracker = &mut *self.tracker;
         if tracker.tracker().expected_by(master) > 0 {
             tracker.tracker().unexpect(|old| old.master == master);
         }
-        let translated = tracker.status(self.ct.flow) & (status::SRC_NAT | status::DST_NAT) != 0;
         let follow = translated.then_some(Follow {
             towards: self.ct.direction,
             port: inside,

@@ -27,12 +27,16 @@ pub fn is_error(packet: &Packet<'_>) -> bool {
     let Some(&kind) = packet.bytes.get(packet.transport) else {
         return false;
     };
-    match packet.protocol {
+    // A redirect is read as one only with code 0 and the packet as its first option.
+    is_error_type(packet.protocol, kind)
+        || packet.protocol == number::ICMPV6 && kind == icmpv6::REDIRECT && carries_header(packet)
+}
+
+/// Whether messages of this type are about another packet.
+pub fn is_error_type(protocol: u8, kind: u8) -> bool {
+    match protocol {
         number::ICMP => super::icmp::is_error(kind),
-        number::ICMPV6 => {
-            // A redirect is read as one only with code 0 and the packet as its first option.
-            icmpv6::is_error(kind) || kind == icmpv6::REDIRECT && carries_header(packet)
-        }
+        number::ICMPV6 => icmpv6::is_error(kind),
         _ => false,
     }
 }

@@ -24,7 +24,7 @@ mod udplite;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use error::{inner, is_error, locate};
+pub use error::{inner, is_error, is_error_type, locate};
 pub use timeout::Timeout;
 
 use super::invalid::InvalidReason;
