@@ -18,7 +18,7 @@ use sluice_dataplane::worker::{
 };
 
 use super::bare;
-use super::bed::{Bed, CONTESTANT_CPU, pin};
+use super::bed::{Bed, CONTESTANT_CPU, GENERATOR_CPU, pin};
 use super::routed;
 
 /// A kind of contestant.
@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Rules0,
     /// The daemon with 100 stateless rules that do not match.
     Rules100,
+    /// The daemon with an empty ruleset and a worker on each core.
+    EachCore,
     /// The daemon with a stateless policy of `inet`.
     Stateless,
     /// The daemon with a stateful policy of `inet`.
@@ -74,6 +76,15 @@ impl Kind {
         Self::Rules100,
     ];
 
+    /// Those of the suite about TCP, where the hosts leave no core to a single worker.
+    pub(super) const TCP: [Kind; 5] = [
+        Self::Bridge,
+        Self::Loop,
+        Self::Rules0,
+        Self::Rules100,
+        Self::EachCore,
+    ];
+
     /// Those of the suite about tracking.
     pub(super) const TRACKING: [Kind; 4] = [
         Self::Stateless,
@@ -107,6 +118,7 @@ impl Kind {
             Kind::Loop => "sluice, worker loop only",
             Kind::Rules0 => "sluice, no rules",
             Kind::Rules100 => "sluice, 100 rules",
+            Kind::EachCore => "sluice, no rules, each core",
             Kind::Stateless => "sluice, stateless policy",
             Kind::Stateful => "sluice, stateful policy",
             Kind::BridgeStateless => "kernel bridge, stateless policy",
@@ -119,12 +131,10 @@ impl Kind {
     }
 
     pub(super) fn is_sluice(self) -> bool {
-        matches!(self, Kind::Loop | Kind::Rules0 | Kind::Rules100)
-    }
-
-    /// The others know no partial checksums: TCP between default devices does not work.
-    pub(super) fn carries_tcp(self) -> bool {
-        self.is_sluice() || self == Kind::Bridge
+        matches!(
+            self,
+            Kind::Loop | Kind::Rules0 | Kind::Rules100 | Kind::EachCore
+        )
     }
 
     /// Why it cannot take part on this machine.
@@ -139,6 +149,7 @@ impl Kind {
                 .map(|error| format!("dpdk-testpmd (Debian: dpdk-dev): {error}")),
             Kind::Rules0
             | Kind::Rules100
+            | Kind::EachCore
             | Kind::Stateless
             | Kind::Stateful
             | Kind::Gateway
@@ -184,10 +195,11 @@ impl<'bed> Contestant<'bed> {
             Kind::Bare => start_bare(bed, slots)?,
             Kind::Testpmd => start_testpmd(bed)?,
             Kind::Loop => start_loop(bed, slots)?,
-            Kind::Rules0 => start_daemon(bed, "")?,
-            Kind::Rules100 => start_daemon(bed, &hundred_rules())?,
-            Kind::Stateless => start_daemon(bed, &policy(STATELESS))?,
-            Kind::Stateful => start_daemon(bed, &policy(TRACKING))?,
+            Kind::Rules0 => start_daemon(bed, &[CONTESTANT_CPU], "")?,
+            Kind::Rules100 => start_daemon(bed, &[CONTESTANT_CPU], &hundred_rules())?,
+            Kind::EachCore => start_daemon(bed, &[CONTESTANT_CPU, GENERATOR_CPU], "")?,
+            Kind::Stateless => start_daemon(bed, &[CONTESTANT_CPU], &policy(STATELESS))?,
+            Kind::Stateful => start_daemon(bed, &[CONTESTANT_CPU], &policy(TRACKING))?,
             Kind::BridgeStateless => start_bridge(bed, &policy(STATELESS))?,
             Kind::BridgeStateful => start_bridge(bed, &policy(TRACKING))?,
             Kind::Gateway => routed::gateway(bed, false)?,
@@ -370,9 +382,14 @@ fn hundred_rules() -> String {
     format!("table bridge bench {{\n  chain forward {{\n    {hook}\n{rules}  }}\n}}\n")
 }
 
-fn start_daemon<'bed>(bed: &Bed, ruleset: &str) -> anyhow::Result<Contestant<'bed>> {
+fn start_daemon<'bed>(
+    bed: &Bed,
+    cpus: &[usize],
+    ruleset: &str,
+) -> anyhow::Result<Contestant<'bed>> {
+    let workers = cpus.len();
     let dataplane = format!(
-        "[dataplane]\nmode = \"wire\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n\
+        "[dataplane]\nmode = \"wire\"\nworkers = {workers}\ncpus = {cpus:?}\n\
          [[port]]\ndevice = \"a\"\npeer = \"b\"\n[[port]]\ndevice = \"b\"\npeer = \"a\"\n"
     );
     start_process(bed, &dataplane, ruleset)

@@ -108,9 +108,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 }
 
 impl Options {
-    fn kinds(&self) -> Vec<Kind> {
+    /// Those of a suite that are wanted.
+    fn of(&self, suite: &[Kind]) -> Vec<Kind> {
         let wanted = |kind: &Kind| self.contestants.is_empty() || self.contestants.contains(kind);
-        Kind::ALL.into_iter().filter(wanted).collect()
+        suite.iter().copied().filter(wanted).collect()
     }
 
     fn length(&self) -> Duration {
@@ -119,7 +120,7 @@ impl Options {
 
     /// The contestants that can take part here; the others are told and left out.
     fn present(&self) -> Vec<Kind> {
-        self.there(self.kinds())
+        self.there(self.of(&Kind::ALL))
     }
 
     fn there(&self, kinds: Vec<Kind>) -> Vec<Kind> {
@@ -325,11 +326,8 @@ fn control(options: &Options, report: &mut Report) -> anyhow::Result<()> {
 }
 
 fn tcp(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let kinds = options.present();
-    let kinds: Vec<Kind> = kinds
-        .into_iter()
-        .filter(|kind| kind.carries_tcp())
-        .collect();
+    // The others know no partial checksums: TCP between default devices does not work.
+    let kinds = options.there(options.of(&Kind::TCP));
     let mut beds = beds(&kinds, Receive::Own)?;
     let mut columns = Vec::new();
     for streams in [1, 4] {
