@@ -35,7 +35,7 @@ fn always_locks(protocol: u8) -> bool {
     matches!(protocol, number::TCP | number::SCTP | number::DCCP)
 }
 
-fn direction(number: usize) -> Direction {
+pub(super) fn direction(number: usize) -> Direction {
     if number == 0 {
         Direction::Original
     } else {
@@ -135,14 +135,14 @@ impl TrackerWorker {
         let mut deferred = 0;
         for lane in lanes(flows | errors) {
             let verify = self.in_force.settings.rules.checksum;
-            let Some(packet) = view(&packets.headers[lane], &frames[lane], verify) else {
+            let Some(mut packet) = view(&packets.headers[lane], &frames[lane], verify) else {
                 continue;
             };
             let zone = packets.zones[lane];
             let outcome = if errors >> lane & 1 == 1 {
                 self.relate(&packet, zone, context)
             } else {
-                self.follow(lane, packet, zone, context)
+                self.follow(lane, &mut packet, zone, context)
             };
             deferred |= self.settle(lane, packets, outcome);
         }
@@ -266,11 +266,12 @@ impl TrackerWorker {
             })
     }
 
-    /// Takes a packet to its flow, or begins one.
+    /// Takes a packet to its flow, or begins one. (The packet is not handed over: it has been written field
+    /// by field, and copying it as words would wait until the writes have left the store buffer.)
     fn follow(
         &mut self,
         lane: usize,
-        mut packet: Packet<'_>,
+        packet: &mut Packet<'_>,
         zone: Zone,
         context: &TrackContext,
     ) -> Outcome {
@@ -287,12 +288,12 @@ impl TrackerWorker {
                 self.met.push(index);
             }
             packet.direction = direction(number);
-            if let Some(outcome) = self.judge(index, number, &packet, zone) {
+            if let Some(outcome) = self.judge(index, number, packet, zone) {
                 return outcome;
             }
         }
         packet.direction = Direction::Original;
-        self.begin_flow(lane, &packet, zone, context)
+        self.begin_flow(lane, packet, zone, context)
     }
 
     /// Judges a packet of a known flow; `None` when the flow is over and has been forgotten.
@@ -301,7 +302,7 @@ impl TrackerWorker {
         &mut self,
         index: u32,
         number: usize,
-        packet: &Packet<'_>,
+        packet: &mut Packet<'_>,
         zone: Zone,
     ) -> Option<Outcome> {
         let entry = self.tracker.table.entry(index);
@@ -322,11 +323,8 @@ impl TrackerWorker {
             let _locked = entry.lock();
             let old = entry.state();
             let mut new = old;
-            let packet = Packet {
-                acknowledged: self.acknowledged(index, number, before),
-                ..*packet
-            };
-            let judgement = protocol::next(&mut new, &packet, before, &rules, self.now_ns);
+            packet.acknowledged = self.acknowledged(index, number, before);
+            let judgement = protocol::next(&mut new, packet, before, &rules, self.now_ns);
             entry.set_state(&old, &new);
             if matches!(judgement, Judgement::Accept { .. } | Judgement::Destroy) {
                 if always_locks(packet.protocol) {
@@ -516,12 +514,10 @@ impl super::entry::Entry {
         }
     }
 
-    /// Fetches what says that a tuple is found, and alive.
+    /// Fetches what says that a tuple is found.
     #[inline]
-    pub(super) fn prefetch_found(&self, direction: usize) {
-        let [_, _, third, _] = self.lines();
+    pub(super) fn prefetch_tuple(&self, direction: usize) {
         prefetch(&self.halves[direction]);
-        prefetch(third);
     }
 
     /// Fetches all of it.
