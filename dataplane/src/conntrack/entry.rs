@@ -18,7 +18,8 @@ use super::flow::{Flow, FlowId};
 use super::protocol::ProtocolState;
 use super::state::{FlowIndex, status};
 use super::timeouts::TimeoutClass;
-use super::tuple::{Key, LAST_WORD, Tuple};
+use super::tuple::{Key, LAST_WORD, Tuple, address};
+use crate::packet::headers::protocol as number;
 
 /// A direction's line.
 #[derive(Debug)]
@@ -125,6 +126,23 @@ impl Entry {
         key
     }
 
+    /// Address and port of one end of a direction's tuple, without making a tuple of all the rest; of an ICMP
+    /// query the id for both ends.
+    #[inline]
+    pub(super) fn end(&self, direction: usize, destination: bool) -> ([u8; 16], u16) {
+        let word = |at: usize| self.halves[direction].key[at].load(Relaxed);
+        let from = if destination { 2 } else { 0 };
+        let ports = word(4);
+        let query = matches!(word(5) as u8, number::ICMP | number::ICMPV6);
+        let port = if destination && !query {
+            ports >> 32
+        } else {
+            ports >> 48
+        };
+        (address([word(from), word(from + 1)]), port as u16)
+    }
+
+    #[inline]
     pub(super) fn tuple(&self, direction: usize) -> Tuple {
         Tuple::from_key(&self.key(direction))
     }

@@ -70,6 +70,17 @@ impl Bucket {
         low | high << 4
     }
 
+    /// The first entry whose tag equals that of a hash.
+    #[inline]
+    pub(super) fn guess(&self, hash: u64) -> Option<Found> {
+        let candidates = self.candidates(tag(hash));
+        if candidates == 0 {
+            return None;
+        }
+        let slot = self.slots[candidates.trailing_zeros() as usize & 7].load(Acquire);
+        (slot != 0).then_some((slot >> 1, (slot & 1) as usize))
+    }
+
     fn lock(&self) {
         let mut turns = 0;
         while self.lock.swap(1, Acquire) != 0 {
@@ -123,22 +134,18 @@ impl<'m> Index<'m> {
         REACH.min(self.memory.buckets())
     }
 
-    /// Fetches the bucket of a hash ahead.
+    /// Fetches the first bucket of a hash ahead.
     #[inline]
-    pub(super) fn prefetch(self, hash: u64) {
-        prefetch(self.memory.bucket(self.home(hash)));
+    pub(super) fn prefetch(self, hash: u64) -> &'m Bucket {
+        let bucket = self.memory.bucket(self.home(hash));
+        prefetch(bucket);
+        bucket
     }
 
-    /// The first entry of the bucket whose tag equals: what [`find`](Self::find) will look at first.
+    /// The first entry of its first bucket whose tag equals: what [`find`](Self::find) will look at first.
     #[inline]
     pub(super) fn guess(self, hash: u64) -> Option<Found> {
-        let bucket = self.memory.bucket(self.home(hash));
-        let candidates = bucket.candidates(tag(hash));
-        if candidates == 0 {
-            return None;
-        }
-        let slot = bucket.slots[candidates.trailing_zeros() as usize & 7].load(Acquire);
-        (slot != 0).then_some((slot >> 1, (slot & 1) as usize))
+        self.memory.bucket(self.home(hash)).guess(hash)
     }
 
     /// As [`find`](Self::find), but looks at what [`guess`](Self::guess) yielded in this batch first.

@@ -15,25 +15,28 @@ impl TrackerWorker {
     /// all entries, then the comparisons. A flow that ends in this moment may be among them, and one whose
     /// time is over, but which no worker has ended yet. Changes nothing. To be called within a batch.
     pub fn look_up(&self, tuples: &[Tuple], found: &mut [Match]) {
-        let index = self.table().index();
+        let (index, hasher) = (self.table().index(), &self.table().hasher);
+        let none = index.prefetch(0);
         let mut keys = [Key::default(); BATCH];
-        let mut hashes = [0; BATCH];
-        for ((tuple, key), hash) in tuples.iter().zip(&mut keys).zip(&mut hashes) {
+        let mut places = [(0, none); BATCH];
+        for ((tuple, key), place) in tuples.iter().zip(&mut keys).zip(&mut places) {
             *key = tuple.key();
-            *hash = self.table().hasher.hash(key);
-            index.prefetch(*hash);
+            let hash = hasher.hash(key);
+            *place = (hash, index.prefetch(hash));
         }
-        let count = tuples.len().min(BATCH);
         let mut guesses = [None; BATCH];
-        for (hash, guess) in hashes[..count].iter().zip(&mut guesses) {
-            *guess = index.guess(*hash);
+        for ((hash, bucket), guess) in places.iter().take(tuples.len()).zip(&mut guesses) {
+            *guess = bucket.guess(*hash);
             if let Some((entry, direction)) = *guess {
                 self.table().entry(entry).prefetch_tuple(direction);
             }
         }
-        let wanted = keys.iter().zip(&hashes).zip(guesses);
-        for (((key, hash), guess), found) in wanted.take(count).zip(found) {
-            let place = index.find_guessed(guess, *hash, key, |_| true);
+        let wanted = keys.iter().zip(&places).zip(guesses);
+        for (((key, (hash, _)), guess), found) in wanted.take(tuples.len()).zip(found) {
+            let place = match guess {
+                Some((entry, number)) if self.table().entry(entry).has_key(number, key) => guess,
+                _ => index.find(*hash, key, |_| true),
+            };
             *found = place.map(|(entry, number)| (FlowIndex(entry), direction(number)));
         }
     }

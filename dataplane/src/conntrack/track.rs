@@ -408,6 +408,10 @@ impl TrackerWorker {
     #[inline]
     fn standing(&self, index: u32, number: usize, bits: u32) -> PacketCt {
         self.seat().found.add(1);
+        if bits & (status::SRC_NAT | status::DST_NAT) != 0 {
+            // It says what the packet is rewritten to.
+            self.table().entry(index).prefetch_tuple(1 - number);
+        }
         let state = if number == 1 || bits & status::SEEN_REPLY != 0 {
             CtState::Established
         } else if bits & status::EXPECTED != 0 {

@@ -50,7 +50,7 @@ fn halves(address: &[u8; 16]) -> [u64; 2] {
 }
 
 #[inline]
-fn address(halves: [u64; 2]) -> [u8; 16] {
+pub(super) fn address(halves: [u64; 2]) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&halves[0].to_le_bytes());
     bytes[8..].copy_from_slice(&halves[1].to_le_bytes());

@@ -352,7 +352,20 @@ impl TrackerWorker {
             .expect_from(self.number, expectation, self.now_ns)
     }
 
+    /// Address and port of one end of a flow's tuple; of an ICMP query the id for both ends.
+    #[inline]
+    pub fn end_of(
+        &self,
+        flow: FlowIndex,
+        direction: Direction,
+        destination: bool,
+    ) -> ([u8; 16], u16) {
+        let entry = self.table().entry(flow.0);
+        entry.end(direction as usize, destination)
+    }
+
     /// The tuple of a flow.
+    #[inline]
     pub fn tuple(&self, flow: FlowIndex, direction: Direction) -> Tuple {
         self.table().entry(flow.0).tuple(direction as usize)
     }

@@ -5,7 +5,7 @@
 //! remembered between the hooks (`nf_nat_packet`). An ICMP error is about a packet of the other direction: of
 //! the packet in it the other side is written, and its own address (RFC 5508, section 4).
 
-use super::rewrite::{Side, translate, translate_error};
+use super::rewrite::{Endpoint, Side, translate, translate_error};
 use super::{destination, source};
 use crate::conntrack::protocol::is_error_type;
 use crate::conntrack::{Direction, Tuple, status};
@@ -34,29 +34,30 @@ pub fn is_translated(bits: u32, direction: Direction, side: Side) -> bool {
     bits & bit != 0
 }
 
-/// Writes a side of a packet of a flow whose answers have the tuple `other`. `partial` says that its
-/// transport's checksum is not complete. Only where [`is_translated`] says so.
+/// The end of the other direction's tuple that a side is written from: the packet goes where answers come
+/// from, and comes from where they go.
+#[inline]
+pub fn end(other: &Tuple, side: Side) -> Endpoint {
+    match side {
+        Side::Source => destination(other),
+        Side::Destination => source(other),
+    }
+}
+
+/// Writes a side of a packet of a flow; `to` is the [`end`] for it. `partial` says that its transport's
+/// checksum is not complete. Only where [`is_translated`] says so.
 #[inline]
 pub fn apply(
     bytes: &mut [u8],
     headers: &Headers,
-    other: &Tuple,
+    to: &Endpoint,
     side: Side,
     partial: bool,
 ) -> Applied {
-    // The packet goes where answers come from, and comes from where they go.
     let written = if is_error(bytes, headers) {
-        let (quoted, outer) = match side {
-            Side::Destination => (source(other), other.src),
-            Side::Source => (destination(other), other.dst),
-        };
-        translate_error(bytes, headers, side.other(), &quoted, Some(&outer))
+        translate_error(bytes, headers, side.other(), to, Some(&to.address))
     } else {
-        let to = match side {
-            Side::Source => destination(other),
-            Side::Destination => source(other),
-        };
-        translate(bytes, headers, side, &to, partial)
+        translate(bytes, headers, side, to, partial)
     };
     if written {
         Applied::Written
@@ -66,6 +67,7 @@ pub fn apply(
 }
 
 /// Whether a packet is an ICMP or ICMPv6 error.
+#[inline]
 pub fn is_error(bytes: &[u8], headers: &Headers) -> bool {
     if !headers.has(flag::TRANSPORT) {
         return false;

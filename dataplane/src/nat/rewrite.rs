@@ -67,6 +67,7 @@ struct Change {
 /// Writes one side of a packet. `partial` says that its transport's checksum is not complete yet.
 ///
 /// Yields whether the packet had what was to be written; if not, it is as it was.
+#[inline]
 pub fn translate(
     bytes: &mut [u8],
     headers: &Headers,
@@ -128,6 +129,7 @@ const ICMP_HEADER: usize = 8;
 const ICMP_CHECKSUM: usize = 2;
 
 impl Layers {
+    #[inline]
     fn of(headers: &Headers, partial: bool) -> Option<Self> {
         let ip6 = match headers.ethertype {
             ethertype::IP => false,
@@ -189,7 +191,7 @@ impl Layers {
         };
         let mut change = Change::default();
         if let Some(at) = port {
-            change = put(bytes, at, &to.port.to_be_bytes());
+            change = put(bytes, at, to.port.to_be_bytes());
         }
         self.correct(bytes, transport, address, change);
         Some(())
@@ -240,10 +242,11 @@ impl Layers {
         let source = side == Side::Source;
         if self.ip6 {
             let at = self.network + if source { 8 } else { 24 };
-            return put(bytes, at, address);
+            return put(bytes, at, *address);
         }
         let at = self.network + if source { 12 } else { 16 };
-        let change = put(bytes, at, &address[..4]);
+        let [a, b, c, d, ..] = *address;
+        let change = put(bytes, at, [a, b, c, d]);
         update(bytes, self.network + 10, change, false);
         change
     }
@@ -293,17 +296,21 @@ const ECHO_REQUEST6: u8 = 128;
 const ECHO_REPLY6: u8 = 129;
 
 /// Writes bytes at an even distance from the beginning of their header.
-fn put(bytes: &mut [u8], at: usize, new: &[u8]) -> Change {
-    let place = &mut bytes[at..at + new.len()];
+#[inline]
+fn put<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> Change {
+    let Some(place) = bytes[at..].first_chunk_mut::<N>() else {
+        return Change::default();
+    };
     let before = sum(place);
-    place.copy_from_slice(new);
+    *place = new;
     Change {
         before,
-        after: sum(new),
+        after: sum(&new),
     }
 }
 
 /// Changes the complete checksum at `at`; an absent one (0, where that means absent) stays.
+#[inline]
 fn update(bytes: &mut [u8], at: usize, change: Change, zero_is_absent: bool) {
     let Some(old) = field::<2>(bytes, at).map(u16::from_be_bytes) else {
         return;

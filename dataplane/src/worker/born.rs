@@ -12,7 +12,7 @@ use super::stages::Context;
 use crate::conntrack::Attached;
 use crate::gateway::{Born, Gateway, Way};
 use crate::nat::Side;
-use crate::nat::apply::{apply, is_translated};
+use crate::nat::apply::{apply, end, is_translated};
 use crate::packet::headers::{Headers, ethertype, protocol};
 use crate::packet::{BATCH, Frame};
 use crate::port::PortId;
@@ -181,7 +181,7 @@ fn turn(frame: &mut Frame<'_>, about: &Attached) {
         let _applied = apply(
             frame.bytes_mut(),
             &headers,
-            about.other(),
+            &end(about.other(), Side::Destination),
             Side::Destination,
             false,
         );

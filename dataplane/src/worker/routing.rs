@@ -13,10 +13,10 @@ use crate::gateway::{Address, Complaint, Gateway, Hop, Outbox, Own, Port, RouteK
 use crate::packet::headers::{Headers, ethertype, field, flag, protocol};
 use crate::packet::{BATCH, checksum};
 use crate::port::PortId;
-use crate::program::RuleRef;
 use crate::program::hash::jhash;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
+use crate::program::{Packets, RuleRef};
 
 /// Ways that a worker remembers.
 const REMEMBERED: usize = 256;
@@ -29,6 +29,16 @@ struct Remembered {
     port: PortId,
     next: Address,
     mtu: u32,
+}
+
+impl Remembered {
+    /// Sends a lane this way.
+    #[inline]
+    fn set(&self, packets: &mut Packets, lane: usize) {
+        packets.out_ports[lane] = self.port;
+        packets.next_hops[lane] = self.next;
+        packets.mtus[lane] = self.mtu;
+    }
 }
 
 /// What a worker of a gateway keeps.
@@ -104,8 +114,8 @@ impl Desk {
 enum Decision {
     /// It is for the gateway itself, as one of a group or alone.
     Local,
-    /// It goes on.
-    Forward(Remembered),
+    /// It goes on, by the way that has been set.
+    Forward,
     /// It ends.
     End(DropReason, Option<Complaint>),
 }
@@ -220,11 +230,7 @@ impl<'r> Walk<'r, '_> {
                     }
                     self.end(lane, reason);
                 }
-                Decision::Forward(way) => {
-                    let packets = &mut self.run.vm.packets;
-                    packets.out_ports[lane] = way.port;
-                    packets.next_hops[lane] = way.next;
-                    packets.mtus[lane] = way.mtu;
+                Decision::Forward => {
                     if self.desk.own >> lane & 1 == 0 && self.take_hop(gateway, lane) {
                         changed |= 1 << lane;
                     }
@@ -266,10 +272,10 @@ impl<'r> Walk<'r, '_> {
             return decision;
         }
         let mark = packets.marks[lane];
-        let place = Desk::place(to, mark);
-        let known = self.desk.ways[place];
+        let known = &self.desk.ways[Desk::place(to, mark)];
         if !grouped && known.to == to && known.mark == mark && known.mtu != 0 {
-            return Decision::Forward(known);
+            known.set(&mut self.run.vm.packets, lane);
+            return Decision::Forward;
         }
         match gateway.own(to, port) {
             Some(Own::Address(_) | Own::Broadcast(_)) => return Decision::Local,
@@ -305,10 +311,11 @@ impl<'r> Walk<'r, '_> {
         let Some(way) = hop.and_then(|hop| way_of(gateway, hop, to, mark, route.mtu)) else {
             return Decision::End(DropReason::PortDown, Some(Complaint::HostUnreachable));
         };
+        way.set(&mut self.run.vm.packets, lane);
         if route.hops.len() == 1 {
             self.desk.ways[Desk::place(to, mark)] = way;
         }
-        Decision::Forward(way)
+        Decision::Forward
     }
 
     /// The way of a packet that was made here.
@@ -326,7 +333,10 @@ impl<'r> Walk<'r, '_> {
                 weight: 1,
             };
             return match way_of(gateway, hop, to, mark, None) {
-                Some(way) => Decision::Forward(way),
+                Some(way) => {
+                    way.set(&mut self.run.vm.packets, lane);
+                    Decision::Forward
+                }
                 None => Decision::End(DropReason::PortDown, None),
             };
         }

@@ -4,9 +4,9 @@ use super::walk::Walk;
 use crate::conntrack::PacketCt;
 use crate::drop_reason::DropReason;
 use crate::gateway::Complaint;
-use crate::nat::apply::{Applied, apply, is_translated};
+use crate::nat::apply::{Applied, apply, end, is_translated};
 use crate::nat::decide::{decide_nothing, is_decided};
-use crate::nat::{Side, Translator};
+use crate::nat::{Endpoint, Side, Translator};
 use crate::program::Hook;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
@@ -115,26 +115,28 @@ impl Walk<'_, '_> {
         } = packets.ct[lane];
         let own = self.desk.own >> lane & 1 == 1;
         let attached = own.then(|| self.desk.attached(lane)).flatten();
-        let other = match (attached, self.run.tracker.as_deref()) {
+        let to = match (attached, self.run.tracker.as_deref()) {
             // What an answer of our own is about may be gone; its destination was written at its birth.
             (Some(_), _) if side == Side::Destination => return Applied::Same,
             (Some(attached), _) => {
                 if !is_translated(attached.flow.status, direction, side) {
                     return Applied::Same;
                 }
-                *attached.other()
+                end(attached.other(), side)
             }
             (None, Some(tracker)) if flow.is_some() => {
                 if !is_translated(tracker.status(flow), direction, side) {
                     return Applied::Same;
                 }
-                tracker.tuple(flow, direction.turned())
+                let destination = side == Side::Source;
+                let (address, port) = tracker.end_of(flow, direction.turned(), destination);
+                Endpoint { address, port }
             }
             _ => return Applied::Same,
         };
         let frame = &mut self.run.frames[lane];
         let partial = frame.vnet.needs_checksum();
         let headers = &packets.headers[lane];
-        apply(frame.bytes_mut(), headers, &other, side, partial)
+        apply(frame.bytes_mut(), headers, &to, side, partial)
     }
 }
