@@ -55,8 +55,9 @@ pub(super) struct Entry {
     pub(super) prev: AtomicU32,
     /// Link of the owner's inbox.
     pub(super) inbox: AtomicU32,
-    /// Nobody's yet.
-    _spare: AtomicU32,
+    /// Until when a UDP flow is no stream, in units of [`YOUNG_NS`]: a copy of its state, so that its first
+    /// packets need neither lock nor fourth line.
+    young: AtomicU32,
     policy: AtomicU16,
     /// The translator's bits.
     pub(super) translation: AtomicU16,
@@ -66,6 +67,11 @@ pub(super) struct Entry {
     state: [AtomicU64; 6],
     label: [AtomicU64; 2],
 }
+
+/// The unit of `young`: a power of two near a millisecond.
+const YOUNG_NS: u64 = 1 << 20;
+/// Most units that a flow is young; what is further ahead has come round.
+const YOUNG_MOST: u32 = 2048;
 
 const _: () = assert!(size_of::<Half>() == 64 && size_of::<Entry>() == 256);
 
@@ -359,6 +365,15 @@ impl Entry {
         for (own, word) in self.state.iter().zip(&state.0) {
             own.store(*word, Relaxed);
         }
+        self.young.store((state.0[0] / YOUNG_NS) as u32, Relaxed);
+    }
+
+    /// Whether a UDP flow is certainly not old enough yet for a stream; asks only the third line.
+    #[inline]
+    pub(super) fn is_young(&self, now_ns: u64) -> bool {
+        let now = (now_ns / YOUNG_NS) as u32;
+        let ahead = self.young.load(Relaxed).wrapping_sub(now);
+        (1..=YOUNG_MOST).contains(&ahead)
     }
 
     /// Counts a packet; for protocols whose packets do not take the lock.
@@ -387,5 +402,37 @@ impl Entry {
     fn set_counters(&self, direction: usize, packets: u64, bytes: u64) {
         self.halves[direction].packets.store(packets, Relaxed);
         self.halves[direction].bytes.store(bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::memory::Memory;
+    use super::super::protocol::testing::{ip, packet};
+    use super::super::protocol::{self, Judgement};
+    use super::*;
+
+    proptest! {
+        /// A flow that is young is judged as unreplied by its state too, and for nearly two seconds it is young.
+        #[test]
+        fn a_young_flow_is_no_stream(began in 0u64..1 << 56, later in 0u64..1 << 54) {
+            let bytes = ip(2, number::UDP, false, &[0, 1, 0, 2, 0, 8, 0, 0], Some(6));
+            let (memory, rules) = (Memory::new(4, 2, 1).unwrap(), crate::conntrack::Rules::default());
+            let (mut state, _, _) = protocol::begin(&packet(&bytes, false), &rules, began).unwrap();
+            let entry = memory.entry(1);
+            entry.init_state(&state);
+            for now in [began + later, began + later % 4_000_000_000] {
+                let seen = status::SEEN_REPLY;
+                let judgement = protocol::next(&mut state, &packet(&bytes, true), seen, &rules, now);
+                let Judgement::Accept { timeout, .. } = judgement else {
+                    panic!("{judgement:?}")
+                };
+                let unreplied = timeout.class == TimeoutClass::UdpUnreplied;
+                prop_assert!(unreplied || !entry.is_young(now), "{} later", now - began);
+            }
+            prop_assert!(entry.is_young(began + later % 1_900_000_000));
+        }
     }
 }

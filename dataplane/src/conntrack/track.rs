@@ -288,7 +288,7 @@ impl TrackerWorker {
                 self.met.push(index);
             }
             packet.direction = direction(number);
-            if let Some(outcome) = self.judge(index, number, packet, zone) {
+            if let Some(outcome) = self.judge((lane, index, number), packet, zone) {
                 return outcome;
             }
         }
@@ -300,8 +300,7 @@ impl TrackerWorker {
     #[inline]
     fn judge(
         &mut self,
-        index: u32,
-        number: usize,
+        (lane, index, number): (usize, u32, usize),
         packet: &mut Packet<'_>,
         zone: Zone,
     ) -> Option<Outcome> {
@@ -313,10 +312,11 @@ impl TrackerWorker {
             before
         };
         let bytes = packet.bytes.len() as u64;
-        if let Some(class) = protocol::steady(packet.protocol, before) {
+        let young = || entry.is_young(self.now_ns);
+        if let Some(class) = protocol::steady(packet.protocol, before, young) {
             entry.count_shared(number, bytes);
             self.accept(index, before, after, Timeout::of(class));
-            return Some(Outcome::Done(self.standing(index, number, after)));
+            return Some(Outcome::Done(self.standing((lane, index, number), after)));
         }
         let rules = self.in_force.rules(zone.id);
         let judgement = {
@@ -341,14 +341,14 @@ impl TrackerWorker {
                 status: set,
             } => {
                 self.accept(index, before, after | set, timeout);
-                Outcome::Done(self.standing(index, number, after | set))
+                Outcome::Done(self.standing((lane, index, number), after | set))
             }
             Judgement::Ignore { status: set } => {
                 let after = after | set;
                 if before != after {
                     self.set_bits(index, after & !before, 0);
                 }
-                Outcome::Done(self.standing(index, number, after))
+                Outcome::Done(self.standing((lane, index, number), after))
             }
             Judgement::Invalid {
                 reason,
@@ -369,7 +369,7 @@ impl TrackerWorker {
                 }
                 let id = self.id(FlowIndex(index));
                 self.kill(id);
-                Outcome::Done(self.standing(index, number, after))
+                Outcome::Done(self.standing((lane, index, number), after))
             }
             Judgement::Repeat => {
                 let id = self.id(FlowIndex(index));
@@ -406,9 +406,13 @@ impl TrackerWorker {
 
     /// How a packet stands to its flow, whose status bits after it are `bits`.
     #[inline]
-    fn standing(&self, index: u32, number: usize, bits: u32) -> PacketCt {
+    fn standing(&mut self, (lane, index, number): (usize, u32, usize), bits: u32) -> PacketCt {
         self.seat().found.add(1);
+        self.known |= 1 << lane;
         if bits & (status::SRC_NAT | status::DST_NAT) != 0 {
+            // An answer comes from where the first packet went.
+            self.turned[number & 1] |= u64::from(bits & status::SRC_NAT != 0) << lane;
+            self.turned[!number & 1] |= u64::from(bits & status::DST_NAT != 0) << lane;
             // It says what the packet is rewritten to.
             self.table().entry(index).prefetch_tuple(1 - number);
         }

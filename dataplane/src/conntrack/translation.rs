@@ -110,6 +110,13 @@ impl TrackerWorker {
         self.begun.lanes()
     }
 
+    /// The lanes that have met a flow of the table, and those of them whose source (0) or destination (1) is
+    /// translated. Lanes that are not among the first have to be asked one by one.
+    #[inline]
+    pub fn translated_lanes(&self, side: usize) -> (u64, u64) {
+        (self.known, self.turned[side & 1])
+    }
+
     /// Whether a lane has begun a flow that is not confirmed yet.
     #[inline]
     pub fn has_begun(&self, lane: usize) -> bool {

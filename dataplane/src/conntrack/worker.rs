@@ -61,6 +61,10 @@ pub struct TrackerWorker {
     pub(super) guesses: Box<[Option<Found>; BATCH]>,
     /// Flows that lanes of this pass have met, when order matters.
     pub(super) met: Vec<u32>,
+    /// Lanes of this batch that have met a flow of the table.
+    pub(super) known: u64,
+    /// Those of them whose source, and whose destination, is translated.
+    pub(super) turned: [u64; 2],
     /// Flows begun minus flows ended since the shared count was told.
     pub(super) live_change: i32,
     /// The rest of the inbox that was taken: first entry.
@@ -88,6 +92,8 @@ impl TrackerWorker {
             hashes: Box::new([0; BATCH]),
             guesses: Box::new([None; BATCH]),
             met: Vec::with_capacity(BATCH),
+            known: 0,
+            turned: [0; 2],
             live_change: 0,
             inbox: 0,
             ended: Vec::with_capacity(ROOM),
@@ -147,6 +153,7 @@ impl TrackerWorker {
     pub fn begin(&mut self, now_ns: u64, wall_ns: u64) {
         self.now_ns = now_ns;
         self.wall_ns = wall_ns;
+        (self.known, self.turned) = (0, [0; 2]);
         if self.version != self.tracker.version() {
             (self.in_force, self.version) = self.tracker.in_force();
         }

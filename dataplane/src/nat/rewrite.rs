@@ -180,6 +180,7 @@ impl Layers {
     }
 
     /// Writes address and port; `None` leaves everything as it was.
+    #[inline]
     fn write(&self, bytes: &mut [u8], side: Side, to: &Endpoint) -> Option<()> {
         if self.end > bytes.len() {
             return None;
@@ -203,6 +204,7 @@ impl Layers {
         clippy::option_option,
         reason = "cut off and without a port are two things"
     )]
+    #[inline]
     fn port(&self, bytes: &[u8], side: Side) -> Option<Option<usize>> {
         let Some(transport) = self.transport else {
             return Some(None);
@@ -238,6 +240,7 @@ impl Layers {
         (at + 2 <= self.end).then_some(Some(at))
     }
 
+    #[inline]
     fn write_address(&self, bytes: &mut [u8], side: Side, address: &[u8; 16]) -> Change {
         let source = side == Side::Source;
         if self.ip6 {
@@ -252,6 +255,7 @@ impl Layers {
     }
 
     /// Corrects the transport's checksum, if enough of the packet is there to have one.
+    #[inline]
     fn correct(&self, bytes: &mut [u8], transport: usize, address: Change, port: Change) {
         let both = Change {
             before: address.before + port.before,

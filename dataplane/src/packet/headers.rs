@@ -126,32 +126,38 @@ impl Headers {
     /// Dissects a frame.
     #[inline]
     pub fn dissect(frame: &[u8]) -> Self {
-        let Some(link) = frame.first_chunk::<ETHERNET>() else {
-            return Self {
-                flags: flag::SHORT,
-                end: frame.len() as u32,
-                ..Self::default()
-            };
-        };
-        let mut headers = Self {
-            ethertype: u16::from_be_bytes([link[12], link[13]]),
-            network: ETHERNET as u16,
+        let mut headers = Self::default();
+        headers.read(frame);
+        headers
+    }
+
+    /// Dissects a frame into these headers, field by field where they are wanted: whoever copied them as words
+    /// right behind would wait for the writes.
+    #[inline]
+    pub fn read(&mut self, frame: &[u8]) {
+        *self = Self {
             end: frame.len() as u32,
             ..Self::default()
         };
-        if matches!(headers.ethertype, ethertype::VLAN | ethertype::QINQ)
+        let Some(link) = frame.first_chunk::<ETHERNET>() else {
+            self.flags = flag::SHORT;
+            return;
+        };
+        self.ethertype = u16::from_be_bytes([link[12], link[13]]);
+        self.network = ETHERNET as u16;
+        if matches!(self.ethertype, ethertype::VLAN | ethertype::QINQ)
             && let Some(tag) = field::<4>(frame, ETHERNET)
         {
-            headers.ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-            headers.network += 4;
-            headers.flags |= flag::TAGGED;
+            self.ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+            self.network += 4;
+            self.flags |= flag::TAGGED;
         }
-        match headers.ethertype {
-            ethertype::IP => headers.dissect_ip(frame),
-            ethertype::IP6 => headers.dissect_ip6(frame),
+        match self.ethertype {
+            ethertype::IP => self.dissect_ip(frame),
+            ethertype::IP6 => self.dissect_ip6(frame),
             0..0x0600 => {
-                let raw = field::<2>(frame, usize::from(headers.network)) == Some([0xff, 0xff]);
-                headers.ethertype = if raw {
+                let raw = field::<2>(frame, usize::from(self.network)) == Some([0xff, 0xff]);
+                self.ethertype = if raw {
                     ethertype::RAW_802_3
                 } else {
                     ethertype::LLC
@@ -159,7 +165,6 @@ impl Headers {
             }
             _ => {}
         }
-        headers
     }
 
     /// Whether a bit of [`flag`] is set.

@@ -18,7 +18,7 @@ use crate::conntrack::{CtState, PacketCt, TrackerWorker};
 use crate::drop_reason::DropReason;
 use crate::nat::Translator;
 use crate::packet::fragments::{Fragments, Limits};
-use crate::packet::headers::{Headers, flag};
+use crate::packet::headers::flag;
 use crate::packet::{BATCH, Burst, Frame};
 use crate::port::PortId;
 use crate::program::lanes::lanes;
@@ -181,13 +181,13 @@ impl Pipeline {
         let mut classes = [0; Class::COUNT];
         let packets = &mut self.vm.packets;
         for (lane, frame) in burst.iter().enumerate() {
-            let headers = Headers::dissect(frame.bytes());
+            let headers = &mut packets.headers[lane];
+            headers.read(frame.bytes());
             classes[headers.class() as usize] |= 1 << lane;
+            packets.lengths[lane] = frame.len() as u32 - u32::from(headers.network);
             if headers.has(flag::SHORT) {
                 packets.end(1 << lane, DropReason::FrameTooShort, RuleRef::NONE);
             }
-            packets.headers[lane] = headers;
-            packets.lengths[lane] = frame.len() as u32 - u32::from(headers.network);
             packets.limits[lane] = frame.len() as u32;
             packets.in_ports[lane] = frame.in_port;
             packets.out_ports[lane] = PortId::NONE;

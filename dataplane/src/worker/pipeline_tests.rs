@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::packet::Frame;
+use crate::packet::Headers;
 use crate::packet::headers::protocol;
 use crate::program::testing::{Bench, frames};
 use crate::program::*;

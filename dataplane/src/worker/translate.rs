@@ -1,15 +1,15 @@
 //! The entries of a walk that translate: which packets the chains of type nat see, and the rewriting.
 
 use super::walk::Walk;
-use crate::conntrack::PacketCt;
+use crate::conntrack::{Direction, FlowIndex, PacketCt, TrackerWorker};
 use crate::drop_reason::DropReason;
 use crate::gateway::Complaint;
 use crate::nat::apply::{Applied, apply, end, is_translated};
 use crate::nat::decide::{decide_nothing, is_decided};
 use crate::nat::{Endpoint, Side, Translator};
-use crate::program::Hook;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
+use crate::program::{Hook, RuleRef};
 
 /// The side that a hook translates.
 fn side(hook: Hook) -> Side {
@@ -17,6 +17,13 @@ fn side(hook: Hook) -> Side {
         Hook::Input | Hook::Postrouting => Side::Source,
         _ => Side::Destination,
     }
+}
+
+/// What a side of a flow's packets is written from, without making a tuple of the rest.
+#[inline]
+fn end_for(tracker: &TrackerWorker, flow: FlowIndex, direction: Direction, side: Side) -> Endpoint {
+    let (address, port) = tracker.end_of(flow, direction.turned(), side == Side::Source);
+    Endpoint { address, port }
 }
 
 impl Walk<'_, '_> {
@@ -57,8 +64,8 @@ impl Walk<'_, '_> {
             return;
         };
         let decided = self.undecided(side(hook), there);
-        let mut written = 0;
-        for lane in lanes(there) {
+        let (known, mut written) = self.rewrite_known(side(hook), there);
+        for lane in lanes(there & !known) {
             let bit = 1 << lane;
             if decided & bit != 0 && !self.decide_rest(translator, hook, lane) {
                 self.end(lane, DropReason::NatExhausted);
@@ -106,6 +113,33 @@ impl Walk<'_, '_> {
         decide_nothing(engines, (lane, flow), (side(hook), own), (now_ns, chance)).is_ok()
     }
 
+    /// Writes a side of the packets of flows of the table; yields these lanes, and those that were written.
+    fn rewrite_known(&mut self, side: Side, there: u64) -> (u64, u64) {
+        let Some(tracker) = self.run.tracker.as_deref() else {
+            return (0, 0);
+        };
+        let (known, translated) = tracker.translated_lanes(side as usize);
+        let known = known & there & !self.desk.own;
+        let packets = &mut self.run.vm.packets;
+        let mut malformed = 0;
+        for lane in lanes(known & translated) {
+            let ct = packets.ct[lane];
+            let to = end_for(tracker, ct.flow, ct.direction, side);
+            let frame = &mut self.run.frames[lane];
+            let partial = frame.vnet.needs_checksum();
+            let applied = apply(
+                frame.bytes_mut(),
+                &packets.headers[lane],
+                &to,
+                side,
+                partial,
+            );
+            malformed |= u64::from(applied == Applied::Malformed) << lane;
+        }
+        packets.end(malformed, DropReason::NatMalformed, RuleRef::NONE);
+        (known, known & translated & !malformed)
+    }
+
     /// Writes a side of a lane's packet as its flow has it.
     #[inline]
     fn rewrite(&mut self, lane: usize, side: Side) -> Applied {
@@ -128,9 +162,7 @@ impl Walk<'_, '_> {
                 if !is_translated(tracker.status(flow), direction, side) {
                     return Applied::Same;
                 }
-                let destination = side == Side::Source;
-                let (address, port) = tracker.end_of(flow, direction.turned(), destination);
-                Endpoint { address, port }
+                end_for(tracker, flow, direction, side)
             }
             _ => return Applied::Same,
         };

@@ -33,6 +33,7 @@ pub fn is_error(packet: &Packet<'_>) -> bool {
 }
 
 /// Whether messages of this type are about another packet.
+#[inline]
 pub fn is_error_type(protocol: u8, kind: u8) -> bool {
     match protocol {
         number::ICMP => super::icmp::is_error(kind),

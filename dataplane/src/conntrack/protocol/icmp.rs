@@ -32,6 +32,7 @@ pub(super) fn counterpart(kind: u8) -> Option<u8> {
 }
 
 /// Whether a message of this type is about another packet.
+#[inline]
 pub(super) fn is_error(kind: u8) -> bool {
     // Destination unreachable, source quench, redirect, time exceeded, parameter problem.
     matches!(kind, 3 | 4 | 5 | 11 | 12)

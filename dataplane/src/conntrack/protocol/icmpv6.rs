@@ -25,6 +25,7 @@ pub(super) fn counterpart(kind: u8) -> Option<u8> {
 }
 
 /// Whether a message of this type is about another packet. Types below 128 are errors, known or not.
+#[inline]
 pub(super) fn is_error(kind: u8) -> bool {
     kind < 128
 }

@@ -209,13 +209,15 @@ pub fn check(packet: &Packet<'_>, rules: &Rules) -> Result<(), InvalidReason> {
 }
 
 /// The class of a flow whose next packet changes no state while it has these status bits: it is
-/// refreshed without its lock and without its state.
+/// refreshed without its lock and without its state. `young` is asked of UDP only: whether the flow cannot be
+/// a stream yet.
 #[inline]
-pub fn steady(protocol: u8, bits: u32) -> Option<TimeoutClass> {
+pub fn steady(protocol: u8, bits: u32, young: impl FnOnce() -> bool) -> Option<TimeoutClass> {
     let (seen, assured) = (bits & status::SEEN_REPLY != 0, bits & status::ASSURED != 0);
     match protocol {
         number::UDP if !seen => Some(TimeoutClass::UdpUnreplied),
         number::UDP if assured => Some(TimeoutClass::UdpReplied),
+        number::UDP if young() => Some(TimeoutClass::UdpUnreplied),
         number::UDPLITE if !seen => Some(TimeoutClass::UdpliteUnreplied),
         number::UDPLITE if assured => Some(TimeoutClass::UdpliteReplied),
         gre::NUMBER if !seen => Some(TimeoutClass::GreUnreplied),

@@ -271,7 +271,7 @@ proptest! {
     /// [`steady`] never says anything else than [`next`].
     #[test]
     fn what_is_steady_changes_nothing(protocol: u8, bits in 0u32..16, late: bool) {
-        if let Some(class) = steady(protocol, bits) {
+        if let Some(class) = steady(protocol, bits, || !late) {
             let bytes = ip(IPV4, 253, false, &[0; 8], None);
             let packet = Packet { protocol, ..packet(&bytes, false) };
             // An assured flow is older than two seconds.
