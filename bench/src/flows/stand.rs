@@ -336,7 +336,6 @@ impl Worker {
     /// Nanoseconds of a look-up, without a packet.
     pub(super) fn look_up(&mut self, count: usize) -> anyhow::Result<f64> {
         let now = self.now.load(Relaxed);
-        let mut tuples = [Tuple::default(); BATCH];
         let mut found = [None; BATCH];
         let (mut hits, mut busy) = (0, 0);
         let batches = count / BATCH;
@@ -352,8 +351,7 @@ impl Worker {
             let started = thread_ns();
             for batch in &drawn {
                 self.worker.begin(now, now);
-                tuples.copy_from_slice(batch);
-                self.worker.look_up(&tuples, &mut found);
+                self.worker.look_up(batch, &mut found);
                 self.worker.end();
                 hits += found.iter().flatten().count();
             }
