@@ -180,7 +180,7 @@ impl Layers {
     }
 
     /// Writes address and port; `None` leaves everything as it was.
-    #[inline]
+    #[inline(always)]
     fn write(&self, bytes: &mut [u8], side: Side, to: &Endpoint) -> Option<()> {
         if self.end > bytes.len() {
             return None;
@@ -204,7 +204,7 @@ impl Layers {
         clippy::option_option,
         reason = "cut off and without a port are two things"
     )]
-    #[inline]
+    #[inline(always)]
     fn port(&self, bytes: &[u8], side: Side) -> Option<Option<usize>> {
         let Some(transport) = self.transport else {
             return Some(None);
@@ -240,7 +240,7 @@ impl Layers {
         (at + 2 <= self.end).then_some(Some(at))
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_address(&self, bytes: &mut [u8], side: Side, address: &[u8; 16]) -> Change {
         let source = side == Side::Source;
         if self.ip6 {
@@ -255,7 +255,7 @@ impl Layers {
     }
 
     /// Corrects the transport's checksum, if enough of the packet is there to have one.
-    #[inline]
+    #[inline(always)]
     fn correct(&self, bytes: &mut [u8], transport: usize, address: Change, port: Change) {
         let both = Change {
             before: address.before + port.before,
@@ -300,7 +300,7 @@ const ECHO_REQUEST6: u8 = 128;
 const ECHO_REPLY6: u8 = 129;
 
 /// Writes bytes at an even distance from the beginning of their header.
-#[inline]
+#[inline(always)]
 fn put<const N: usize>(bytes: &mut [u8], at: usize, new: [u8; N]) -> Change {
     let Some(place) = bytes[at..].first_chunk_mut::<N>() else {
         return Change::default();
