@@ -1,13 +1,14 @@
 //! Who takes part: each between the devices `a` and `b` of a bed, on its CPU.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use sluice_control::opener::{Opener, OpenerProcess, Request};
 use sluice_dataplane::packet::Burst;
@@ -236,14 +237,43 @@ impl<'bed> Contestant<'bed> {
                 drop(workers);
                 drop(opener);
             }
-            Self::Process(mut child, _directory) => {
-                let id = rustix::process::Pid::from_child(&child);
-                rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-                child.wait()?;
-            }
+            Self::Process(mut child, _directory) => end(&mut child)?,
         }
         Ok(())
     }
+
+    /// Ends a daemon gracefully and starts it again, as an upgrade of its executable does.
+    pub(super) fn restart(&mut self, bed: &Bed) -> anyhow::Result<()> {
+        let Self::Process(child, Some(folder)) = self else {
+            anyhow::bail!("only a daemon can be restarted");
+        };
+        end(child)?;
+        *child = spawn(bed, folder.path())?;
+        wait_until_it_forwards(bed)
+    }
+
+    /// Flows in a daemon's table.
+    pub(super) fn flows(&self) -> anyhow::Result<u64> {
+        let Some(socket) = self.socket() else {
+            anyhow::bail!("only a daemon counts flows");
+        };
+        let mut command = Command::new(executable());
+        command
+            .args(["conntrack", "-C"])
+            .env("SLUICE_SOCKET", socket);
+        let output = command.output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let count = text.trim().parse();
+        count.with_context(|| format!("conntrack -C said {text:?}"))
+    }
+}
+
+/// Asks a daemon to end, and waits for it.
+fn end(child: &mut Child) -> anyhow::Result<()> {
+    let id = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
+    child.wait()?;
+    Ok(())
 }
 
 /// Until a host answers through it.
@@ -415,14 +445,19 @@ pub(super) fn start_process<'bed>(
             directory.path().join("control.sock")
         ),
     )?;
+    let child = spawn(bed, directory.path())?;
+    Ok(Contestant::Process(child, Some(directory)))
+}
+
+/// The daemon with the appliance file of this folder.
+fn spawn(bed: &Bed, folder: &Path) -> anyhow::Result<Child> {
     let mut command = Command::new(executable());
     command
         .arg("run")
         .arg("--config")
-        .arg(&appliance)
+        .arg(folder.join("sluice.toml"))
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    command.stderr(std::fs::File::create(directory.path().join("log"))?);
-    let child = bed.middle.spawn(&mut command)?;
-    Ok(Contestant::Process(child, Some(directory)))
+    command.stderr(std::fs::File::create(folder.join("log"))?);
+    Ok(bed.middle.spawn(&mut command)?)
 }

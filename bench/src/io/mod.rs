@@ -14,6 +14,7 @@ mod bed;
 mod contestant;
 mod generator;
 mod host;
+mod restart;
 mod routed;
 mod translation;
 
@@ -65,6 +66,8 @@ enum Suite {
     Track,
     /// Small packets and TCP through masquerade, next to the kernel's.
     Nat,
+    /// The gap in forwarding while the daemon is restarted with its flows.
+    Restart,
 }
 
 /// Runs the suites.
@@ -103,6 +106,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
     }
     if wanted(Suite::Nat) {
         translation::run(options, &mut report)?;
+    }
+    if wanted(Suite::Restart) {
+        restart::run(options, &mut report)?;
     }
     Ok(report)
 }
