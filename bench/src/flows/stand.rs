@@ -70,6 +70,7 @@ impl Population {
         };
         settings.rules.checksum = false;
         let tracker = Tracker::new(settings, 2, 0x5eed)?;
+        tracker.take_memory();
         let now = Arc::new(AtomicU64::new(SECOND));
         let worker = |number| Worker::new(tracker.worker(number), kind, size, Arc::clone(&now));
         Ok(Self {

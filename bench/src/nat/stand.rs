@@ -89,6 +89,7 @@ impl Stand {
             ..conntrack::Settings::default()
         };
         let tracker = Tracker::new(settings, 1, 1)?;
+        tracker.take_memory();
         let translator = Translator::new(&tracker);
         let pipeline = Pipeline::new(1, Arc::new(EventQueue::new(16)))
             .tracking(tracker.worker(0))

@@ -110,6 +110,11 @@ impl Wire {
             ..appliance.conntrack.clone()
         };
         let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
+        // Nothing waits for it: traffic may pass before it is done.
+        let table = Arc::clone(&tracker);
+        std::thread::Builder::new()
+            .name("flow-memory".to_owned())
+            .spawn(move || table.take_memory())?;
         let saved = flow_file::path(&appliance.ruleset.state);
         let translator = Translator::new(&tracker);
         flow_file::restore(&tracker, &saved);

@@ -108,9 +108,6 @@ impl Memory {
                 0,
             )?
         };
-        if entries as usize * size_of::<Entry>() >= HUGE {
-            memory.use_huge_pages();
-        }
         let header = memory.header();
         header.layout.store(LAYOUT, Ordering::Relaxed);
         header.entries.store(entries, Ordering::Relaxed);
@@ -124,11 +121,16 @@ impl Memory {
     /// Has the kernel make huge pages of the mapping: a look-up touches two or three places in it, and with
     /// small pages each is a walk of the page tables too. This also takes the memory, so that a flood
     /// later finds it there. Where the kernel cannot (before 6.1, or out of huge pages), small pages serve.
-    fn use_huge_pages(&self) {
+    /// It takes a quarter of a second for a gigabyte, and may be done while the table is used.
+    pub(super) fn use_huge_pages(&self) {
+        if (self.entries as usize) * size_of::<Entry>() < HUGE {
+            return;
+        }
         for at in (0..self.bytes).step_by(HUGE) {
-            // SAFETY: `at` is less than `bytes` and a multiple of `HUGE`; the mapping is zeroed and nobody
-            // else knows it yet. The kernel wants one page to be there.
-            unsafe { self.base.add(at).cast::<AtomicU64>().as_ref() }.store(0, Ordering::Relaxed);
+            // SAFETY: `at` is less than `bytes` and a multiple of `HUGE`; what lies there is an atomic, or
+            // part of one, and is left as it is. The kernel wants one page to be there.
+            let word = unsafe { self.base.add(at).cast::<AtomicU64>().as_ref() };
+            word.fetch_or(0, Ordering::Relaxed);
             // SAFETY: the range lies in the mapping, whose length is a multiple of `HUGE`; its
             // contents stay.
             let done = unsafe {

@@ -79,6 +79,12 @@ impl Tracker {
         }))
     }
 
+    /// Takes all memory of the table, in huge pages where the kernel can; without this it is taken, in small
+    /// ones, when flows come. May be done at any time, by any thread.
+    pub fn take_memory(&self) {
+        self.table.memory.use_huge_pages();
+    }
+
     /// The part of a worker. There is one at a time for each number: a worker that is restarted asks again
     /// when the old part has been dropped, and takes its flows over.
     ///
