@@ -197,7 +197,11 @@ impl Proxy for Ours {
 
 /// The kernel's router.
 #[derive(Debug)]
-pub struct Kernels(KernelRouter);
+pub struct Kernels {
+    router: KernelRouter,
+    /// Whether hosts leave checksums to their devices.
+    pub partial: bool,
+}
 
 impl Kernels {
     /// A router with this ruleset.
@@ -211,13 +215,16 @@ impl Kernels {
             loose: false,
             ..Rules::default()
         })?;
-        Ok(Self(router))
+        Ok(Self {
+            router,
+            partial: true,
+        })
     }
 }
 
 impl Proxy for Kernels {
     fn show(&mut self, from: Side, packet: &[u8]) -> [Vec<Heard>; 2] {
-        let seen = self.0.pass(from, packet, QUIET);
+        let seen = self.router.pass(from, packet, (self.partial, QUIET));
         heard(&seen.unwrap_or_else(|error| panic!("a socket failed: {error}")))
     }
 }

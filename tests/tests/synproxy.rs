@@ -756,3 +756,93 @@ fn differ(own: &mut [String], theirs: &mut [String]) {
         *theirs = own.clone();
     }
 }
+
+/// What the compatibility page says of the rest, by a segment that goes through both. Fails when either of
+/// them has come to do something else.
+#[test]
+fn what_the_kernel_does_otherwise() {
+    if !sluice_tests::needs(&["nft", "ip"]) {
+        return;
+    }
+    let kernels = Kernels::new(&rules(FULL)).unwrap_or_else(|error| panic!("{error}"));
+    let mut theirs = Talk::new(kernels, false, 20_000);
+    let mut own = ours(false);
+    let numbers = |out: &[Vec<Heard>; 2]| {
+        out.each_ref().map(|side| {
+            side.iter()
+                .map(|heard| heard.segment.flags)
+                .collect::<Vec<_>>()
+        })
+    };
+    fn probe<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
+        talk.syn(offers(ALL));
+        talk.ack();
+        talk.probe()
+    }
+    let nobody = [vec![], vec![]];
+    let probes = (numbers(&probe(&mut theirs)), numbers(&probe(&mut own)));
+    assert_eq!(probes, (nobody.clone(), [vec![], vec![SYN]]), "a probe");
+
+    fn reset<P: Proxy>(talk: &mut Talk<P>) -> u32 {
+        talk.syn_ack();
+        talk.client_data();
+        talk.server_data();
+        let reset = Segment {
+            seq: SERVER + 7,
+            ack: talk.isn.wrapping_add(9),
+            flags: RST | ACK,
+            ..Segment::default()
+        };
+        let out = talk.server(reset, &[]);
+        only(&out[0]).seq.wrapping_sub(talk.cookie)
+    }
+    assert_eq!((reset(&mut theirs), reset(&mut own)), (1, 7), "a reset");
+
+    fn syn_ack<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
+        talk.sport += 1;
+        let segment = Segment {
+            seq: CLIENT,
+            flags: SYN | ACK,
+            ..Segment::default()
+        };
+        talk.client(segment, &[])
+    }
+    let answers = (numbers(&syn_ack(&mut theirs)), numbers(&syn_ack(&mut own)));
+    assert_eq!(
+        answers,
+        ([vec![SYN | ACK], vec![]], nobody.clone()),
+        "a SYN with ACK"
+    );
+
+    fn redeemed_reset<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
+        talk.syn(offers(0));
+        let segment = Segment {
+            seq: talk.isn.wrapping_add(1),
+            ack: talk.cookie.wrapping_add(1),
+            flags: RST | ACK,
+            ..Segment::default()
+        };
+        talk.client(segment, &[])
+    }
+    let answers = (
+        numbers(&redeemed_reset(&mut theirs)),
+        numbers(&redeemed_reset(&mut own)),
+    );
+    assert_eq!(
+        answers,
+        ([vec![], vec![SYN]], nobody.clone()),
+        "a reset with a cookie"
+    );
+
+    // Six is checked as four, if anybody has to check.
+    (theirs.v6, own.v6, theirs.proxy.partial) = (true, true, false);
+    let answers = (
+        numbers(&theirs.syn(offers(ALL))),
+        numbers(&own.syn(offers(ALL))),
+    );
+    assert_eq!(
+        answers,
+        (nobody, [vec![SYN | ACK], vec![]]),
+        "a whole checksum"
+    );
+}

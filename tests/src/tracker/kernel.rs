@@ -137,7 +137,7 @@ impl KernelRouter {
         self.sockets[from as usize].send(&frame(from, packet))
     }
 
-    /// Sends a TCP packet from a side, its checksum left to the device; yields the frames that come out at the left and at the right until it is
+    /// Sends a TCP packet from a side, its checksum left to the device if `partial`; yields the frames that come out at the left and at the right until it is
     /// quiet for `quiet`.
     ///
     /// # Errors
@@ -146,9 +146,13 @@ impl KernelRouter {
         &self,
         from: Side,
         packet: &[u8],
-        quiet: Duration,
+        (partial, quiet): (bool, Duration),
     ) -> io::Result<[Vec<Vec<u8>>; 2]> {
-        self.offloading[from as usize].send_partial(&frame(from, packet))?;
+        if partial {
+            self.offloading[from as usize].send_partial(&frame(from, packet))?;
+        } else {
+            self.send(from, packet)?;
+        }
         let [left, right] = &self.sockets;
         Ok([left.drain(quiet)?, right.drain(quiet)?])
     }
