@@ -57,6 +57,8 @@ drop_reasons! {
     FlowTableFull = "flow_table_full", "A new flow found the flow table full, and none that could be dropped early.";
     FlowClash = "flow_clash", "A new flow met another one of the same tuple that it cannot join.";
     AnnouncementCut = "announcement_cut", "A segment that ends in the middle of an announcement that a helper reads; it comes again whole.";
+    ProxyCookie = "proxy_cookie", "An ACK to the SYN proxy whose cookie is wrong or too old.";
+    ProxyMalformed = "proxy_malformed", "A segment for the SYN proxy that no host sends: a wrong checksum, broken options, a SYN with ACK or RST.";
     NatExhausted = "nat_exhausted", "No external address or port was left for a new flow.";
     NatMalformed = "nat_malformed", "Too short for what its flow has translated.";
     NotForUs = "not_for_us", "Gateway: the frame is for another station.";

@@ -12,6 +12,7 @@ pub mod packet;
 pub mod port;
 pub mod program;
 pub mod sets;
+pub mod synproxy;
 pub mod worker;
 
 pub use drop_reason::DropReason;

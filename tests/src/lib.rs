@@ -5,6 +5,7 @@ pub mod frames;
 pub mod ipset;
 pub mod oracle;
 pub mod peers;
+pub mod proxied;
 pub mod raw;
 pub mod routed;
 pub mod server;

@@ -56,6 +56,71 @@ impl RawSocket {
         }
     }
 
+    /// The same for sending TCP segments whose checksum is left to the device.
+    ///
+    /// # Errors
+    /// When the device does not exist.
+    pub fn offloading(namespace: &Namespace, device: &str) -> io::Result<Self> {
+        let this = Self::open(namespace, device)?;
+        set_number(&this.socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
+        Ok(this)
+    }
+
+    /// Sends a TCP segment, leaving its checksum to the device: as the stack of a host does. The socket is
+    /// an [`offloading`](Self::offloading) one.
+    ///
+    /// # Errors
+    /// When the device refuses it.
+    pub fn send_partial(&self, frame: &[u8]) -> io::Result<()> {
+        use sluice_dataplane::packet::VnetHeader;
+        use sluice_dataplane::packet::checksum::{fold, pseudo_header};
+        use sluice_dataplane::packet::headers::Headers;
+        let headers = Headers::dissect(frame);
+        let (network, transport) = (usize::from(headers.network), usize::from(headers.transport));
+        let addresses = if frame[network] >> 4 == 4 {
+            network + 12..network + 20
+        } else {
+            network + 8..network + 40
+        };
+        let len = headers.end - u32::from(headers.transport);
+        let partial = fold(pseudo_header(&frame[addresses], headers.l4proto, len));
+        let vnet = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            csum_start: headers.transport,
+            csum_offset: 16,
+            ..VnetHeader::default()
+        };
+        let mut bytes = [&vnet.to_bytes()[..], frame].concat();
+        let check = VnetHeader::LEN + transport + 16;
+        bytes[check..check + 2].copy_from_slice(&partial.to_be_bytes());
+        self.send(&bytes)
+    }
+
+    /// Sends frames as they are, in order, with as few system calls as the kernel takes.
+    ///
+    /// # Errors
+    /// When the device refuses one, or takes none for 10 s.
+    pub fn send_many(&self, frames: &[Vec<u8>]) -> io::Result<()> {
+        let (mut sent, mut last) = (0, Instant::now());
+        while sent < frames.len() {
+            match send_some(&self.socket, &frames[sent..]) {
+                Ok(count) => {
+                    sent += count;
+                    last = Instant::now();
+                }
+                // The receiver's backlog is full: it empties at once.
+                Err(error)
+                    if error.raw_os_error() == Some(libc::ENOBUFS)
+                        && last.elapsed() < Duration::from_secs(10) =>
+                {
+                    std::thread::yield_now();
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The next frame, if one arrives within `patience`.
     ///
     /// # Errors
@@ -83,6 +148,29 @@ impl RawSocket {
         }
         Ok(frames)
     }
+}
+
+/// Hands some frames to the kernel; yields how many it took.
+#[allow(unsafe_code)]
+fn send_some(socket: &OwnedFd, frames: &[Vec<u8>]) -> io::Result<usize> {
+    const MOST: usize = 64;
+    // SAFETY: all-zero bytes are valid values of both.
+    let (mut messages, mut pieces): ([libc::mmsghdr; MOST], [libc::iovec; MOST]) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    let count = frames.len().min(MOST);
+    for (at, frame) in frames[..count].iter().enumerate() {
+        pieces[at] = libc::iovec {
+            iov_base: frame.as_ptr().cast_mut().cast(),
+            iov_len: frame.len(),
+        };
+        messages[at].msg_hdr.msg_iov = &raw mut pieces[at];
+        messages[at].msg_hdr.msg_iovlen = 1;
+    }
+    // SAFETY: the first `count` messages point to one piece each, and those to frames that live; the
+    // kernel only reads the frames.
+    let done =
+        unsafe { libc::sendmmsg(socket.as_raw_fd(), messages.as_mut_ptr(), count as u32, 0) };
+    usize::try_from(done).map_err(|_| io::Error::last_os_error())
 }
 
 /// Receives one frame; a VLAN tag that the kernel has taken off is put back, and a checksum that

@@ -85,7 +85,7 @@ impl Translated {
         let counters = Arc::new(Counters::new(1));
         let clock = Arc::new(SystemClock);
         let mut engine = Engine::new(profile.clone(), counters, clock, Box::new(NoWorkers));
-        engine.set_engines(engines::TRACK | engines::NAT | engines::ROUTES);
+        engine.set_engines(engines::TRACK | engines::NAT | engines::ROUTES | engines::SYNPROXY);
         engine.set_ports(profile, Arc::new(ports()));
         engine
             .run(Request::file("ruleset", ruleset))

@@ -312,6 +312,18 @@ fn explained_22_numbers_cut_off_and_words_taken() {
         ),
         row(
             "ip",
+            "synproxy mss 70000 wscale 7",
+            Lists("synproxy mss 4464 wscale 7"),
+            Refuses("synproxy mss is out of range"),
+        ),
+        row(
+            "ip",
+            "synproxy mss 1460 wscale 15",
+            Lists("synproxy mss 1460 wscale 15"),
+            Refuses("synproxy wscale 15 is out of range, the maximum is 14"),
+        ),
+        row(
+            "ip",
             "meta priority set foo",
             Lists("meta priority set none"),
             Refuses("Could not parse TC classid"),

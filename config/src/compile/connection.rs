@@ -1,4 +1,4 @@
-//! Objects that steer connections (`ct helper`, `ct timeout`, `ct expectation`), as the generation
+//! Objects that steer connections (`ct helper`, `ct timeout`, `ct expectation`, `synproxy`), as the generation
 //! carries them. Rules name them by the store's number.
 
 use sluice_dataplane::conntrack::helper::Helper;
@@ -9,6 +9,7 @@ use sluice_dataplane::worker::connection::{
 };
 
 use super::error::{Cause, CompileError, Place};
+use super::statement::offer;
 use crate::store::{Object, ObjectBody, Ruleset, Table};
 use crate::syntax::ast::{self, CtProtocol, Family};
 
@@ -50,6 +51,7 @@ fn of_object(
         ObjectBody::CtExpectation(expectation) => {
             ConnectionObject::Expectation(expectation_of(table, expectation))
         }
+        ObjectBody::Synproxy(synproxy) => ConnectionObject::Synproxy(offer(synproxy)),
         _ => return Ok(None),
     }))
 }

@@ -6,6 +6,7 @@ use sluice_dataplane::program::{
     self as vm, CellKind, ChainId, ElementStatement, EngineObjectId, Icmpx, Log, MetaSetKey, Op,
     SetAction, Slots,
 };
+use sluice_dataplane::synproxy::{Offer, option};
 
 use super::error::Cause;
 use super::expression::parts;
@@ -93,7 +94,12 @@ impl Lowering<'_, '_> {
                 Ok(())
             }
             Stmt::Synproxy(synproxy) => {
-                self.emit(synproxy_op(synproxy));
+                let Offer { bits, mss, wscale } = offer(synproxy);
+                self.emit(Op::Synproxy {
+                    mss,
+                    wscale,
+                    flags: bits,
+                });
                 Ok(())
             }
             Stmt::Dup { to, device } => {
@@ -430,10 +436,18 @@ pub(super) fn nfproto(family: NatFamily) -> u8 {
     }
 }
 
-fn synproxy_op(synproxy: &Synproxy) -> Op {
-    Op::Synproxy {
+/// What a synproxy offers to clients.
+pub(super) fn offer(synproxy: &Synproxy) -> Offer {
+    let bits = [
+        (synproxy.mss.is_some(), option::MSS),
+        (synproxy.wscale.is_some(), option::WSCALE),
+        (synproxy.sack_perm, option::SACK_PERM),
+        (synproxy.timestamp, option::TIMESTAMP),
+    ];
+    let bits = bits.into_iter().filter(|(set, _)| *set);
+    Offer {
+        bits: bits.fold(0, |all, (_, bit)| all | bit),
         mss: synproxy.mss.unwrap_or(0),
         wscale: synproxy.wscale.unwrap_or(0),
-        flags: u8::from(synproxy.timestamp) | u8::from(synproxy.sack_perm) << 1,
     }
 }

@@ -138,7 +138,11 @@ pub(super) fn wire(class: Class, chains: &[Attached<'_>], tracking: Tracking) ->
         Class::Ip6 => &[Family::Ip6, Family::Inet],
         // The kernel's bridge shows tagged frames to the bridge family only.
         Class::TaggedIp | Class::TaggedIp6 | Class::Other => &[],
-        // A wire says nothing of its own.
+        // What the SYN proxy says to servers passes no rules, as answers of rules do not.
+        Class::OwnIp | Class::OwnIp6 if tracking.of(class) => {
+            return vec![Entry::Leave, Entry::Track, Entry::Confirm];
+        }
+        // Beside that a wire says nothing of its own.
         Class::OwnIp | Class::OwnIp6 | Class::OwnArp | Class::Leaving => {
             return vec![Entry::Peer];
         }

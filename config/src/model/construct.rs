@@ -324,6 +324,10 @@ fn stmt_allowed(stmt: &Stmt, family: Family, chain: &ChainInfo) -> bool {
         return rules.iter().all(|rule| allowed(rule, family, chain));
     }
     let row = of_stmt(stmt);
+    if matches!(stmt, Stmt::Synproxy(_)) && row.families & self::family(family) == 0 {
+        // Refused where the rule is stored, in other words.
+        return true;
+    }
     let bridge_reject = matches!(stmt, Stmt::Reject(_)) && family == Family::Bridge;
     let hooks = if bridge_reject {
         PRE | hook(Hook::Input)

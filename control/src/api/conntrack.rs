@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use sluice_dataplane::conntrack::{
-    InvalidReason, Settings, Statistics, TimeoutClass, Timeouts, Tracker,
+    InvalidReason, ProxyStatistics, Settings, Statistics, TimeoutClass, Timeouts, Tracker,
 };
 
 use super::flow::{Conntrack, ConntrackChange, ConntrackSettings, Saved};
@@ -37,8 +37,30 @@ pub(crate) fn figures(tracker: &Tracker) -> Conntrack {
             .zip(tracker.invalids())
             .map(|(reason, count)| (reason.name().to_owned(), count))
             .collect(),
+        synproxy: proxied(tracker),
         lost_events: tracker.events_lost(),
     }
+}
+
+/// Each counter of the SYN proxy with the kernel's name for it.
+pub(crate) fn proxy_named(statistics: &ProxyStatistics) -> [(&'static str, u64); 5] {
+    [
+        ("syn_received", statistics.syn_received),
+        ("cookie_invalid", statistics.cookie_invalid),
+        ("cookie_valid", statistics.cookie_valid),
+        ("cookie_retrans", statistics.cookie_retrans),
+        ("conn_reopened", statistics.conn_reopened),
+    ]
+}
+
+fn proxied(tracker: &Tracker) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for worker in 0..tracker.workers() {
+        for (name, count) in proxy_named(&tracker.proxy_statistics(worker)) {
+            *sums.entry(name.to_owned()).or_default() += count;
+        }
+    }
+    sums
 }
 
 /// Each counter with the name that conntrack(8) and the metrics give it.

@@ -210,6 +210,8 @@ pub struct Conntrack {
     pub workers: Vec<BTreeMap<String, u64>>,
     /// Packets that fit no connection, by reason.
     pub invalid: BTreeMap<String, u64>,
+    /// What the SYN proxies of all workers have counted, with the names of /proc/net/stat/synproxy.
+    pub synproxy: BTreeMap<String, u64>,
     /// Flow events that nobody took in time.
     pub lost_events: u64,
 }

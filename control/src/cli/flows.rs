@@ -378,5 +378,8 @@ fn tracker_text(conntrack: &Conntrack) -> String {
     for (reason, count) in &conntrack.invalid {
         table.row([format!("invalid: {reason}"), count.to_string()]);
     }
+    for (name, count) in &conntrack.synproxy {
+        table.row([format!("synproxy: {name}"), count.to_string()]);
+    }
     text + &table.to_string()
 }

@@ -46,9 +46,9 @@ use crate::packet_text;
 const EVENTS: usize = 4096;
 
 /// What a wire has beyond the rule VM.
-pub const WIRE_ENGINES: u32 = engines::TRACK;
+pub const WIRE_ENGINES: u32 = engines::TRACK | engines::SYNPROXY;
 /// The same in a gateway: it routes and translates.
-pub const GATEWAY_ENGINES: u32 = engines::TRACK | engines::NAT | engines::ROUTES;
+pub const GATEWAY_ENGINES: u32 = WIRE_ENGINES | engines::NAT | engines::ROUTES;
 
 /// ARPHRD_ETHER: the only kind of device that the opener takes.
 const ETHERNET: u16 = 1;

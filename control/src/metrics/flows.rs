@@ -4,7 +4,7 @@
 use sluice_dataplane::conntrack::{InvalidReason, Tracker};
 
 use super::family::Family;
-use crate::api::conntrack::named;
+use crate::api::conntrack::{named, proxy_named};
 use crate::api::flows::counted;
 use crate::flows::FlowFilter;
 
@@ -57,6 +57,35 @@ const COUNTERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The counters of the SYN proxy.
+const PROXY: &[(&str, &str, &str)] = &[
+    (
+        "syn_received",
+        "sluice_synproxy_syn_received_total",
+        "SYNs that the SYN proxy answered.",
+    ),
+    (
+        "cookie_invalid",
+        "sluice_synproxy_cookie_invalid_total",
+        "ACKs to the SYN proxy without a good cookie.",
+    ),
+    (
+        "cookie_valid",
+        "sluice_synproxy_cookie_valid_total",
+        "ACKs to the SYN proxy with a good cookie.",
+    ),
+    (
+        "cookie_retrans",
+        "sluice_synproxy_cookie_retrans_total",
+        "Of them those that had the server asked again.",
+    ),
+    (
+        "conn_reopened",
+        "sluice_synproxy_conn_reopened_total",
+        "Closed connections that began anew through the SYN proxy.",
+    ),
+];
+
 pub(super) fn conntrack(tracker: &Tracker, families: &mut Vec<Family>) {
     let mut flows = Family::gauge("sluice_flows", "Tracked flows, by protocol and state.");
     let counts = counted(tracker, &FlowFilter::default());
@@ -74,19 +103,12 @@ pub(super) fn conntrack(tracker: &Tracker, families: &mut Vec<Family>) {
     max.add(&[], f64::from(tracker.settings().max));
     families.extend([flows, max]);
 
-    for (counter, name, help) in COUNTERS {
-        let mut family = Family::counter(name, help);
-        for worker in 0..tracker.workers() {
-            let statistics = named(&tracker.statistics(worker));
-            let count = statistics.iter().find(|(name, _)| name == counter);
-            let number = worker.to_string();
-            family.add(
-                &[("worker", &number)],
-                count.map_or(0, |(_, count)| *count) as f64,
-            );
-        }
-        families.push(family);
-    }
+    by_worker(tracker, COUNTERS, families, |worker| {
+        named(&tracker.statistics(worker)).to_vec()
+    });
+    by_worker(tracker, PROXY, families, |worker| {
+        proxy_named(&tracker.proxy_statistics(worker)).to_vec()
+    });
     let mut invalid = Family::counter(
         "sluice_flows_invalid_reasons_total",
         "Packets that fit no flow, by reason.",
@@ -100,4 +122,26 @@ pub(super) fn conntrack(tracker: &Tracker, families: &mut Vec<Family>) {
     );
     lost.add(&[], tracker.events_lost() as f64);
     families.extend([invalid, lost]);
+}
+
+/// Families of counters that each worker has.
+fn by_worker(
+    tracker: &Tracker,
+    counters: &[(&str, &str, &str)],
+    families: &mut Vec<Family>,
+    read: impl Fn(usize) -> Vec<(&'static str, u64)>,
+) {
+    for (counter, name, help) in counters {
+        let mut family = Family::counter(name, help);
+        for worker in 0..tracker.workers() {
+            let statistics = read(worker);
+            let count = statistics.iter().find(|(name, _)| name == counter);
+            let number = worker.to_string();
+            family.add(
+                &[("worker", &number)],
+                count.map_or(0, |(_, count)| *count) as f64,
+            );
+        }
+        families.push(family);
+    }
 }

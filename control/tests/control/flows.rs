@@ -11,7 +11,8 @@ use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::protocol::ProtocolState;
 use sluice_dataplane::conntrack::tuple::address_bytes;
 use sluice_dataplane::conntrack::{
-    Flow, FlowId, FlowIndex, Offsets, Settings, TimeoutClass, Tracker, Tuple, protocol, status,
+    Flow, FlowId, FlowIndex, Offsets, Proxied, Settings, TimeoutClass, Tracker, Tuple, protocol,
+    status,
 };
 use sluice_dataplane::worker::{Clock, SystemClock};
 
@@ -99,6 +100,7 @@ fn flow(number: u8, src: &str, dst: &str, ports: (u16, u16), bytes: u64) -> Flow
         master: None,
         helper: 0,
         offsets: [Offsets::NONE; 2],
+        proxied: Proxied::default(),
         worker: 0,
     }
 }

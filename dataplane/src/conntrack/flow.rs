@@ -1,6 +1,7 @@
 //! A flow as a reader sees it: a copy of everything that listings, events and rules show.
 
 use super::protocol::{self, ProtocolState};
+use super::proxied::Proxied;
 use super::sequence::Offsets;
 use super::state::FlowIndex;
 use super::timeouts::TimeoutClass;
@@ -52,6 +53,8 @@ pub struct Flow {
     pub helper: u16,
     /// How the sequence numbers of each direction are shifted.
     pub offsets: [Offsets; 2],
+    /// What the SYN proxy keeps of it.
+    pub proxied: Proxied,
     /// The worker that keeps its timer.
     pub worker: u16,
 }

@@ -1,7 +1,7 @@
 //! Saving the flows as bytes and loading them again.
 //!
 //! Layout, all numbers little-endian: header (magic, version, bytes of a record, when it was saved, number of
-//! timeout policies), the policies, one record of 34 words for each confirmed flow, then a trailer (number
+//! timeout policies), the policies, one record of 36 words for each confirmed flow, then a trailer (number
 //! of records, digest of everything before). A flow's deadline is saved as what is left of it; loading
 //! takes off the time that has passed since, and leaves out what is over. Whatever does not fit (another
 //! version, a wrong digest, a class or a policy that is unknown) is refused as a whole, before a flow is added.
@@ -15,17 +15,19 @@ use super::filter::Filter;
 use super::flow::{Flow, FlowId};
 use super::hashing::mix;
 use super::protocol::ProtocolState;
+use super::proxied::Proxied;
 use super::sequence::Offsets;
 use super::state::FlowIndex;
 use super::timeouts::{TimeoutClass, TimeoutPolicy};
 use super::tracker::Tracker;
 use super::tuple::{Key, Tuple};
 use crate::packet::headers::protocol as number;
+use crate::synproxy::Handshake;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"sluiceCT");
 /// Changes whenever the layout, or the meaning of a protocol's state, does.
-const VERSION: u64 = 2;
-const RECORD: usize = 34;
+const VERSION: u64 = 3;
+const RECORD: usize = 36;
 const HEADER: usize = 5;
 const TRAILER: usize = 2;
 
@@ -108,9 +110,16 @@ fn record(flow: &Flow, now_ns: u64) -> [u64; RECORD] {
     words[25] = (flow.label >> 64) as u64;
     words[26..28].copy_from_slice(&flow.packets);
     words[28..30].copy_from_slice(&flow.bytes);
-    for (offsets, words) in flow.offsets.iter().zip(words[30..].as_chunks_mut::<2>().0) {
+    for (offsets, words) in flow
+        .offsets
+        .iter()
+        .zip(words[30..34].as_chunks_mut::<2>().0)
+    {
         *words = offsets.words();
     }
+    let Handshake { isn, clock } = flow.proxied.handshake;
+    words[34] = u64::from(isn) << 32 | u64::from(clock);
+    words[35] = u64::from(flow.proxied.clock_shift);
     words
 }
 
@@ -321,6 +330,13 @@ fn flow(words: &[u64; RECORD], at: usize, policies: &[u16]) -> Result<Flow, Load
         master: (words[19] != 0).then(|| id(words[19])),
         helper: (words[23] >> 16) as u16,
         offsets: [30, 32].map(|from| Offsets::from_words([words[from], words[from + 1]])),
+        proxied: Proxied {
+            handshake: Handshake {
+                isn: (words[34] >> 32) as u32,
+                clock: words[34] as u32,
+            },
+            clock_shift: words[35] as u32,
+        },
         worker: 0,
     })
 }

@@ -37,6 +37,13 @@ fn filled() -> (std::sync::Arc<Tracker>, Stand) {
                 .note_length_change(flow, Direction::Reply, 7, -3);
             assert!(changed && stand.worker.set_offset(flow, Direction::Original, 5));
         }
+        if port == 70 {
+            let told = Handshake { isn: 11, clock: 12 };
+            assert!(stand.worker.open(0, flow, told));
+            stand.worker.note_answer(flow, 5, Some(40));
+            let proxied = stand.worker.proxied(flow);
+            assert_eq!((proxied.handshake, proxied.clock_shift), (told, 28));
+        }
         stand.worker.confirm(1, &mut stand.packets, &context);
         stand.worker.end();
         stand.now += SECOND / 10;
@@ -189,7 +196,7 @@ fn damage_is_refused_and_adds_nothing() {
     assert_eq!(load(&older), LoadError::Version { found: 0 });
     assert_eq!(
         load(&older).to_string(),
-        "flows saved by version 0 cannot be read; this is version 2"
+        "flows saved by version 0 cannot be read; this is version 3"
     );
     let mut longer = bytes.clone();
     longer.extend([0; 8]);

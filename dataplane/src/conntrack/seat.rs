@@ -6,7 +6,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::event::FlowEvent;
 use super::invalid::InvalidReason;
-use super::statistics::Statistics;
+use super::statistics::{ProxyStatistics, Statistics};
 
 /// Events that wait for a reader.
 const EVENTS: usize = 8192;
@@ -42,6 +42,11 @@ pub(super) struct Seat {
     pub(super) expect_delete: Counter,
     pub(super) destroy: Counter,
     pub(super) invalid: [Counter; InvalidReason::COUNT],
+    pub(super) syn_received: Counter,
+    pub(super) cookie_invalid: Counter,
+    pub(super) cookie_valid: Counter,
+    pub(super) cookie_retrans: Counter,
+    pub(super) conn_reopened: Counter,
     pub(super) lost: Counter,
     pub(super) events: ArrayQueue<FlowEvent>,
 }
@@ -61,6 +66,11 @@ impl Seat {
             expect_delete: Counter::default(),
             destroy: Counter::default(),
             invalid: std::array::from_fn(|_| Counter::default()),
+            syn_received: Counter::default(),
+            cookie_invalid: Counter::default(),
+            cookie_valid: Counter::default(),
+            cookie_retrans: Counter::default(),
+            conn_reopened: Counter::default(),
             lost: Counter::default(),
             events: ArrayQueue::new((EVENTS / workers.max(1)).max(1024)),
         }
@@ -81,6 +91,16 @@ impl Seat {
             expect_new: self.expect_new.get(),
             expect_delete: self.expect_delete.get(),
             destroy: self.destroy.get(),
+        }
+    }
+
+    pub(super) fn proxy_statistics(&self) -> ProxyStatistics {
+        ProxyStatistics {
+            syn_received: self.syn_received.get(),
+            cookie_invalid: self.cookie_invalid.get(),
+            cookie_valid: self.cookie_valid.get(),
+            cookie_retrans: self.cookie_retrans.get(),
+            conn_reopened: self.conn_reopened.get(),
         }
     }
 }

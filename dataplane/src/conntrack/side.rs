@@ -1,4 +1,4 @@
-//! What few flows have: a master, a helper, adjusted sequence numbers.
+//! What few flows have: a master, a helper, adjusted sequence numbers, a handshake of the SYN proxy.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crossbeam_queue::ArrayQueue;
 
 use super::flow::FlowId;
+use super::proxied::Proxied;
 use super::state::{FlowIndex, status};
 use super::table::Table;
 
@@ -15,6 +16,10 @@ pub(super) struct Side {
     /// Generation and entry of the flow that announced it, 0 for none.
     master: AtomicU64,
     pub(super) helper: AtomicU32,
+    /// Of a proxied flow: what the server's clock is ahead of the one that its client was told.
+    pub(super) clock_shift: AtomicU32,
+    /// Of a proxied flow: the number and the clock that its client was told.
+    pub(super) handshake: AtomicU64,
     /// Each direction's [`Offsets`](super::sequence::Offsets): position, offsets before and behind.
     pub(super) sequence: [[AtomicU64; 2]; 2],
 }
@@ -38,13 +43,17 @@ impl Side {
     fn clear(&self) {
         self.set_master(None);
         self.helper.store(0, Relaxed);
+        self.set_proxied(Proxied::default());
         for word in self.sequence.as_flattened() {
             word.store(0, Relaxed);
         }
     }
 }
 
-/// The records, one for each eighth flow.
+/// Flows to one record.
+const SHARE: u32 = 4;
+
+/// The records.
 #[derive(Debug)]
 pub(super) struct Sides {
     records: Box<[Side]>,
@@ -52,11 +61,11 @@ pub(super) struct Sides {
 }
 
 /// Bytes of side records (with their place among the free ones) for each flow.
-pub(super) const SIDE_BYTES: usize = (size_of::<Side>() + 16) / 8;
+pub(super) const SIDE_BYTES: usize = (size_of::<Side>() + 16) / SHARE as usize;
 
 impl Sides {
     pub(super) fn new(entries: u32) -> Self {
-        let count = entries / 8 + 64;
+        let count = entries / SHARE + 64;
         let free = ArrayQueue::new(count as usize);
         for number in 1..=count {
             // The queue has room for all of them.

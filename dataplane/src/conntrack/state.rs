@@ -115,6 +115,10 @@ pub mod status {
     pub const NAT_CLASH: u32 = 1 << 12;
     /// A helper was assigned by a rule.
     pub const HELPER: u32 = 1 << 13;
+    /// The SYN proxy made its handshake. The kernel has no such bit.
+    pub const PROXIED: u32 = 1 << 31;
+    /// Bits that the kernel has too: what rules and listings see.
+    pub const KERNEL: u32 = 0xffff;
 
     /// Each bit with the name that nft and conntrack(8) give it.
     pub const NAMES: &[(u32, &str)] = &[

@@ -1,4 +1,4 @@
-//! What the tracker counts, as `conntrack -S` shows it.
+//! What the tracker counts, as `conntrack -S` shows it, and the SYN proxy, as /proc/net/stat/synproxy does.
 
 /// Counters of one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,4 +29,19 @@ pub struct Statistics {
     pub expect_delete: u64,
     /// Flows that ended, for whatever reason.
     pub destroy: u64,
+}
+
+/// Counters of the SYN proxy of one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxyStatistics {
+    /// SYNs answered with a cookie.
+    pub syn_received: u64,
+    /// ACKs whose cookie was none, or too old.
+    pub cookie_invalid: u64,
+    /// ACKs with a good cookie: the server was asked.
+    pub cookie_valid: u64,
+    /// Those of them that came while the server had not answered yet.
+    pub cookie_retrans: u64,
+    /// Closed connections that began anew.
+    pub conn_reopened: u64,
 }

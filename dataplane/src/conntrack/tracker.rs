@@ -15,6 +15,7 @@ use super::event::{FlowEvent, FlowEventKind, changed};
 use super::expect::Expectation;
 use super::filter::Filter;
 use super::flow::{Flow, FlowId};
+use super::hashing::split_mix;
 use super::helper::conversations::Conversations;
 use super::in_force::InForce;
 use super::invalid::InvalidReason;
@@ -23,12 +24,13 @@ use super::pool::Hand;
 use super::sequence::Offsets;
 use super::settings::Settings;
 use super::state::{FlowIndex, status};
-use super::statistics::Statistics;
+use super::statistics::{ProxyStatistics, Statistics};
 use super::table::Table;
 use super::timeouts::TimeoutPolicy;
 use super::tuple::Tuple;
 use super::worker::TrackerWorker;
 use crate::program::key::Direction;
+use crate::synproxy::Cookies;
 
 /// The flow table and everything beside it; shared by all workers.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub struct Tracker {
     orphans: Mutex<Vec<Vec<u32>>>,
     lists: ElementLists,
     conversations: Conversations,
+    pub(super) cookies: Cookies,
 }
 
 /// Why control could not add a flow.
@@ -53,6 +56,13 @@ pub enum AddError {
     /// The table is full.
     #[error("the flow table is full")]
     Full,
+}
+
+/// The keys of cookies from the seed of the hashing, with which they have nothing else in common.
+fn cookie_keys(seed: u64) -> [[u64; 2]; 2] {
+    const COOKIES: u64 = 0x5359_4e43_4f4f_4b49;
+    let mut state = split_mix(&mut (seed ^ COOKIES));
+    std::array::from_fn(|_| std::array::from_fn(|_| split_mix(&mut state)))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,6 +83,7 @@ impl Tracker {
             orphans: Mutex::new(vec![Vec::new(); workers]),
             lists: ElementLists::default(),
             conversations: Conversations::default(),
+            cookies: Cookies::new(cookie_keys(seed)),
             table,
             in_force: ArcSwap::from_pointee(InForce::new(Arc::new(settings), Vec::new())),
             version: AtomicU64::new(1),
@@ -397,7 +408,9 @@ impl Tracker {
     }
 
     fn add_side(&self, flow: &Flow, index: u32) -> bool {
-        if flow.helper == 0 && flow.master.is_none() && flow.offsets == [Offsets::NONE; 2] {
+        let proxied = flow.status & status::PROXIED != 0;
+        let adjusted = flow.offsets != [Offsets::NONE; 2];
+        if flow.helper == 0 && flow.master.is_none() && !adjusted && !proxied {
             return true;
         }
         let Some(number) = self.table.sides.take() else {
@@ -409,6 +422,7 @@ impl Tracker {
             side.set_master(flow.master);
             side.set_offsets(Direction::Original, flow.offsets[0]);
             side.set_offsets(Direction::Reply, flow.offsets[1]);
+            side.set_proxied(flow.proxied);
         }
         true
     }
@@ -467,6 +481,14 @@ impl Tracker {
             .seats
             .get(worker)
             .map_or_else(Statistics::default, super::seat::Seat::statistics)
+    }
+
+    /// The counters of a worker's SYN proxy; number [`workers`](Self::workers) has none.
+    pub fn proxy_statistics(&self, worker: usize) -> ProxyStatistics {
+        self.table.seats.get(worker).map_or_else(
+            ProxyStatistics::default,
+            super::seat::Seat::proxy_statistics,
+        )
     }
 
     /// Takes the oldest event of a worker out of its queue; number [`workers`](Self::workers) is the queue

@@ -18,6 +18,7 @@ use crate::packet::pool::FramePool;
 use crate::packet::segment::{self, Segments};
 use crate::packet::{Frame, VnetHeader};
 use crate::port::PortId;
+use crate::worker::ProxySegment;
 
 /// The walk that a packet of the gateway's own takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct Born {
     pub mark: u32,
     /// The flow that it is about.
     pub about: Option<Attached>,
+    /// It is one of the SYN proxy's.
+    pub proxied: Option<ProxySegment>,
 }
 
 /// A packet that leaves for a station.
@@ -138,6 +141,7 @@ impl Outbox {
             way,
             mark,
             about,
+            proxied: None,
         });
     }
 
@@ -288,6 +292,7 @@ impl Outbox {
                 way,
                 mark,
                 about: None,
+                proxied: None,
             });
         }
         if copy.vnet.is_super_frame() {

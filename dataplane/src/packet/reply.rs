@@ -46,7 +46,7 @@ pub fn unreachable(
             let mut message = message(ICMP_UNREACHABLE, code?, quote);
             let check = checksum(&message);
             message[2..4].copy_from_slice(&check.to_be_bytes());
-            Some(assemble(frame, headers, protocol::ICMP, &message))
+            Some(assemble((frame, headers), protocol::ICMP, &message, true))
         }
         _ => {
             if headers.l4proto == protocol::ICMPV6 && first == Some(ICMPV6_UNREACHABLE) {
@@ -55,7 +55,7 @@ pub fn unreachable(
             let quote = &packet[..packet.len().min(QUOTE6)];
             let mut message = message(ICMPV6_UNREACHABLE, code6?, quote);
             set_checksum(packet, protocol::ICMPV6, &mut message, 2);
-            Some(assemble(frame, headers, protocol::ICMPV6, &message))
+            Some(assemble((frame, headers), protocol::ICMPV6, &message, true))
         }
     }
 }
@@ -96,7 +96,7 @@ pub fn tcp_reset(frame: &[u8], headers: &Headers, partial: bool) -> Option<Answe
         reset[13] = RST | ACK;
     }
     set_checksum(packet, protocol::TCP, &mut reset, 16);
-    Some(assemble(frame, headers, protocol::TCP, &reset))
+    Some(assemble((frame, headers), protocol::TCP, &reset, true))
 }
 
 /// The IP packet, if it may be answered.
@@ -110,7 +110,7 @@ fn answerable<'f>(frame: &'f [u8], headers: &Headers) -> Option<&'f [u8]> {
 }
 
 /// Source and destination of an IP packet, side by side.
-fn addresses(packet: &[u8]) -> &[u8] {
+pub(crate) fn addresses(packet: &[u8]) -> &[u8] {
     if packet[0] >> 4 == 4 {
         &packet[12..20]
     } else {
@@ -161,19 +161,30 @@ fn sum_is_right(frame: &[u8], headers: &Headers) -> bool {
     fold(pseudo + sum(segment)) == 0xffff
 }
 
-fn set_checksum(packet: &[u8], protocol: u8, message: &mut [u8], at: usize) {
+/// Sets the checksum at `at` of a message between the hosts of an IP packet, in either direction.
+pub(crate) fn set_checksum(packet: &[u8], protocol: u8, message: &mut [u8], at: usize) {
     let pseudo = pseudo_header(addresses(packet), protocol, message.len() as u32);
     let check = !fold(pseudo + sum(message));
     message[at..at + 2].copy_from_slice(&check.to_be_bytes());
 }
 
-/// Link and IP header of the refused frame turned round, and the message behind them.
-fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> Answer {
+/// Link and IP header of a frame, turned round if wanted, and the message behind them. The frame has at most
+/// one tag, and a whole IP header; there is room for all of it.
+pub(crate) fn assemble<const N: usize>(
+    (frame, headers): (&[u8], &Headers),
+    protocol: u8,
+    message: &[u8],
+    turned: bool,
+) -> ArrayVec<u8, N> {
     let network = usize::from(headers.network);
     let packet = &frame[network..];
-    let mut answer = Answer::new();
-    answer.extend(frame[6..12].iter().copied());
-    answer.extend(frame[0..6].iter().copied());
+    let ends = |from: &[u8], to: &[u8]| -> ArrayVec<u8, 32> {
+        let (first, second) = if turned { (to, from) } else { (from, to) };
+        first.iter().chain(second).copied().collect()
+    };
+    let mut answer = ArrayVec::new();
+    // The destination stands first here.
+    answer.extend(ends(&frame[0..6], &frame[6..12]));
     answer.extend(frame[12..network].iter().copied());
     if headers.ethertype == ethertype::IP {
         let total = (20 + message.len()) as u16;
@@ -183,8 +194,7 @@ fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> An
         ip[6] = 0x40;
         ip[8] = HOP_LIMIT;
         ip[9] = protocol;
-        ip[12..16].copy_from_slice(&packet[16..20]);
-        ip[16..20].copy_from_slice(&packet[12..16]);
+        ip[12..20].copy_from_slice(&ends(&packet[12..16], &packet[16..20]));
         let check = checksum(&ip);
         ip[10..12].copy_from_slice(&check.to_be_bytes());
         answer.extend(ip);
@@ -194,8 +204,7 @@ fn assemble(frame: &[u8], headers: &Headers, protocol: u8, message: &[u8]) -> An
         ip[4..6].copy_from_slice(&(message.len() as u16).to_be_bytes());
         ip[6] = protocol;
         ip[7] = HOP_LIMIT;
-        ip[8..24].copy_from_slice(&packet[24..40]);
-        ip[24..40].copy_from_slice(&packet[8..24]);
+        ip[8..40].copy_from_slice(&ends(&packet[8..24], &packet[24..40]));
         answer.extend(ip);
     }
     answer.extend(message.iter().copied());

@@ -58,7 +58,10 @@ impl Run<'_, '_> {
             Op::ObjectMap { set, keys, kind } => {
                 let m = self.keys(&keys, m);
                 let found = self.look_up(set.0, &keys, m, 1);
-                self.mapped_objects(kind, found)
+                let m = self.mapped_objects(kind, rule, found);
+                // A synproxy can take a packet.
+                flow.active &= !self.vm.packets.ended;
+                m
             }
             Op::Reject { with } => {
                 self.reject(with, rule, m);

@@ -32,6 +32,7 @@ mod packets;
 mod property_tests;
 mod route;
 mod statement;
+pub(crate) mod synproxy;
 #[cfg(test)]
 pub(crate) mod testing;
 mod track;

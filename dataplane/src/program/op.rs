@@ -549,7 +549,7 @@ tagged_enum! {
             mss: u16,
             /// Window scale.
             wscale: u8,
-            /// 1 timestamp, 2 sack-perm.
+            /// Bits of [`option`](crate::synproxy::option): what is offered.
             flags: u8,
         },
         /// Hands the packet to a user process.

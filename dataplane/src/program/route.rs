@@ -250,6 +250,7 @@ impl Run<'_, '_> {
                         frame,
                         port: self.way_back(lane),
                         about: tracker.and_then(|tracker| tracker.attach(ct)),
+                        proxied: None,
                     });
                 }
             }
@@ -258,7 +259,7 @@ impl Run<'_, '_> {
     }
 
     /// The port that an answer must take: to link-local addresses there is one way only.
-    fn way_back(&self, lane: usize) -> Option<PortId> {
+    pub(super) fn way_back(&self, lane: usize) -> Option<PortId> {
         let (frame, headers) = (self.frames[lane].bytes(), &self.vm.packets.headers[lane]);
         match Address::source(frame, headers) {
             Some(to) if to.is_link_local6() => Some(self.vm.packets.in_ports[lane]),

@@ -14,6 +14,7 @@ use crate::drop_reason::DropReason;
 use crate::packet::headers::{ethertype, field, flag};
 use crate::packet::reply::{tcp_reset, unreachable};
 use crate::port::PortId;
+use crate::synproxy::Offer;
 use crate::worker::event::{CAPTURE, EventKind};
 
 impl Run<'_, '_> {
@@ -157,6 +158,14 @@ impl Run<'_, '_> {
                     kind @ (ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation),
                 object,
             } if self.tracker.is_some() => self.connection_object(*kind, *object, m),
+            Op::Synproxy { mss, wscale, flags } if self.tracker.is_some() => {
+                let (bits, mss, wscale) = (*flags, *mss, *wscale);
+                self.synproxy(Offer { bits, mss, wscale }, rule, m)
+            }
+            Op::EngineObject {
+                kind: ObjectKind::Synproxy,
+                object,
+            } if self.tracker.is_some() => self.synproxy_object(*object, rule, m),
             Op::FactAct {
                 set,
                 keys,
@@ -341,7 +350,7 @@ impl Run<'_, '_> {
     }
 
     /// Runs the objects that a look-up has found (their indexes are in `vm.found`).
-    pub(super) fn mapped_objects(&mut self, kind: ObjectKind, found: u64) -> u64 {
+    pub(super) fn mapped_objects(&mut self, kind: ObjectKind, rule: RuleRef, found: u64) -> u64 {
         let mut going_on = 0;
         for lane in lanes(found) {
             let index = self.vm.found[0][lane];
@@ -355,7 +364,7 @@ impl Run<'_, '_> {
                 ObjectKind::CtHelper | ObjectKind::CtTimeout | ObjectKind::CtExpectation => {
                     self.connection_object(kind, EngineObjectId(index), one)
                 }
-                ObjectKind::Synproxy => 0,
+                ObjectKind::Synproxy => self.synproxy_object(EngineObjectId(index), rule, one),
             };
         }
         going_on

@@ -167,6 +167,8 @@ impl Run<'_, '_> {
             }
             ConnectionObject::Helper(_) | ConnectionObject::Timeout(_) => true,
             ConnectionObject::Expectation(wanted) => begun && expect(tracker, ct, wanted, now_ns),
+            // It is no affair of the connection that the packet has.
+            ConnectionObject::Synproxy(_) => false,
         }
     }
 }
@@ -228,7 +230,7 @@ fn value(
     Some(match key {
         CtKey::State => return None,
         CtKey::Direction => ct.direction as u128,
-        CtKey::Status => tracker.status(flow).into(),
+        CtKey::Status => (tracker.status(flow) & status::KERNEL).into(),
         CtKey::Mark => tracker.mark(flow).into(),
         // Before it is confirmed its time does not run yet, and the kernel reads that as none left.
         CtKey::Expiration if tracker.status(flow) & status::CONFIRMED == 0 => 0,

@@ -1,11 +1,12 @@
-//! What a batch of the gateway brought forth, on walks of its own behind the batch: answers of the host
-//! and of rules, errors, questions for neighbours, fragments, packets that waited.
+//! What a batch brought forth, on walks of its own behind the batch: of a gateway the answers of the host
+//! and of rules, errors, questions for neighbours, fragments, packets that waited; of a wire what the SYN
+//! proxy says to servers.
 
 use std::sync::PoisonError;
 
 use arrayvec::ArrayVec;
 
-use super::disposition::{Disposition, NO_RULE, Routed};
+use super::disposition::{Disposition, NO_RULE, ProxySegment, Routed};
 use super::generation::Generation;
 use super::pipeline::Pipeline;
 use super::stages::Context;
@@ -25,13 +26,15 @@ impl Pipeline {
     /// Sends what the batch brought forth on walks of its own.
     pub(super) fn follow(
         &mut self,
-        gateway: &Gateway,
+        gateway: Option<&Gateway>,
         (generation, context): (&Generation, &Context),
         out: &mut Disposition,
     ) {
         for _ in 0..ROUNDS {
             self.adopt(out);
-            self.ask_host(gateway, context, out);
+            if let Some(gateway) = gateway {
+                self.ask_host(gateway, context, out);
+            }
             if self.desk.outbox.is_empty() && self.desk.outbox.ended.is_empty() {
                 return;
             }
@@ -44,13 +47,20 @@ impl Pipeline {
 
     /// Answers of rules that are to be routed.
     fn adopt(&mut self, out: &mut Disposition) {
-        for Routed { frame, port, about } in out.routed.drain(..) {
+        for routed in out.routed.drain(..) {
+            let Routed {
+                frame,
+                port,
+                about,
+                proxied,
+            } = routed;
             let way = Way::Routed { port };
             self.desk.outbox.push(Born {
                 frame,
                 way,
                 mark: 0,
                 about,
+                proxied,
             });
         }
     }
@@ -78,20 +88,23 @@ impl Pipeline {
     fn walk_own(
         &mut self,
         (generation, context): (&Generation, &Context),
-        gateway: &Gateway,
+        gateway: Option<&Gateway>,
         out: &mut Disposition,
     ) {
         let mut frames = ArrayVec::<Frame<'static>, BATCH>::new();
         let mut born = ArrayVec::<(Way, u32), BATCH>::new();
         let mut attached = ArrayVec::<(usize, Attached), BATCH>::new();
+        let mut proxied = ArrayVec::<(usize, ProxySegment), BATCH>::new();
         while !frames.is_full()
             && let Some(Born {
                 mut frame,
                 way,
                 mark,
                 about,
+                proxied: segment,
             }) = self.desk.outbox.pop()
         {
+            proxied.extend(segment.map(|segment| (frames.len(), segment)));
             if let Some(about) = about {
                 turn(&mut frame, &about);
                 attached.push((frames.len(), about));
@@ -106,6 +119,7 @@ impl Pipeline {
         self.vm.begin();
         self.desk.begin(gateway);
         self.desk.attached = attached;
+        self.desk.proxied = proxied;
         let all = u64::MAX >> (BATCH - frames.len());
         self.dissect(&frames);
         let classes = self.set_ways(&born);
@@ -121,6 +135,10 @@ impl Pipeline {
                 out.ended
                     .push((frame, packets.reasons[lane], packets.rules[lane].0));
             }
+        }
+        if gateway.is_none() {
+            // The next batch of a wire is not begun here.
+            self.desk.begin(None);
         }
     }
 
@@ -167,7 +185,7 @@ impl Pipeline {
     /// Makes ready for a batch of a gateway.
     pub(super) fn begin_routed(&mut self, generation: &Generation) {
         if let Some(gateway) = generation.ports().gateway() {
-            self.desk.begin(gateway);
+            self.desk.begin(Some(gateway));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::conntrack::{TimeoutPolicy, Tracker, tuple};
 use crate::program::op::{EngineObjectId, ObjectKind};
+use crate::synproxy::Offer;
 
 /// `ct helper`: which helper a new connection gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub enum ConnectionObject {
     Timeout(TimeoutObject),
     /// `ct expectation`
     Expectation(ExpectationObject),
+    /// `synproxy`
+    Synproxy(Offer),
 }
 
 impl ConnectionObject {
@@ -86,6 +89,7 @@ impl ConnectionObject {
             Self::Helper(_) => ObjectKind::CtHelper,
             Self::Timeout(_) => ObjectKind::CtTimeout,
             Self::Expectation(_) => ObjectKind::CtExpectation,
+            Self::Synproxy(_) => ObjectKind::Synproxy,
         }
     }
 }

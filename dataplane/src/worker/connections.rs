@@ -4,11 +4,12 @@
 //! been confirmed or dropped; then it goes on from the tracking.
 
 use super::helpers::Helped;
+use super::proxied;
 use super::walk::Walk;
 use crate::conntrack::{TrackContext, status};
 use crate::drop_reason::DropReason;
 use crate::packet::fragments::{self, Arrival};
-use crate::packet::headers::{Headers, flag};
+use crate::packet::headers::{Headers, flag, protocol};
 use crate::program::RuleRef;
 use crate::program::key::reads;
 use crate::program::lanes::lanes;
@@ -69,6 +70,14 @@ impl Walk<'_, '_> {
             return 0;
         };
         let deferred = tracker.track(alive, &mut vm.packets, frames, &context);
+        if !self.desk.proxied.is_empty() {
+            proxied::open(
+                tracker,
+                &mut vm.packets,
+                alive & !deferred,
+                &self.desk.proxied,
+            );
+        }
         vm.forget(reads::CT, alive);
         if deferred != 0 && generation.program().has_effects() {
             return alive & u64::MAX << deferred.trailing_zeros();
@@ -87,7 +96,7 @@ impl Walk<'_, '_> {
         tracker.confirm(alive, &mut run.vm.packets, &context);
         let helped = |lane: &usize| {
             let flow = run.vm.packets.ct[*lane].flow;
-            const HELPED: u32 = status::HELPER | status::SEQ_ADJUST;
+            const HELPED: u32 = status::HELPER | status::SEQ_ADJUST | status::PROXIED;
             flow.is_some() && tracker.status(flow) & HELPED != 0
         };
         let helped = lanes(alive & !run.vm.packets.ended)
@@ -98,11 +107,16 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Has the helper of a lane's connection look at its packet, and adjusts sequence numbers that helpers
+    /// Has the SYN proxy and the helper of a lane's connection look at its packet, and adjusts what they
     /// have shifted.
     #[cold]
     fn help(&mut self, lane: usize) {
         let now_ns = self.run.context.now_ns;
+        let numbered = self.is_numbered(lane);
+        let proxied = numbered && self.is_proxied(lane);
+        if proxied && !self.attend_proxied(lane) {
+            return;
+        }
         let run = &mut self.run;
         let Some(tracker) = run.tracker.as_deref_mut() else {
             return;
@@ -124,8 +138,15 @@ impl Walk<'_, '_> {
             }
         }
         let partial = frame.vnet.needs_checksum();
-        let adjusted =
-            tracker.adjust_sequences(ct.flow, ct.direction, headers, frame.bytes_mut(), partial);
+        let adjusted = !numbered
+            || (!proxied || tracker.shift_clock(ct.flow, ct.direction, headers, frame))
+                && tracker.adjust_sequences(
+                    ct.flow,
+                    ct.direction,
+                    headers,
+                    frame.bytes_mut(),
+                    partial,
+                );
         if headers.end != before {
             let (end, network) = (headers.end, u32::from(headers.network));
             packets.limits[lane] = end;
@@ -135,6 +156,19 @@ impl Walk<'_, '_> {
             packets.end(1 << lane, DropReason::NatMalformed, RuleRef::NONE);
         }
         run.vm.forget(reads::PAYLOAD, 1 << lane);
+    }
+
+    /// Whether a lane's packet is a segment of its connection. Errors about it are none, nor are answers of
+    /// rules to it, which have the numbers that their receiver knows already.
+    fn is_numbered(&self, lane: usize) -> bool {
+        let headers = &self.run.vm.packets.headers[lane];
+        headers.l4proto == protocol::TCP && self.desk.attached(lane).is_none()
+    }
+
+    fn is_proxied(&self, lane: usize) -> bool {
+        let flow = self.run.vm.packets.ct[lane].flow;
+        let tracker = self.run.tracker.as_deref();
+        tracker.is_some_and(|tracker| tracker.status(flow) & status::PROXIED != 0)
     }
 
     /// A packet that was dropped leaves no connection behind.

@@ -1,10 +1,11 @@
 //! What the pipeline decided about each frame of a batch.
 
-use crate::conntrack::Attached;
+use crate::conntrack::{Attached, Zone};
 use crate::drop_reason::DropReason;
 use crate::packet::frame::{BATCH, Frame};
 use crate::packet::pool::FramePool;
 use crate::port::PortId;
+use crate::synproxy::Handshake;
 
 /// What becomes of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Fate {
     }
 }
 
-/// An answer of a rule that is to be routed.
+/// An answer of a rule that is to be routed, or a segment of the SYN proxy, which on a wire has its port.
 #[derive(Debug)]
 pub struct Routed {
     /// The answer, with room for a link header in front.
@@ -45,6 +46,17 @@ pub struct Routed {
     pub port: Option<PortId>,
     /// The flow that it is about.
     pub about: Option<Attached>,
+    /// It is one of the SYN proxy's, which the tracker is to see.
+    pub proxied: Option<ProxySegment>,
+}
+
+/// What is told of a segment that the SYN proxy sends to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxySegment {
+    /// The zone of the packet that caused it.
+    pub zone: Zone,
+    /// It begins the connection: what the client was told.
+    pub opens: Option<Handshake>,
 }
 
 /// The fates of a batch, one for each lane, and what the batch brought forth.

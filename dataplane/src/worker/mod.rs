@@ -20,6 +20,7 @@ mod born;
 mod connections;
 mod delivery;
 mod helpers;
+mod proxied;
 mod routing;
 mod run;
 mod seat;
@@ -28,7 +29,7 @@ mod walk;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use connection::{ConnectionObject, ConnectionObjects};
-pub use disposition::{Disposition, Fate, NO_RULE, Routed};
+pub use disposition::{Disposition, Fate, NO_RULE, ProxySegment, Routed};
 pub use drop_ring::DroppedFrame;
 pub use event::{Event, EventKind, EventQueue};
 pub use generation::{Generation, PortInfo, PortTable};

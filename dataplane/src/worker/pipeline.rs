@@ -93,7 +93,9 @@ impl Stages for Pipeline {
             self.release(burst, out);
         }
         self.vm.packets.serial += burst.len() as u64;
-        if let Some(gateway) = generation.ports().gateway() {
+        let gateway = generation.ports().gateway();
+        if gateway.is_some() || !out.routed.is_empty() {
+            let gateway = gateway.map(|gateway| &**gateway);
             self.follow(gateway, (generation, context), out);
         }
     }
@@ -112,7 +114,7 @@ impl Stages for Pipeline {
                 .outbox
                 .tick(gateway, &mut out.pool, context.now_ns);
             self.desk.visited = true;
-            self.follow(gateway, (generation, context), out);
+            self.follow(Some(gateway), (generation, context), out);
         }
     }
 }
@@ -139,6 +141,9 @@ impl Pipeline {
                     direction: attached.direction,
                     invalid: 0,
                 };
+            }
+            for (lane, segment) in &self.desk.proxied {
+                self.vm.packets.zones[*lane] = segment.zone;
             }
         }
         let run = Run {

@@ -5,6 +5,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::disposition::ProxySegment;
 use super::walk::Walk;
 use crate::conntrack::Attached;
 use crate::drop_reason::DropReason;
@@ -56,6 +57,8 @@ pub(super) struct Desk {
     pub(super) turned: u64,
     /// Lanes of our own that are about a flow.
     pub(super) attached: ArrayVec<(usize, Attached), BATCH>,
+    /// Lanes of our own that are the SYN proxy's.
+    pub(super) proxied: ArrayVec<(usize, ProxySegment), BATCH>,
     /// What is to be sent.
     pub(super) outbox: Outbox,
     /// The host has got something to do.
@@ -74,6 +77,7 @@ impl Default for Desk {
             addressed: 0,
             turned: 0,
             attached: ArrayVec::new(),
+            proxied: ArrayVec::new(),
             outbox: Outbox::default(),
             visited: false,
             ways: Box::new([Remembered::default(); REMEMBERED]),
@@ -84,10 +88,14 @@ impl Default for Desk {
 
 impl Desk {
     /// Forgets the last batch, and the ways when the world has changed.
-    pub(super) fn begin(&mut self, gateway: &Gateway) {
+    pub(super) fn begin(&mut self, gateway: Option<&Gateway>) {
         (self.local, self.own, self.pinned, self.addressed) = (0, 0, 0, 0);
         self.turned = 0;
         self.attached.clear();
+        self.proxied.clear();
+        let Some(gateway) = gateway else {
+            return;
+        };
         let world = (gateway.serial(), gateway.version());
         if self.good_for != world {
             self.good_for = world;
@@ -100,6 +108,11 @@ impl Desk {
     pub(super) fn attached(&self, lane: usize) -> Option<&Attached> {
         let found = self.attached.iter().find(|(number, _)| *number == lane);
         found.map(|(_, attached)| attached)
+    }
+
+    /// Whether a lane is a segment of the SYN proxy.
+    fn is_proxied(&self, lane: usize) -> bool {
+        self.proxied.iter().any(|(number, _)| *number == lane)
     }
 
     fn place(to: Address, mark: u32) -> usize {
@@ -248,7 +261,12 @@ impl<'r> Walk<'r, '_> {
             .filter(|lane| self.run.vm.packets.marks[*lane] != 0)
             .fold(self.desk.turned & free, |some, lane| some | 1 << lane);
         if changed != 0 {
+            self.desk.local &= !changed;
             self.route(changed);
+        }
+        let here = self.desk.local & alive & !self.run.vm.packets.ended;
+        if here != 0 {
+            self.deliver_own(here);
         }
     }
 
@@ -341,7 +359,12 @@ impl<'r> Walk<'r, '_> {
             };
         }
         if gateway.own_anywhere(to).is_some() {
-            return Decision::End(DropReason::NoListener, None);
+            // The SYN proxy stands before our own host, too; and output may still send it elsewhere.
+            return if self.desk.is_proxied(lane) {
+                Decision::Local
+            } else {
+                Decision::End(DropReason::NoListener, None)
+            };
         }
         match self.look_up(gateway, lane, to, mark) {
             // Nobody outside asked for it, so nobody is told.

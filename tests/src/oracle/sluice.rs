@@ -150,7 +150,7 @@ fn engine() -> Engine {
         Arc::new(SystemClock),
         Box::new(NoWorkers),
     );
-    engine.set_engines(engines::TRACK);
+    engine.set_engines(engines::TRACK | engines::SYNPROXY);
     engine.set_ports(profile(), Arc::new(ports()));
     engine
 }

@@ -24,6 +24,8 @@ const FIRST_TTL: u8 = 100;
 pub struct KernelRouter {
     router: Namespace,
     sockets: [RawSocket; 2],
+    /// The same for sending, with checksums left to the devices.
+    offloading: [RawSocket; 2],
     /// The hosts' namespaces live as long as their sockets are used.
     _hosts: [Namespace; 2],
 }
@@ -34,6 +36,16 @@ impl KernelRouter {
     /// # Errors
     /// When namespaces cannot be made, or `ip` or `nft` fails.
     pub fn new() -> io::Result<Self> {
+        let this = Self::bare()?;
+        this.nft(&ruleset())?;
+        Ok(this)
+    }
+
+    /// Builds it without rules.
+    ///
+    /// # Errors
+    /// When namespaces cannot be made, or `ip` fails.
+    pub fn bare() -> io::Result<Self> {
         let router = Namespace::new("router")?;
         router.sysctl("net/ipv4/conf/all/rp_filter", "0")?;
         router.sysctl("net/ipv4/conf/default/rp_filter", "0")?;
@@ -75,16 +87,21 @@ impl KernelRouter {
         }
         router.sysctl("net/ipv4/ip_forward", "1")?;
         router.sysctl("net/ipv6/conf/all/forwarding", "1")?;
-        let this = Self {
+        let offloading = [&left_host, &right_host].map(|host| RawSocket::offloading(host, "eth0"));
+        let [from_left, from_right] = offloading;
+        Ok(Self {
             router,
             sockets: [left, right],
+            offloading: [from_left?, from_right?],
             _hosts: [left_host, right_host],
-        };
-        this.nft(&ruleset())?;
-        Ok(this)
+        })
     }
 
-    fn nft(&self, text: &str) -> io::Result<()> {
+    /// Loads rules.
+    ///
+    /// # Errors
+    /// With what nft says.
+    pub fn nft(&self, text: &str) -> io::Result<()> {
         let mut command = Command::new("nft");
         command
             .args(["-f", "-"])
@@ -116,6 +133,30 @@ impl KernelRouter {
         self.router.sysctl(checksum, flag(rules.checksum))
     }
 
+    fn send(&self, from: Side, packet: &[u8]) -> io::Result<()> {
+        self.sockets[from as usize].send(&frame(from, packet))
+    }
+
+    /// Sends a TCP packet from a side, its checksum left to the device if `partial`; yields the frames that come out at the left and at the right until it is
+    /// quiet for `quiet`.
+    ///
+    /// # Errors
+    /// When a socket fails.
+    pub fn pass(
+        &self,
+        from: Side,
+        packet: &[u8],
+        (partial, quiet): (bool, Duration),
+    ) -> io::Result<[Vec<Vec<u8>>; 2]> {
+        if partial {
+            self.offloading[from as usize].send_partial(&frame(from, packet))?;
+        } else {
+            self.send(from, packet)?;
+        }
+        let [left, right] = &self.sockets;
+        Ok([left.drain(quiet)?, right.drain(quiet)?])
+    }
+
     /// Shows it a packet. `None`: it did not come out.
     ///
     /// # Errors
@@ -124,15 +165,10 @@ impl KernelRouter {
         if step.pause > 0 {
             std::thread::sleep(Duration::from_millis(u64::from(step.pause) * 1000 + 50));
         }
-        let (from, to) = match step.from {
-            Side::Left => (0, 1),
-            Side::Right => (1, 0),
-        };
-        let mac = [LEFT_MAC, RIGHT_MAC][from];
         let v6 = step.packet[0] >> 4 == 6;
-        let kind: [u8; 2] = if v6 { [0x86, 0xdd] } else { [8, 0] };
-        let frame = [&ROUTER_MACS[from][..], &mac, &kind, &step.packet].concat();
-        self.sockets[from].send(&frame)?;
+        let kind = kind_of(&step.packet);
+        self.send(step.from, &step.packet)?;
+        let to = step.from.other() as usize;
         let header = if v6 { 40 } else { 20 };
         let message = &step.packet[header..];
         let begun = Instant::now();
@@ -147,6 +183,25 @@ impl KernelRouter {
             }
         }
         Ok(None)
+    }
+}
+
+/// A packet as it comes to the router from a side.
+fn frame(from: Side, packet: &[u8]) -> Vec<u8> {
+    let mac = match from {
+        Side::Left => LEFT_MAC,
+        Side::Right => RIGHT_MAC,
+    };
+    let kind = kind_of(packet);
+    [&ROUTER_MACS[from as usize][..], &mac, &kind, packet].concat()
+}
+
+/// The EtherType of an IP packet.
+fn kind_of(packet: &[u8]) -> [u8; 2] {
+    if packet[0] >> 4 == 6 {
+        [0x86, 0xdd]
+    } else {
+        [8, 0]
     }
 }
 

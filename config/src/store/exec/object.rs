@@ -6,12 +6,18 @@ use super::echo::News;
 use super::suggest::{self, Noun};
 use super::{Done, Errno, Transaction, chain, check_name, named, refuse, shared};
 use crate::model::ObjectKind;
+use crate::model::check::check_synproxy;
 use crate::model::stmt::{Limit, Quota, Synproxy};
 use crate::store::references::Node;
 use crate::store::slots::CellSlot;
 use crate::store::{Flowtable, Id, Object, ObjectBody};
 use crate::syntax::ast::{self, Family, FlowtableBody, ItemRef, LimitOf, ObjectSpec, Which};
 use crate::syntax::{Diagnostic, Span};
+
+/// The options of a synproxy, if they are in range.
+fn synproxy_of(synproxy: &ast::Synproxy, span: Span) -> Done<Synproxy> {
+    check_synproxy(synproxy, span).map_err(|complaint| (*complaint).into())
+}
 
 impl Transaction<'_> {
     pub(super) fn add_object(
@@ -30,7 +36,7 @@ impl Transaction<'_> {
             if create {
                 return refuse(name.span, Errno::Exists);
             }
-            // As the kernel: quotas and limits take new values, the others stay as they are.
+            // As the kernel: quotas and synproxies take new values, the others stay as they are.
             let updated = match (body.map(|body| &body.spec), &known.body) {
                 (Some(ObjectSpec::Quota(Some(new))), ObjectBody::Quota { quota, .. }) => {
                     let changed = Quota {
@@ -42,6 +48,10 @@ impl Transaction<'_> {
                         cell: CellSlot::quota(&changed),
                         quota: changed,
                     })
+                }
+                (Some(ObjectSpec::Synproxy(Some(new))), ObjectBody::Synproxy(old)) => {
+                    let changed = synproxy_of(new, span)?;
+                    (changed != *old).then_some(ObjectBody::Synproxy(changed))
                 }
                 _ => None,
             };
@@ -121,12 +131,9 @@ impl Transaction<'_> {
                     limit,
                 }
             }
-            (_, Some(ObjectSpec::Synproxy(Some(synproxy)))) => ObjectBody::Synproxy(Synproxy {
-                mss: synproxy.mss.and_then(|mss| u16::try_from(mss).ok()),
-                wscale: synproxy.wscale.and_then(|wscale| u8::try_from(wscale).ok()),
-                timestamp: synproxy.timestamp,
-                sack_perm: synproxy.sack_perm,
-            }),
+            (_, Some(ObjectSpec::Synproxy(Some(synproxy)))) => {
+                ObjectBody::Synproxy(synproxy_of(synproxy, span)?)
+            }
             (_, Some(ObjectSpec::CtHelper(helper))) => ObjectBody::CtHelper(ast::CtHelper {
                 l3proto: helper.l3proto.or(Some(family)),
                 ..helper.clone()

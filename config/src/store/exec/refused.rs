@@ -67,7 +67,8 @@ impl Walk {
                 self.expr(expr);
                 self.tracking(stmt.span);
             }
-            Kind::CtCount(_) | Kind::Synproxy(_) => self.tracking(stmt.span),
+            Kind::CtCount(_) => self.tracking(stmt.span),
+            Kind::Synproxy(_) => self.proxying(stmt.span),
             Kind::PayloadSet(sides) => {
                 self.expr(&sides.1);
                 if self.writable.pop() == Some(false) {
@@ -96,6 +97,15 @@ impl Walk {
                 stmts.for_each(|stmt| self.stmt(stmt, true));
             }
             _ => {}
+        }
+    }
+
+    /// A bridge has no proxy either, where the kernel tracks no connections in bridges.
+    fn proxying(&mut self, span: Span) {
+        const KEYWORD: u32 = "synproxy".len() as u32;
+        if self.is_untracked() || self.family == Family::Bridge {
+            let end = span.start + KEYWORD;
+            self.find(Errno::Protocol, Span { end, ..span });
         }
     }
 

@@ -25,6 +25,7 @@ mod udplite;
 pub(crate) mod testing;
 
 pub use error::{inner, is_error, is_error_type, locate};
+pub use tcp::{Stage, stage};
 pub use timeout::Timeout;
 
 use super::invalid::InvalidReason;

@@ -160,6 +160,9 @@ fn judge(
     let mut from = connection.state;
     let mut to = match transition(segment.kind, reply, from) {
         Next::To(state) => state,
+        Next::Invalid if probes_proxy(connection, segment, reply, seen) => {
+            return Judgement::IGNORE;
+        }
         Next::Invalid => return Judgement::invalid(InvalidReason::TcpState),
         Next::Ignore => match ignore(connection, segment, reply) {
             Some(synchronised) => {
@@ -222,6 +225,17 @@ fn judge(
         connection.sides[usize::from(reply)].flags |= flag::CLOSE_INIT;
     }
     conclude(connection, segment, from, seen, rules)
+}
+
+/// Whether the client of a proxied connection, which knows of no SYN that waits, probes the window that the
+/// proxy keeps closed: the octet before its first one, sent again.
+fn probes_proxy(connection: &Connection, segment: &Segment<'_>, reply: bool, seen: u32) -> bool {
+    seen & status::PROXIED != 0
+        && connection.state == State::SynSent
+        && segment.kind == Kind::Ack
+        && !reply
+        && !connection.last.reply
+        && segment.seq == connection.sides[0].end.wrapping_sub(1)
 }
 
 /// A segment that our state does not explain. It is noted; when it is the server's answer to a SYN
@@ -440,6 +454,35 @@ impl Connection {
 /// Whether a full table may give the flow up although it is assured: it is closing.
 pub(super) fn is_closing(state: &ProtocolState) -> bool {
     Connection::unpack(state).state.is_closing()
+}
+
+/// How far a connection has come, as far as a SYN proxy has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The SYN has not been answered.
+    Opening,
+    /// It has been.
+    Answered {
+        /// The largest window of the side that sent the SYN, not scaled.
+        window: u16,
+    },
+    /// Closed by a reset, or begun anew and not believed yet.
+    Closed,
+    /// Beyond that.
+    Other,
+}
+
+/// How far a connection has come.
+pub fn stage(state: &ProtocolState) -> Stage {
+    let connection = Connection::unpack(state);
+    match connection.state {
+        State::SynSent => Stage::Opening,
+        State::SynRecv => Stage::Answered {
+            window: u16::try_from(connection.sides[0].max_window).unwrap_or(u16::MAX),
+        },
+        State::Close => Stage::Closed,
+        _ => Stage::Other,
+    }
 }
 
 /// The state's name, as conntrack(8) prints it.
