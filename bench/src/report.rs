@@ -79,6 +79,13 @@ impl Table {
             remark: String::new(),
         });
     }
+
+    /// Says of the row pushed last what its reader has to know.
+    pub(crate) fn remark(&mut self, text: String) {
+        if let Some(row) = self.rows.last_mut() {
+            row.remark = text;
+        }
+    }
 }
 
 /// What a suite found: tables, and the goals that it holds itself to.

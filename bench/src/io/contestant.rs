@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -20,6 +20,8 @@ use sluice_dataplane::worker::{
 
 use super::bare;
 use super::bed::{Bed, CONTESTANT_CPU, GENERATOR_CPU, pin};
+use super::openvswitch::{self, Policy, Switch};
+use super::process::Process;
 use super::routed;
 
 /// A kind of contestant.
@@ -55,7 +57,16 @@ pub(super) enum Kind {
     Router,
     /// The kernel as a router that masquerades.
     RouterNat,
+    /// Open vSwitch from port to port.
+    Ovs,
+    /// Open vSwitch with a stateful policy.
+    OvsCt,
+    /// Open vSwitch as a router that masquerades.
+    OvsNat,
 }
+
+/// Time that a contestant has until it forwards: much, where others use the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A policy by ports, and one by connections.
 const STATELESS: &str = "udp dport 7 accept; meta l4proto icmp accept;";
@@ -68,10 +79,11 @@ fn policy(rules: &str) -> String {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 6] = [
+    pub(super) const ALL: [Kind; 7] = [
         Self::Bridge,
         Self::Bare,
         Self::Testpmd,
+        Self::Ovs,
         Self::Loop,
         Self::Rules0,
         Self::Rules100,
@@ -87,27 +99,44 @@ impl Kind {
     ];
 
     /// Those of the suite about tracking.
-    pub(super) const TRACKING: [Kind; 4] = [
+    pub(super) const TRACKING: [Kind; 7] = [
+        Self::Bare,
         Self::Stateless,
         Self::Stateful,
         Self::BridgeStateless,
         Self::BridgeStateful,
+        Self::Ovs,
+        Self::OvsCt,
     ];
 
     /// Those of the suite about translation.
-    pub(super) const NAT: [Kind; 5] = [
+    pub(super) const NAT: [Kind; 7] = [
         Self::Bare,
         Self::Gateway,
         Self::GatewayNat,
         Self::Router,
         Self::RouterNat,
+        Self::Ovs,
+        Self::OvsNat,
     ];
+
+    /// The same one without tracking or translation: what it is held against.
+    pub(super) fn plain(self) -> Option<Kind> {
+        match self {
+            Kind::Stateful => Some(Kind::Stateless),
+            Kind::BridgeStateful => Some(Kind::BridgeStateless),
+            Kind::GatewayNat => Some(Kind::Gateway),
+            Kind::RouterNat => Some(Kind::Router),
+            Kind::OvsCt | Kind::OvsNat => Some(Kind::Ovs),
+            _ => None,
+        }
+    }
 
     /// Whether it stands between two networks.
     pub(super) fn is_routed(self) -> bool {
         matches!(
             self,
-            Kind::Gateway | Kind::GatewayNat | Kind::Router | Kind::RouterNat
+            Kind::Gateway | Kind::GatewayNat | Kind::Router | Kind::RouterNat | Kind::OvsNat
         )
     }
 
@@ -128,6 +157,9 @@ impl Kind {
             Kind::GatewayNat => "sluice, gateway, masquerade",
             Kind::Router => "kernel router",
             Kind::RouterNat => "kernel router, masquerade",
+            Kind::Ovs => "Open vSwitch, port to port",
+            Kind::OvsCt => "Open vSwitch, ct",
+            Kind::OvsNat => "Open vSwitch, ct and NAT",
         }
     }
 
@@ -135,6 +167,14 @@ impl Kind {
         matches!(
             self,
             Kind::Loop | Kind::Rules0 | Kind::Rules100 | Kind::EachCore
+        )
+    }
+
+    /// The others know no partial checksums: TCP between default devices does not work.
+    pub(super) fn carries_tcp(self) -> bool {
+        !matches!(
+            self,
+            Kind::Bare | Kind::Testpmd | Kind::Ovs | Kind::OvsCt | Kind::OvsNat
         )
     }
 
@@ -165,6 +205,7 @@ impl Kind {
                 .status()
                 .err()
                 .map(|error| format!("nft: {error}")),
+            Kind::Ovs | Kind::OvsCt | Kind::OvsNat => openvswitch::missing(),
             Kind::Bridge | Kind::Bare | Kind::Loop | Kind::Router => None,
         }
     }
@@ -183,7 +224,8 @@ pub(super) enum Contestant<'bed> {
     Router(&'bed Bed),
     Thread(Arc<AtomicBool>, JoinHandle<anyhow::Result<()>>),
     Loop(Workers, Opener),
-    Process(Child, Option<tempfile::TempDir>),
+    Process(Process, Option<tempfile::TempDir>),
+    Switch(&'bed Bed, Switch),
 }
 
 impl<'bed> Contestant<'bed> {
@@ -207,8 +249,11 @@ impl<'bed> Contestant<'bed> {
             Kind::GatewayNat => routed::gateway(bed, true)?,
             Kind::Router => routed::kernel(bed, false)?,
             Kind::RouterNat => routed::kernel(bed, true)?,
+            Kind::Ovs => Self::Switch(bed, Switch::start(bed, Policy::Forward)?),
+            Kind::OvsCt => Self::Switch(bed, Switch::start(bed, Policy::Track)?),
+            Kind::OvsNat => Self::Switch(bed, Switch::start(bed, Policy::Translate)?),
         };
-        wait_until_it_forwards(bed)?;
+        wait_until_it_forwards(bed).with_context(|| kind.name())?;
         Ok(contestant)
     }
 
@@ -216,6 +261,14 @@ impl<'bed> Contestant<'bed> {
     pub(super) fn socket(&self) -> Option<PathBuf> {
         match self {
             Self::Process(_, Some(directory)) => Some(directory.path().join("control.sock")),
+            _ => None,
+        }
+    }
+
+    /// What the reader of its figures has to know.
+    pub(super) fn remark(&self) -> Option<String> {
+        match self {
+            Self::Switch(_, switch) => Some(format!("by {}", switch.driver())),
             _ => None,
         }
     }
@@ -237,18 +290,19 @@ impl<'bed> Contestant<'bed> {
                 drop(workers);
                 drop(opener);
             }
-            Self::Process(mut child, _directory) => end(&mut child)?,
+            Self::Process(mut process, _directory) => process.end()?,
+            Self::Switch(bed, switch) => switch.stop(bed)?,
         }
         Ok(())
     }
 
     /// Ends a daemon gracefully and starts it again, as an upgrade of its executable does.
     pub(super) fn restart(&mut self, bed: &Bed) -> anyhow::Result<()> {
-        let Self::Process(child, Some(folder)) = self else {
+        let Self::Process(process, Some(folder)) = self else {
             anyhow::bail!("only a daemon can be restarted");
         };
-        end(child)?;
-        *child = spawn(bed, folder.path())?;
+        process.end()?;
+        *process = spawn(bed, folder.path())?;
         wait_until_it_forwards(bed)
     }
 
@@ -268,18 +322,10 @@ impl<'bed> Contestant<'bed> {
     }
 }
 
-/// Asks a daemon to end, and waits for it.
-fn end(child: &mut Child) -> anyhow::Result<()> {
-    let id = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(id, rustix::process::Signal::TERM)?;
-    child.wait()?;
-    Ok(())
-}
-
 /// Until a host answers through it.
 fn wait_until_it_forwards(bed: &Bed) -> anyhow::Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < PATIENCE {
         let line = format!("ping -c 1 -W 0.2 {}", bed.target);
         if bed.source.sh(&line).is_ok() {
             return Ok(());
@@ -333,12 +379,12 @@ fn start_testpmd<'bed>(bed: &Bed) -> anyhow::Result<Contestant<'bed>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    let mut child = bed.middle.spawn(&mut command)?;
+    let mut process = Process::start(&bed.middle, &mut command)?;
     // Its command line must stay open, or it ends.
-    if let Some(input) = &mut child.stdin {
+    if let Some(input) = process.input() {
         input.write_all(b"start\n")?;
     }
-    Ok(Contestant::Process(child, None))
+    Ok(Contestant::Process(process, None))
 }
 
 /// Sends every frame to the other port.
@@ -450,7 +496,7 @@ pub(super) fn start_process<'bed>(
 }
 
 /// The daemon with the appliance file of this folder.
-fn spawn(bed: &Bed, folder: &Path) -> anyhow::Result<Child> {
+fn spawn(bed: &Bed, folder: &Path) -> anyhow::Result<Process> {
     let mut command = Command::new(executable());
     command
         .arg("run")
@@ -459,5 +505,5 @@ fn spawn(bed: &Bed, folder: &Path) -> anyhow::Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command.stderr(std::fs::File::create(folder.join("log"))?);
-    Ok(bed.middle.spawn(&mut command)?)
+    Ok(Process::start(&bed.middle, &mut command)?)
 }

@@ -74,9 +74,12 @@ pub(super) fn during<T>(
     work: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     bed.source.sh("ethtool -K eth0 tx off")?;
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = &std::sync::atomic::AtomicBool::new(false);
+    let (begins, begun) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| bed.source.run(|| send_until(flows, &stop)));
+        let sender = scope.spawn(move || bed.source.run(|| send_until(flows, stop, begins)));
+        // A hundred thousand frames take a while to make. One that fails before has an error for us below.
+        let _failed = begun.recv();
         std::thread::sleep(WARM_UP);
         let outcome = work();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -87,7 +90,12 @@ pub(super) fn during<T>(
     })
 }
 
-fn send_until(flows: Flows, stop: &std::sync::atomic::AtomicBool) -> io::Result<()> {
+/// Sends from when it says that it begins until it is told to stop.
+fn send_until(
+    flows: Flows,
+    stop: &std::sync::atomic::AtomicBool,
+    begins: std::sync::mpsc::Sender<()>,
+) -> io::Result<()> {
     pin(GENERATOR_CPU)?;
     let (count, segments) = match flows {
         Flows::Same(count) => (count, SEGMENTS),
@@ -113,6 +121,7 @@ fn send_until(flows: Flows, stop: &std::sync::atomic::AtomicBool) -> io::Result<
             message
         })
         .collect();
+    begins.send(()).map_err(io::Error::other)?;
     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
         for (at, some) in messages.chunks_mut(AT_ONCE).enumerate() {
             if flows == Flows::New {

@@ -14,8 +14,11 @@ mod bed;
 mod contestant;
 mod generator;
 mod host;
+mod openvswitch;
+mod process;
 mod restart;
 mod routed;
+mod tracking;
 mod translation;
 
 use std::time::Duration;
@@ -102,7 +105,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
         ping(options, &mut report)?;
     }
     if wanted(Suite::Track) {
-        track(options, &mut report)?;
+        tracking::run(options, &mut report)?;
     }
     if wanted(Suite::Nat) {
         translation::run(options, &mut report)?;
@@ -114,22 +117,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Report> {
 }
 
 impl Options {
-    /// Those of a suite that are wanted.
-    fn of(&self, suite: &[Kind]) -> Vec<Kind> {
-        let wanted = |kind: &Kind| self.contestants.is_empty() || self.contestants.contains(kind);
-        suite.iter().copied().filter(wanted).collect()
-    }
-
     fn length(&self) -> Duration {
         Duration::from_millis(self.milliseconds)
     }
 
-    /// The contestants that can take part here; the others are told and left out.
+    /// The contestants that can take part in the suites about small packets, TCP and ping.
     fn present(&self) -> Vec<Kind> {
-        self.there(self.of(&Kind::ALL))
+        self.there(&Kind::ALL)
     }
 
-    fn there(&self, kinds: Vec<Kind>) -> Vec<Kind> {
+    /// Those of these that are asked for and can take part here; the others are told and left out.
+    fn there(&self, kinds: &[Kind]) -> Vec<Kind> {
+        let wanted = |kind: &Kind| self.contestants.is_empty() || self.contestants.contains(kind);
         let there = |kind: &Kind| match kind.missing() {
             None => true,
             Some(reason) => {
@@ -137,71 +136,9 @@ impl Options {
                 false
             }
         };
-        kinds.into_iter().filter(there).collect()
+        let kinds = kinds.iter().copied();
+        kinds.filter(wanted).filter(there).collect()
     }
-}
-
-/// A stateful policy next to a stateless one, ours and the kernel's, pair by pair.
-fn track(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    let kinds = options.there(Kind::TRACKING.to_vec());
-    for (title, flows) in [
-        ("1,000 flows", Flows::Same(1000)),
-        ("100,000 flows", Flows::Same(100_000)),
-        ("every packet a new flow", Flows::New),
-    ] {
-        let mut beds = beds(&kinds, Receive::Own)?;
-        let samples = alternate(&mut beds, options.runs, |(_, kind, bed)| {
-            let contestant = Contestant::start(*kind, bed, options.slots)?;
-            let flood = generator::flood(bed, flows, options.length())?;
-            contestant.stop()?;
-            Ok(flood.delivered_per_second / 1e6)
-        })?;
-        let of = |wanted: Kind| kinds.iter().position(|kind| *kind == wanted);
-        let mut table = Table::new(
-            &format!("Small packets, receive on its own core, {title}"),
-            &["Mpps", "of stateless"],
-        );
-        for (place, kind) in kinds.iter().enumerate() {
-            let stateless = match kind {
-                Kind::Stateful => of(Kind::Stateless),
-                Kind::BridgeStateful => of(Kind::BridgeStateless),
-                _ => None,
-            };
-            let of_stateless = stateless.map(|base| ratio(&samples[place], &samples[base]));
-            table.push(
-                kind.name(),
-                vec![Some(Figure::of(&samples[place])), of_stateless],
-            );
-        }
-        report.tables.push(table);
-        let pair = match flows {
-            Flows::Same(_) => (Kind::Stateful, Kind::Stateless),
-            Flows::New => (Kind::Stateful, Kind::BridgeStateful),
-        };
-        let (Some(one), Some(other)) = (of(pair.0), of(pair.1)) else {
-            continue;
-        };
-        let ratio = ratio(&samples[one], &samples[other]);
-        let (goal, least) = match flows {
-            Flows::Same(_) => (
-                "a stateful policy: at least 0.95 of the stateless rate",
-                0.95,
-            ),
-            Flows::New => (
-                "new flows: at least twice the kernel's bridge with its tracker",
-                2.0,
-            ),
-        };
-        let shown = format!(
-            "{:.2} ({:.2}-{:.2})",
-            ratio.median, ratio.least, ratio.greatest
-        );
-        let goal = format!("{title}, {goal}");
-        report
-            .goals
-            .push(Goal::new(&goal, shown, ratio.median >= least));
-    }
-    Ok(())
 }
 
 fn own(options: &Options, report: &mut Report) -> anyhow::Result<()> {
@@ -214,26 +151,16 @@ fn own(options: &Options, report: &mut Report) -> anyhow::Result<()> {
             .map(|(_, s)| s)
     };
     if let (Some(sluice), Some(bare)) = (of(Kind::Rules100), of(Kind::Bare)) {
-        let ratio = ratio(sluice, bare);
-        report.goals.push(Goal::new(
-            "100 stateless rules: at least 0.9 of the bare forwarder",
-            format!(
-                "{:.2} ({:.2}-{:.2})",
-                ratio.median, ratio.least, ratio.greatest
-            ),
-            ratio.median >= 0.9,
-        ));
+        let text = "100 stateless rules: at least 0.9 of the bare forwarder";
+        report
+            .goals
+            .push(ratio_goal(text, 0.9, ratio(sluice, bare)));
     }
     if let (Some(bare), Some(testpmd)) = (of(Kind::Bare), of(Kind::Testpmd)) {
-        let ratio = ratio(bare, testpmd);
-        report.goals.push(Goal::new(
-            "the bare forwarder: at least 1.2 of testpmd, to count as the limit",
-            format!(
-                "{:.2} ({:.2}-{:.2})",
-                ratio.median, ratio.least, ratio.greatest
-            ),
-            ratio.median >= 1.2,
-        ));
+        let text = "the bare forwarder: at least 1.2 of testpmd, to count as the limit";
+        report
+            .goals
+            .push(ratio_goal(text, 1.2, ratio(bare, testpmd)));
     }
     Ok(())
 }
@@ -251,8 +178,10 @@ fn small_packets(
     let mut beds = beds(&kinds, receive)?;
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     let mut offered: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    let mut remarks = vec![None; kinds.len()];
     let samples = alternate(&mut beds, options.runs, |(place, kind, bed)| {
         let contestant = Contestant::start(*kind, bed, options.slots)?;
+        remarks[*place] = contestant.remark();
         let flood = generator::flood(bed, Flows::Same(generator::FLOWS), options.length())?;
         contestant.stop()?;
         cpu[*place].push(flood.cpu_us_per_packet);
@@ -273,17 +202,34 @@ fn small_packets(
             of_bare,
         ];
         table.push(kind.name(), figures);
+        table.remark(remarks[place].take().unwrap_or_default());
     }
     report.tables.push(table);
     Ok(kinds.into_iter().zip(samples).collect())
 }
 
-/// A bed for each contestant, all of the same kind, so that what one leaves behind (learned
-/// addresses, warm rings) is not found by another.
+/// A bed for each contestant, all of the same kind but for routers, so that what one leaves behind
+/// (learned addresses, warm rings) is not found by another.
 fn beds(kinds: &[Kind], receive: Receive) -> anyhow::Result<Vec<(usize, Kind, Bed)>> {
     let made = kinds.iter().enumerate();
-    made.map(|(place, &kind)| Ok((place, kind, Bed::new(receive)?)))
-        .collect()
+    made.map(|(place, &kind)| {
+        let bed = if kind.is_routed() {
+            routed::bed(receive)?
+        } else {
+            Bed::new(receive)?
+        };
+        Ok((place, kind, bed))
+    })
+    .collect()
+}
+
+/// A goal that is a ratio of at least so much, with what was reached.
+fn ratio_goal(text: &str, least: f64, ratio: Figure) -> Goal {
+    let shown = format!(
+        "{:.2} ({:.2}-{:.2})",
+        ratio.median, ratio.least, ratio.greatest
+    );
+    Goal::new(text, shown, ratio.median >= least)
 }
 
 fn control(options: &Options, report: &mut Report) -> anyhow::Result<()> {
@@ -333,7 +279,7 @@ fn control(options: &Options, report: &mut Report) -> anyhow::Result<()> {
 
 fn tcp(options: &Options, report: &mut Report) -> anyhow::Result<()> {
     // The others know no partial checksums: TCP between default devices does not work.
-    let kinds = options.there(options.of(&Kind::TCP));
+    let kinds = options.there(&Kind::TCP);
     let mut beds = beds(&kinds, Receive::Own)?;
     let mut columns = Vec::new();
     for streams in [1, 4] {
@@ -348,18 +294,12 @@ fn tcp(options: &Options, report: &mut Report) -> anyhow::Result<()> {
             let Some(bridge) = bridge.filter(|_| kind.is_sluice()) else {
                 continue;
             };
+            let text = format!(
+                "TCP, {streams} streams, {}: at least 0.7 of the bridge",
+                kind.name()
+            );
             let ratio = ratio(&samples[place], &samples[bridge]);
-            report.goals.push(Goal::new(
-                &format!(
-                    "TCP, {streams} streams, {}: at least 0.7 of the bridge",
-                    kind.name()
-                ),
-                format!(
-                    "{:.2} ({:.2}-{:.2})",
-                    ratio.median, ratio.least, ratio.greatest
-                ),
-                ratio.median >= 0.7,
-            ));
+            report.goals.push(ratio_goal(&text, 0.7, ratio));
         }
         columns.push(samples);
     }

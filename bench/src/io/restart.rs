@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// When the daemon does not come back, or has lost its flows.
 pub(super) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    if options.there(vec![Kind::Stateful]).is_empty() {
+    if options.there(&[Kind::Stateful]).is_empty() {
         return Ok(());
     }
     let mut table = Table::new(

@@ -10,7 +10,11 @@ use super::bed::{Bed, CONTESTANT_CPU, Receive};
 use super::contestant::{Contestant, start_process};
 
 /// The address that the flood's frames are sent to.
-const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 9, 9];
+pub(super) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 9, 9];
+/// The router's address in the source's network.
+pub(super) const GATEWAY_IN: &str = "10.1.0.254";
+/// The router's address in the sink's network.
+pub(super) const GATEWAY_OUT: &str = "10.2.0.254";
 /// The sink's address, in the flood's frames too.
 const SINK: &str = "10.2.0.1";
 
@@ -19,10 +23,10 @@ pub(super) fn bed(receive: Receive) -> anyhow::Result<Bed> {
     let mut bed = Bed::new(receive)?;
     bed.target = SINK;
     bed.middle.set_mac("a", ROUTER_MAC)?;
-    for (host, number) in [(&bed.source, 1), (&bed.sink, 2)] {
+    for (host, number, gateway) in [(&bed.source, 1, GATEWAY_IN), (&bed.sink, 2, GATEWAY_OUT)] {
         host.sh("ip address flush dev eth0")?;
         host.add_address("eth0", &format!("10.{number}.0.1/24"))?;
-        host.add_route("0.0.0.0/0", format!("10.{number}.0.254").parse()?)?;
+        host.add_route("0.0.0.0/0", gateway.parse()?)?;
     }
     nft(
         &bed.sink,
@@ -46,8 +50,10 @@ fn masquerade() -> &'static str {
 /// The daemon as the router.
 pub(super) fn gateway<'bed>(bed: &Bed, translating: bool) -> anyhow::Result<Contestant<'bed>> {
     let ruleset = if translating { masquerade() } else { "" };
-    let ports = "[[port]]\ndevice = \"a\"\naddresses = [\"10.1.0.254/24\"]\n\
-         [[port]]\ndevice = \"b\"\naddresses = [\"10.2.0.254/24\"]\n";
+    let ports = format!(
+        "[[port]]\ndevice = \"a\"\naddresses = [\"{GATEWAY_IN}/24\"]\n\
+         [[port]]\ndevice = \"b\"\naddresses = [\"{GATEWAY_OUT}/24\"]\n"
+    );
     let dataplane =
         format!("[dataplane]\nmode = \"gateway\"\nworkers = 1\ncpus = [{CONTESTANT_CPU}]\n{ports}");
     start_process(bed, &dataplane, ruleset)
@@ -55,9 +61,8 @@ pub(super) fn gateway<'bed>(bed: &Bed, translating: bool) -> anyhow::Result<Cont
 
 /// The kernel as the router.
 pub(super) fn kernel<'bed>(bed: &'bed Bed, translating: bool) -> anyhow::Result<Contestant<'bed>> {
-    for (device, number) in [("a", 1), ("b", 2)] {
-        bed.middle
-            .add_address(device, &format!("10.{number}.0.254/24"))?;
+    for (device, address) in [("a", GATEWAY_IN), ("b", GATEWAY_OUT)] {
+        bed.middle.add_address(device, &format!("{address}/24"))?;
         bed.middle
             .sysctl(&format!("net/ipv4/conf/{device}/rp_filter"), "0")?;
     }

@@ -240,9 +240,7 @@ fn beside(
             Ok(measured) => measured,
             Err(missing) => {
                 table.push(name, vec![None; 4]);
-                if let Some(row) = table.rows.last_mut() {
-                    row.remark = missing;
-                }
+                table.remark(missing);
                 continue;
             }
         };

@@ -14,6 +14,7 @@ pub mod misspell;
 mod parser;
 pub mod source;
 mod symbols;
+mod token;
 
 pub use loader::{Bundle, Files, Loader, Recorder};
 pub use parser::{

@@ -30,6 +30,7 @@ mod op_tests;
 mod packets;
 #[cfg(test)]
 mod property_tests;
+mod reject;
 mod route;
 mod statement;
 pub(crate) mod synproxy;
@@ -38,6 +39,7 @@ pub(crate) mod testing;
 mod track;
 #[cfg(test)]
 mod track_tests;
+mod verdict;
 mod verify;
 mod write;
 

@@ -9,6 +9,8 @@
 use arrayvec::ArrayVec;
 
 pub use super::engines;
+pub use super::reject::{Icmpx, Reject};
+pub use super::verdict::Verdict;
 
 use super::encoding::{index_type, plain_enum, tagged_enum};
 use super::key::{Base, CtKey, Direction, Exthdr, Slot};
@@ -125,44 +127,6 @@ plain_enum! {
     }
 }
 
-plain_enum! {
-    /// A reject code for either family (`icmpx`).
-    pub enum Icmpx {
-        /// no-route.
-        NoRoute = 0,
-        /// port-unreachable.
-        PortUnreachable = 1,
-        /// host-unreachable.
-        HostUnreachable = 2,
-        /// admin-prohibited.
-        AdminProhibited = 3,
-    }
-}
-
-tagged_enum! {
-    /// How a packet is refused.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Reject {
-        /// ICMP destination unreachable with this code (IPv4 packets only).
-        Icmp = 0 {
-            /// The code.
-            code: u8,
-        },
-        /// ICMPv6 destination unreachable with this code (IPv6 packets only).
-        Icmpv6 = 1 {
-            /// The code.
-            code: u8,
-        },
-        /// The matching one of either.
-        Icmpx = 2 {
-            /// The abstract code.
-            code: Icmpx,
-        },
-        /// A TCP reset; TCP packets only.
-        TcpReset = 3,
-    }
-}
-
 tagged_enum! {
     /// What is kept right when payload is written.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,31 +158,6 @@ plain_enum! {
         Masquerade = 2,
         /// Destination, to the appliance itself.
         Redirect = 3,
-    }
-}
-
-tagged_enum! {
-    /// What becomes of a packet.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub enum Verdict {
-        /// Ends this base chain.
-        Accept = 0,
-        /// Ends everything.
-        Drop = 1,
-        /// Goes on with the next rule.
-        Continue = 2,
-        /// Back to the caller, or to the policy of a base chain.
-        Return = 3,
-        /// Runs another chain and comes back.
-        Jump = 4 {
-            /// The other chain.
-            chain: ChainId,
-        },
-        /// Runs another chain and returns past this one.
-        Goto = 5 {
-            /// The other chain.
-            chain: ChainId,
-        },
     }
 }
 
@@ -619,33 +558,5 @@ tagged_enum! {
             /// Its key fields.
             keys: Slots,
         },
-    }
-}
-
-impl Verdict {
-    /// The verdict as one word: what a verdict map has as its data.
-    pub fn to_word(self) -> u32 {
-        match self {
-            Self::Accept => 0,
-            Self::Drop => 1,
-            Self::Continue => 2,
-            Self::Return => 3,
-            Self::Jump { chain } => 4 | chain.0 << 3,
-            Self::Goto { chain } => 5 | chain.0 << 3,
-        }
-    }
-
-    /// The verdict that a word stands for.
-    pub fn from_word(word: u32) -> Option<Self> {
-        let chain = ChainId(word >> 3);
-        Some(match word & 7 {
-            0 => Self::Accept,
-            1 => Self::Drop,
-            2 => Self::Continue,
-            3 => Self::Return,
-            4 => Self::Jump { chain },
-            5 => Self::Goto { chain },
-            _ => return None,
-        })
     }
 }

@@ -56,6 +56,7 @@ mod spec;
 mod spine;
 mod statement;
 mod structure;
+mod tail;
 mod view;
 
 pub use bulk::Bulk;

@@ -108,6 +108,7 @@ pub(super) fn measure(
         Err(error) => return Ok(Err(error.to_string())),
     };
     let bytes = peer.bytes(&bed, before, elements.len())?;
+    peer.open(&bed, &kind)?;
     let keys: Vec<Vec<u32>> = {
         let mut mix = Mix(11);
         (0..FRAMES)
@@ -123,7 +124,7 @@ pub(super) fn measure(
         peer.rule(&bed, *with, &kind)?;
         let ns = bed.space.run(|| source.send(&frames))??;
         if *with {
-            let missed = peer.missed(&bed)?;
+            let missed = peer.missed(&bed, &kind, FRAMES as u64)?;
             anyhow::ensure!(
                 missed < FRAMES as u64 / 100,
                 "{missed} frames were not found"

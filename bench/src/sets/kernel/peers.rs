@@ -194,6 +194,15 @@ impl Peer {
         }
     }
 
+    /// Has the device hand frames to where the rule stands.
+    pub(super) fn open(self, bed: &Bed, kind: &Kind) -> anyhow::Result<()> {
+        if self == Peer::Ipset && kind.case == Case::Prefix6 {
+            // A device without IPv6 drops what comes before any table sees it.
+            bed.space.sysctl("net/ipv6/conf/b/disable_ipv6", "0")?;
+        }
+        Ok(())
+    }
+
     /// Puts the one rule in: with the set, or without.
     pub(super) fn rule(self, bed: &Bed, with: bool, kind: &Kind) -> anyhow::Result<()> {
         match self {
@@ -214,19 +223,19 @@ impl Peer {
                 } else {
                     String::new()
                 };
-                bed.space.sh("iptables-legacy -t raw -F")?;
-                bed.space.sh(&format!(
-                    "iptables-legacy -t raw -A PREROUTING -i b {matching}-j DROP"
-                ))?;
-                bed.space
-                    .sh("iptables-legacy -t raw -A PREROUTING -i b -j DROP")?;
+                let table = raw_table(kind);
+                bed.space.sh(&format!("{table} -F"))?;
+                for matching in [&*matching, ""] {
+                    let rule = format!("{table} -A PREROUTING -i b {matching}-j DROP");
+                    bed.space.sh(&rule)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Frames that the set did not hold.
-    pub(super) fn missed(self, bed: &Bed) -> anyhow::Result<u64> {
+    /// Of so many frames those that the rule with the set has not dropped.
+    pub(super) fn missed(self, bed: &Bed, kind: &Kind, sent: u64) -> anyhow::Result<u64> {
         let missing = || anyhow::anyhow!("no counter");
         match self {
             Peer::Nft => {
@@ -235,15 +244,27 @@ impl Peer {
                 Ok(behind.split(' ').next().ok_or_else(missing)?.parse()?)
             }
             Peer::Ipset => {
-                let text = bed.space.sh("iptables-legacy -t raw -nvxL PREROUTING")?;
-                let last = text.lines().last().ok_or_else(missing)?;
-                Ok(last
+                let table = raw_table(kind);
+                let text = bed.space.sh(&format!("{table} -nvxL PREROUTING"))?;
+                // Behind the chain's name and the heads of the columns.
+                let rule = text.lines().nth(2).ok_or_else(missing)?;
+                let dropped: u64 = rule
                     .split_whitespace()
                     .next()
                     .ok_or_else(missing)?
-                    .parse()?)
+                    .parse()?;
+                Ok(sent.saturating_sub(dropped))
             }
         }
+    }
+}
+
+/// The command for the table of ipset's rules: each family has its own.
+fn raw_table(kind: &Kind) -> &'static str {
+    if kind.case == Case::Prefix6 {
+        "ip6tables-legacy -t raw"
+    } else {
+        "iptables-legacy -t raw"
     }
 }
 

@@ -14,6 +14,7 @@ mod expression;
 mod load;
 mod order;
 mod raw;
+mod reject;
 mod relational;
 mod selector;
 mod set;
