@@ -108,7 +108,7 @@ pub struct FlowQuery {
     /// Destination of the reply direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_dst: Option<String>,
-    /// Any of the four ports.
+    /// Any of the four ports: a number, or a name as nft takes it (`https`); so all ports below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
     /// Source port of the original direction.

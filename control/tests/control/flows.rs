@@ -141,6 +141,10 @@ async fn flows_are_listed_filtered_and_sorted() {
         ("?protocol=udp", 3),
         ("?address=10.0.0.1", 2),
         ("?dst=192.0.2.0/24&port=53", 2),
+        ("?port=domain", 2),
+        ("?protocol=udp&dport=ntp", 1),
+        ("?protocol=icmp&port=domain", 0),
+        ("?sport=domain", 0),
         ("?family=ipv6", 1),
         ("?icmp_id=77", 1),
         ("?status=assured", 0),
@@ -173,6 +177,7 @@ async fn a_query_with_a_mistake_is_refused_by_name() {
         ("?prot=udp", "prot"),
         ("?sort=size", "allowed: bytes"),
         ("?status=asured", "unreplied"),
+        ("?port=domian", "neither a number nor a known service"),
     ] {
         let (status, body) = server.ask("GET", &format!("/v1/flows{query}")).await;
         assert_eq!(status, 400, "{query}");
@@ -344,7 +349,14 @@ async fn flows_are_a_table_for_a_person() {
         out.contains("udp       replied") && out.contains("180"),
         "{out}"
     );
-    let (code, out, _) = sluice(&server, &["flows", "delete", "--port", "53"]).await;
+    let (code, _, said) = sluice(&server, &["flows", "count", "--dport", "domian"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("dport: \"domian\" is neither"), "{said}");
+    let (code, out, _) = sluice(&server, &["flows", "count", "--dport", "ntp"]).await;
+    assert_eq!(code, 0);
+    assert!(out.ends_with("1 flows\n"), "{out}");
+    let named = &["flows", "delete", "-p", "udp", "--port", "domain"];
+    let (code, out, _) = sluice(&server, named).await;
     assert_eq!((code, out.as_str()), (0, "2 flows ended\n"));
     assert_eq!(sluice(&server, &["flows", "delete"]).await.0, 1);
     server.stop().await;
