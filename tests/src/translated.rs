@@ -195,16 +195,18 @@ impl Translated {
         }
     }
 
-    /// Time passes.
-    pub fn wait(&mut self, seconds: u64) {
+    /// Time passes; yields what leaves meanwhile.
+    pub fn wait(&mut self, seconds: u64) -> Vec<Seen> {
+        let mut seen = Vec::new();
         // In steps, so that the wheel of timeouts turns as it does in life.
         for _ in 0..seconds {
             self.now_ns += SECOND;
             let context = self.context();
             self.pipeline
                 .tick(&self.generation, &context, &mut self.out);
-            self.out.clear();
+            seen.extend(self.brought_forth());
         }
+        seen
     }
 
     /// The ruleset as it is listed, with its counters.

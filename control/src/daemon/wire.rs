@@ -112,6 +112,8 @@ impl Wire {
         let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
         let saved = flow_file::path(&appliance.ruleset.state);
         let translator = Translator::new(&tracker);
+        let hold = appliance.gateway.hold_unsolicited_syns;
+        translator.unsolicited().set(hold);
         flow_file::restore(&tracker, &saved);
         translator.adopt(&tracker);
         let queues: Vec<_> = cpus

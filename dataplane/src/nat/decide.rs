@@ -10,6 +10,7 @@ use super::translator::external;
 use super::{Endpoint, Side, Translator, destination, has_ports, held, is_query, source};
 use crate::conntrack::tuple::IPV4;
 use crate::conntrack::{Direction, FlowIndex, TrackerWorker, Tuple, status};
+use crate::packet::headers::protocol;
 
 /// A range of addresses, or of ports: first and last.
 type Span<T> = Option<(T, T)>;
@@ -302,7 +303,13 @@ impl<'c> Case<'c> {
             held::SHARED
         };
         self.tracker.add_translation(self.flow, bit);
-        self.become_(Side::Source, with_source(now, grant.endpoint));
+        let new = with_source(now, grant.endpoint);
+        if now.protocol == protocol::TCP
+            && let Some(answer) = TrackerWorker::answer(&new)
+        {
+            self.translator.unsolicited().opened(&answer);
+        }
+        self.become_(Side::Source, new);
         Ok(())
     }
 }

@@ -14,12 +14,14 @@ pub mod ports;
 pub mod request;
 pub mod rewrite;
 pub mod translator;
+pub mod unsolicited;
 
 pub use decide::{Undecided, Wanted};
 pub use pool::{Allocator, Filtering, Mapping, Realm};
 pub use request::Request;
 pub use rewrite::{Endpoint, Side};
 pub use translator::Translator;
+pub use unsolicited::Unsolicited;
 
 use crate::conntrack::Tuple;
 use crate::packet::headers::protocol;

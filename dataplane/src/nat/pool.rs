@@ -311,6 +311,13 @@ impl Allocator {
         shared
     }
 
+    /// Whether an external address has bindings of a protocol, or ports of the appliance itself.
+    pub fn binds_on(&self, external: &External) -> bool {
+        let key = (external.realm, external.protocol, external.endpoint.address);
+        let space = self.spaces.get(&key).map(|space| Arc::clone(&space));
+        space.is_some_and(|space| locked(&space).holds_any())
+    }
+
     /// The binding of an external endpoint.
     pub fn binding(&self, external: &External) -> Option<Binding> {
         self.inward.get(external).map(|held| *held)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pool::{Allocator, External, Realm};
+use super::unsolicited::Unsolicited;
 use super::{Endpoint, destination, held, source};
 use crate::conntrack::tuple::{IPV4, address_bytes};
 use crate::conntrack::{Filter, Release, Tracker, Translated, Tuple, status};
@@ -14,6 +15,7 @@ use crate::packet::headers::protocol;
 #[derive(Debug, Default)]
 pub struct Translator {
     allocator: Allocator,
+    unsolicited: Unsolicited,
     /// Where the appliance's own host listens.
     reserved: Mutex<BTreeSet<(bool, [u8; 16], u16)>>,
 }
@@ -29,6 +31,11 @@ impl Translator {
     /// Who has which external address and port.
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// First segments of TCP that the filtering of bindings has refused.
+    pub fn unsolicited(&self) -> &Unsolicited {
+        &self.unsolicited
     }
 
     /// Keeps the TCP ports at which the appliance's own host listens out of every translation: all of
@@ -88,7 +95,7 @@ fn own((ip6, address, port): (bool, [u8; 16], u16)) -> External {
 }
 
 /// An endpoint in the realm of a tuple.
-pub(super) fn external(tuple: &Tuple, endpoint: Endpoint) -> External {
+pub(crate) fn external(tuple: &Tuple, endpoint: Endpoint) -> External {
     External {
         realm: Realm {
             domain: tuple.domain,

@@ -28,6 +28,8 @@ impl Walk<'_, '_> {
             return;
         }
         self.refresh(local);
+        self.hold_unsolicited(local);
+        let local = local & !self.run.vm.packets.ended;
         self.confirm(local);
         for lane in lanes(local & !self.run.vm.packets.ended) {
             let packets = &self.run.vm.packets;
