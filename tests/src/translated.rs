@@ -113,6 +113,23 @@ impl Translated {
         }
     }
 
+    /// The same gateway after a restart: with this ruleset, and the flows of the old one.
+    ///
+    /// # Panics
+    /// When the flows cannot be saved and loaded.
+    pub fn restarted(&self, ruleset: &str) -> Self {
+        let mut new = Self::new(ruleset);
+        new.now_ns = self.now_ns;
+        let mut saved = Vec::new();
+        let now_ns = self.now_ns;
+        let flows = self.tracker.save(now_ns, now_ns, &mut saved);
+        let loaded = new.tracker.load(&saved, now_ns, now_ns);
+        let (flows, loaded) = (flows.expect("saved"), loaded.expect("loaded"));
+        assert_eq!(loaded.added, flows);
+        new.translator.adopt(&new.tracker, now_ns, now_ns);
+        new
+    }
+
     /// A packet comes from a side; yields what leaves.
     pub fn send(&mut self, side: Side, frame: &[u8]) -> Vec<Seen> {
         self.send_all(side, std::slice::from_ref(&frame.to_vec()))
@@ -229,6 +246,11 @@ impl Translated {
                 .list(&conntrack::Filter::default(), next, 1024, &mut flows);
         }
         flows
+    }
+
+    /// The time, which is that of the wall too.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     /// The translator.

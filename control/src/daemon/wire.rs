@@ -115,7 +115,7 @@ impl Wire {
         let hold = appliance.gateway.hold_unsolicited_syns;
         translator.unsolicited().set(hold);
         flow_file::restore(&tracker, &saved);
-        translator.adopt(&tracker);
+        translator.adopt(&tracker, SystemClock.monotonic_ns(), SystemClock.wall_ns());
         let queues: Vec<_> = cpus
             .iter()
             .map(|_| Arc::new(EventQueue::new(EVENTS)))

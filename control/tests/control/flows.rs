@@ -99,6 +99,7 @@ fn flow(number: u8, src: &str, dst: &str, ports: (u16, u16), bytes: u64) -> Flow
         master: None,
         helper: 0,
         offsets: [Offsets::NONE; 2],
+        translation: 0,
         worker: 0,
     }
 }

@@ -52,6 +52,8 @@ pub struct Flow {
     pub helper: u16,
     /// How the sequence numbers of each direction are shifted.
     pub offsets: [Offsets; 2],
+    /// The translator's bits: what it holds.
+    pub translation: u16,
     /// The worker that keeps its timer.
     pub worker: u16,
 }

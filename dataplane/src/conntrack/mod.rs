@@ -65,6 +65,6 @@ pub use statistics::Statistics;
 pub use table::FLOW_BYTES;
 pub use timeouts::{TimeoutClass, TimeoutPolicy, Timeouts};
 pub use tracker::{AddError, Tracker};
-pub use translation::{Attached, Release, Translated};
+pub use translation::{Attached, Release, Translated, UNCLAIMED};
 pub use tuple::{Tuple, Zone};
 pub use worker::{TrackContext, TrackerWorker};

@@ -189,7 +189,7 @@ fn damage_is_refused_and_adds_nothing() {
     assert_eq!(load(&older), LoadError::Version { found: 0 });
     assert_eq!(
         load(&older).to_string(),
-        "flows saved by version 0 cannot be read; this is version 2"
+        "flows saved by version 0 cannot be read; this is version 3"
     );
     let mut longer = bytes.clone();
     longer.extend([0; 8]);

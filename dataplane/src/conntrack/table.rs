@@ -341,6 +341,7 @@ impl Table {
             master: side.and_then(Side::master),
             helper: side.map_or(0, |side| side.helper.load(Relaxed) as u16),
             offsets: side.map_or([Offsets::NONE; 2], |side| side.both_offsets(entry)),
+            translation: entry.translation.load(Relaxed),
             worker: entry.owner(),
         }
     }
