@@ -19,8 +19,8 @@ use sluice_dataplane::gateway::{
     self, Address, Gateway, Hop, Host, Origin, Prefix, Route, RouteKind, route,
 };
 use sluice_dataplane::nat::Translator;
-use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
+use sluice_dataplane::packet::{Frame, VnetHeader};
 use sluice_dataplane::port::{LinkState, Offloads, PortId};
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::program::engines;
@@ -137,14 +137,22 @@ impl Translated {
 
     /// Packets come in one batch.
     pub fn send_all(&mut self, side: Side, frames: &[Vec<u8>]) -> Vec<Seen> {
+        self.send_with(side, frames, VnetHeader::default())
+    }
+
+    /// Packets come in one batch, all with this offload header, in slots with some room behind them.
+    pub fn send_with(&mut self, side: Side, frames: &[Vec<u8>], vnet: VnetHeader) -> Vec<Seen> {
+        const ROOM: usize = 64;
         let mut slots: Vec<Vec<u8>> = frames
             .iter()
-            .map(|frame| [&[0; HEADROOM][..], frame].concat())
+            .map(|frame| [&[0; HEADROOM][..], frame, &[0; ROOM]].concat())
             .collect();
         let mut burst = Burst::new();
         for slot in &mut slots {
-            let len = slot.len() - HEADROOM;
-            burst.push(Frame::borrowed(slot, HEADROOM, len, PortId(side as u16)));
+            let len = slot.len() - HEADROOM - ROOM;
+            let mut frame = Frame::borrowed(slot, HEADROOM, len, PortId(side as u16));
+            frame.vnet = vnet;
+            burst.push(frame);
         }
         self.now_ns += 1000;
         self.out.clear();

@@ -7,6 +7,7 @@ use super::helpers::Helped;
 use super::walk::Walk;
 use crate::conntrack::{TrackContext, status};
 use crate::drop_reason::DropReason;
+use crate::nat::apply::is_error;
 use crate::packet::fragments::{self, Arrival};
 use crate::packet::headers::{Headers, flag};
 use crate::program::RuleRef;
@@ -110,6 +111,10 @@ impl Walk<'_, '_> {
         let packets = &mut run.vm.packets;
         let (ct, frame) = (packets.ct[lane], &mut run.frames[lane]);
         let headers = &mut packets.headers[lane];
+        // An error about the connection's packets has neither announcements nor numbers.
+        if is_error(frame.bytes(), headers) {
+            return;
+        }
         let before = headers.end;
         if tracker.status(ct.flow) & status::HELPER != 0 {
             let mut helped = Helped {
@@ -128,6 +133,9 @@ impl Walk<'_, '_> {
             tracker.adjust_sequences(ct.flow, ct.direction, headers, frame.bytes_mut(), partial);
         if headers.end != before {
             let (end, network) = (headers.end, u32::from(headers.network));
+            if end > before && !self.desk.grown.is_full() {
+                self.desk.grown.push((lane, end - before));
+            }
             packets.limits[lane] = end;
             packets.lengths[lane] = end - network;
         }

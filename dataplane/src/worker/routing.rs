@@ -46,6 +46,8 @@ pub(super) struct Desk {
     pub(super) turned: u64,
     /// Lanes of our own that are about a flow.
     pub(super) attached: ArrayVec<(usize, Attached), BATCH>,
+    /// Lanes whose packet a helper has lengthened, and by how many bytes.
+    pub(super) grown: ArrayVec<(usize, u32), BATCH>,
     /// What is to be sent.
     pub(super) outbox: Outbox,
     /// The host has got something to do.
@@ -64,6 +66,7 @@ impl Default for Desk {
             addressed: 0,
             turned: 0,
             attached: ArrayVec::new(),
+            grown: ArrayVec::new(),
             outbox: Outbox::default(),
             visited: false,
             ways: Box::new([Remembered::default(); REMEMBERED]),
@@ -78,6 +81,7 @@ impl Desk {
         (self.local, self.own, self.pinned, self.addressed) = (0, 0, 0, 0);
         self.turned = 0;
         self.attached.clear();
+        self.grown.clear();
         let world = (gateway.serial(), gateway.version());
         if self.good_for != world {
             self.good_for = world;
@@ -90,6 +94,12 @@ impl Desk {
     pub(super) fn attached(&self, lane: usize) -> Option<&Attached> {
         let found = self.attached.iter().find(|(number, _)| *number == lane);
         found.map(|(_, attached)| attached)
+    }
+
+    /// Bytes by which a helper has lengthened a lane's packet.
+    pub(super) fn grown(&self, lane: usize) -> u32 {
+        let found = self.grown.iter().find(|(number, _)| *number == lane);
+        found.map_or(0, |(_, by)| *by)
     }
 
     fn place(to: Address, mark: u32) -> usize {
