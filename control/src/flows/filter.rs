@@ -269,7 +269,8 @@ fn statuses(list: Option<&str>) -> Result<[u32; 3], String> {
     Ok([set, clear, any])
 }
 
-fn mark(text: Option<&str>) -> Result<Option<(u32, u32)>, String> {
+/// A mark and the bits of it that count.
+pub(super) fn mark(text: Option<&str>) -> Result<Option<(u32, u32)>, String> {
     let Some(text) = text else { return Ok(None) };
     let (mark, mask) = match text.split_once('/') {
         Some((mark, mask)) => (mark, Some(mask.to_owned())),

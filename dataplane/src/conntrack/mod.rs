@@ -8,6 +8,7 @@
 mod access;
 mod begin;
 mod begun;
+mod change;
 mod confirm;
 mod entry;
 mod epoch;
@@ -49,6 +50,7 @@ mod testing;
 mod tests;
 
 pub use crate::program::key::Direction;
+pub use change::Change;
 pub use event::{FlowEvent, FlowEventKind};
 pub use expect::{Expectation, SourceMask};
 pub use filter::{Filter, TupleFilter};
