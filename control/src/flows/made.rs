@@ -114,7 +114,7 @@ pub fn alters(flow: &Flow, change: &Change) -> bool {
                 .is_some_and(|mark| mark != flow.mark)
             || label != flow.label
             || change.status & !flow.status != 0
-            || change.timeout_ns.is_some())
+            || change.timeout_ns.is_some() && flow.status & status::FIXED_TIMEOUT == 0)
 }
 
 /// The state of a protocol, and what its timeout depends on.

@@ -19,7 +19,7 @@ pub struct Change {
     pub label_clear: u128,
     /// Status bits that are set: of `ASSURED`, `SEEN_REPLY` and `FIXED_TIMEOUT`; none can be cleared.
     pub status: u32,
-    /// Nanoseconds until it ends, from now on.
+    /// Nanoseconds until it ends, from now on; nothing to a flow whose timeout was fixed before.
     pub timeout_ns: Option<u64>,
 }
 
@@ -50,10 +50,9 @@ impl Tracker {
                 entry.set_mark(entry.mark() & !mask | mark & mask);
             }
             entry.change_label(change.label_set, change.label_clear);
-            if change.status & SETTABLE != 0 {
-                entry.set_status(change.status & SETTABLE);
-            }
-            if let Some(ns) = change.timeout_ns {
+            let before = entry.set_status(change.status & SETTABLE);
+            let fixed = before & status::FIXED_TIMEOUT != 0;
+            if let Some(ns) = change.timeout_ns.filter(|_| !fixed) {
                 entry.set_deadline_ns(now_ns.saturating_add(ns));
                 self.table.rearm(id.index.0);
             }
@@ -170,17 +169,19 @@ mod tests {
             ..Change::default()
         });
         assert_eq!(unlabelled.label, 1 << 127);
-        // Only bits that may be set are.
+        // Only bits that may be set are. The timeout is the last one that is given.
         let seen = change(Change {
             status: u32::MAX,
-            ..Change::default()
-        });
-        assert_eq!(seen.status, before.status | SETTABLE);
-        let later = change(Change {
             timeout_ns: Some(7 * SECOND),
             ..Change::default()
         });
-        assert_eq!(later.expires_ns, now + 7 * SECOND);
+        assert_eq!(seen.status, before.status | SETTABLE);
+        assert_eq!(seen.expires_ns, now + 7 * SECOND);
+        let later = change(Change {
+            timeout_ns: Some(9 * SECOND),
+            ..Change::default()
+        });
+        assert_eq!(later.expires_ns, now + 7 * SECOND, "it is fixed");
         let closing = change(Change {
             state: Some("TIME_WAIT".into()),
             ..Change::default()

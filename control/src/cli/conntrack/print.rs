@@ -207,7 +207,11 @@ fn save(flow: &Flow, why: Why) -> String {
     };
     let mut text = format!("{command} -t {} ", flow.timeout);
     let mut status = Vec::new();
-    for (name, word) in [("seen-reply", "SEEN_REPLY"), ("assured", "ASSURED")] {
+    for (name, word) in [
+        ("seen-reply", "SEEN_REPLY"),
+        ("assured", "ASSURED"),
+        ("fixed-timeout", "FIXED_TIMEOUT"),
+    ] {
         if has(flow, name) {
             status.push(word);
         }
