@@ -61,6 +61,8 @@ drop_reasons! {
     ProxyMalformed = "proxy_malformed", "A segment for the SYN proxy that no host sends: a wrong checksum, broken options, a SYN with ACK or RST.";
     NatExhausted = "nat_exhausted", "No external address or port was left for a new flow.";
     NatMalformed = "nat_malformed", "Too short for what its flow has translated.";
+    UnsolicitedSyn = "unsolicited_syn", "A first segment that the filtering of a binding refused; it is answered after six seconds, unless the inside opens the same connection.";
+    UnsolicitedMany = "unsolicited_many", "A first segment that the filtering of a binding refused while too many waited for their answer: it gets none.";
     NotForUs = "not_for_us", "Gateway: the frame is for another station.";
     NotRouted = "not_routed", "Gateway: neither IP nor ARP, or behind a VLAN tag; such frames are not routed.";
     MartianSource = "martian_source", "Gateway: a source address that nobody outside can have.";

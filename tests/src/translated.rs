@@ -19,8 +19,8 @@ use sluice_dataplane::gateway::{
     self, Address, Gateway, Hop, Host, Origin, Prefix, Route, RouteKind, route,
 };
 use sluice_dataplane::nat::Translator;
-use sluice_dataplane::packet::Frame;
 use sluice_dataplane::packet::frame::{Burst, HEADROOM};
+use sluice_dataplane::packet::{Frame, VnetHeader};
 use sluice_dataplane::port::{LinkState, Offloads, PortId};
 use sluice_dataplane::program::counters::Counters;
 use sluice_dataplane::program::engines;
@@ -113,6 +113,23 @@ impl Translated {
         }
     }
 
+    /// The same gateway after a restart: with this ruleset, and the flows of the old one.
+    ///
+    /// # Panics
+    /// When the flows cannot be saved and loaded.
+    pub fn restarted(&self, ruleset: &str) -> Self {
+        let mut new = Self::new(ruleset);
+        new.now_ns = self.now_ns;
+        let mut saved = Vec::new();
+        let now_ns = self.now_ns;
+        let flows = self.tracker.save(now_ns, now_ns, &mut saved);
+        let loaded = new.tracker.load(&saved, now_ns, now_ns);
+        let (flows, loaded) = (flows.expect("saved"), loaded.expect("loaded"));
+        assert_eq!(loaded.added, flows);
+        new.translator.adopt(&new.tracker, now_ns, now_ns);
+        new
+    }
+
     /// A packet comes from a side; yields what leaves.
     pub fn send(&mut self, side: Side, frame: &[u8]) -> Vec<Seen> {
         self.send_all(side, std::slice::from_ref(&frame.to_vec()))
@@ -120,14 +137,22 @@ impl Translated {
 
     /// Packets come in one batch.
     pub fn send_all(&mut self, side: Side, frames: &[Vec<u8>]) -> Vec<Seen> {
+        self.send_with(side, frames, VnetHeader::default())
+    }
+
+    /// Packets come in one batch, all with this offload header, in slots with some room behind them.
+    pub fn send_with(&mut self, side: Side, frames: &[Vec<u8>], vnet: VnetHeader) -> Vec<Seen> {
+        const ROOM: usize = 64;
         let mut slots: Vec<Vec<u8>> = frames
             .iter()
-            .map(|frame| [&[0; HEADROOM][..], frame].concat())
+            .map(|frame| [&[0; HEADROOM][..], frame, &[0; ROOM]].concat())
             .collect();
         let mut burst = Burst::new();
         for slot in &mut slots {
-            let len = slot.len() - HEADROOM;
-            burst.push(Frame::borrowed(slot, HEADROOM, len, PortId(side as u16)));
+            let len = slot.len() - HEADROOM - ROOM;
+            let mut frame = Frame::borrowed(slot, HEADROOM, len, PortId(side as u16));
+            frame.vnet = vnet;
+            burst.push(frame);
         }
         self.now_ns += 1000;
         self.out.clear();
@@ -195,16 +220,18 @@ impl Translated {
         }
     }
 
-    /// Time passes.
-    pub fn wait(&mut self, seconds: u64) {
+    /// Time passes; yields what leaves meanwhile.
+    pub fn wait(&mut self, seconds: u64) -> Vec<Seen> {
+        let mut seen = Vec::new();
         // In steps, so that the wheel of timeouts turns as it does in life.
         for _ in 0..seconds {
             self.now_ns += SECOND;
             let context = self.context();
             self.pipeline
                 .tick(&self.generation, &context, &mut self.out);
-            self.out.clear();
+            seen.extend(self.brought_forth());
         }
+        seen
     }
 
     /// The ruleset as it is listed, with its counters.
@@ -227,6 +254,11 @@ impl Translated {
                 .list(&conntrack::Filter::default(), next, 1024, &mut flows);
         }
         flows
+    }
+
+    /// The time, which is that of the wall too.
+    pub fn now_ns(&self) -> u64 {
+        self.now_ns
     }
 
     /// The translator.

@@ -314,6 +314,48 @@ fn an_ftp_server_is_forwarded_to() {
 }
 
 #[test]
+fn an_ftp_command_that_grows_beyond_the_mtu_arrives_in_smaller_segments() {
+    // An external address that is written with two characters more than the client's.
+    let rules = helpers().replace("masquerade", "snat ip to 10.2.0.100");
+    let bed = Routed::new(&rules, "", (1500, 1500));
+    bed.right
+        .sh("ip route add 10.2.0.100 via 10.2.0.1")
+        .unwrap();
+    // So that a full segment carries 1,460 bytes.
+    bed.left.sysctl("net/ipv4/tcp_timestamps", "0").unwrap();
+    let listen = || TcpListener::bind("10.2.0.2:21");
+    let listener = bed.right.run(listen).unwrap().unwrap();
+    let mut command = b"PORT 10,1,0,2,7,208\r\n".to_vec();
+    command.extend(std::iter::repeat_n(b' ', 1460 - command.len()));
+    let got = std::thread::scope(|scope| {
+        let server = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+            let mut user = [0; 9];
+            stream.write_all(b"220 hello\r\n").unwrap();
+            stream.read_exact(&mut user).unwrap();
+            stream.write_all(b"331 go on\r\n").unwrap();
+            let mut got = vec![0; 1462];
+            stream.read_exact(&mut got).map(|()| got)
+        });
+        let connect = || TcpStream::connect_timeout(&"10.2.0.2:21".parse().unwrap(), PATIENCE);
+        let mut stream = bed.left.run(connect).unwrap().unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut line = [0; 11];
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(b"USER me\r\n").unwrap();
+        stream.read_exact(&mut line).unwrap();
+        stream.write_all(&command).unwrap();
+        server.join().unwrap()
+    });
+    let drops = bed.daemon.ok(&["drops"]);
+    let got = got.unwrap_or_else(|error| panic!("{error}\n{drops}"));
+    assert!(got.starts_with(b"PORT 10,2,0,100,7,208\r\n "));
+    assert!(drops.contains("packet_too_big"), "{drops}");
+}
+
+#[test]
 fn tftp_goes_through() {
     if !needs(&["in.tftpd", "tftp"]) {
         return;

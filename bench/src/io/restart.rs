@@ -40,7 +40,7 @@ pub(super) fn run(options: &Options, report: &mut Report) -> anyhow::Result<()> 
             samples[1].push(kept as f64);
         }
         table.push(
-            &format!("{flows} flows"),
+            format!("{flows} flows"),
             samples.map(|samples| Some(Figure::of(&samples))).to_vec(),
         );
     }

@@ -83,6 +83,100 @@ pub struct FlowIcmp {
     pub id: u16,
 }
 
+/// A flow that is made by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewFlow {
+    /// A protocol's name or number.
+    pub protocol: String,
+    /// As its first packet goes.
+    pub original: NewSide,
+    /// The other way; without it, what answers the original direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<NewSide>,
+    /// The zone of the original direction.
+    #[serde(default)]
+    pub zone: u16,
+    /// The zone of the reply direction.
+    #[serde(default)]
+    pub reply_zone: u16,
+    /// Seconds until it ends.
+    pub timeout: u32,
+    /// State of the protocol, where it has states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// `seen-reply`, `assured`, `fixed-timeout`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<String>,
+    /// The connection mark.
+    #[serde(default)]
+    pub mark: u32,
+    /// Numbers of the label bits that are set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<u8>,
+    /// SCTP: the verification tags that packets of each direction carry; 0 is unknown.
+    #[serde(default)]
+    pub vtags: [u32; 2],
+    /// DCCP: whether the first packet is a `client`'s (so without it) or a `server`'s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+/// One direction of a flow that is made by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSide {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// Source port; GRE: the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// Destination port; GRE: the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    /// ICMP and ICMPv6: type, code and identifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<FlowIcmp>,
+}
+
+impl Default for NewSide {
+    fn default() -> Self {
+        Self {
+            src: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            dst: std::net::Ipv4Addr::UNSPECIFIED.into(),
+            sport: None,
+            dport: None,
+            icmp: None,
+        }
+    }
+}
+
+/// What of flows is to be another one: the body of `PATCH /v1/flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowChange {
+    /// State of the protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// A mark, or mark/mask: the bits of the mask are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Status bits that are set: `seen-reply`, `assured`, `fixed-timeout`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub status: Vec<String>,
+    /// Seconds until they end, from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+    /// Numbers of label bits that are set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels_add: Vec<u8>,
+    /// Numbers of label bits that are cleared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels_del: Vec<u8>,
+}
+
 /// Which flows are meant: the query of `/v1/flows`. A flow must fit all that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -108,7 +202,7 @@ pub struct FlowQuery {
     /// Destination of the reply direction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_dst: Option<String>,
-    /// Any of the four ports.
+    /// Any of the four ports: a number, or a name as nft takes it (`https`); so all ports below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,
     /// Source port of the original direction.

@@ -9,19 +9,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Serialize;
 use sluice_dataplane::conntrack::helper::Helper;
-use sluice_dataplane::conntrack::{Filter, Flow, Tracker};
+use sluice_dataplane::conntrack::{AddError, Filter, Flow, Tracker};
 use sluice_dataplane::worker::{Clock, SystemClock};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::flow::{Expected, FlowCount, FlowQuery};
-use super::{Refusal, Shared, aside};
+use super::flow::{self as wire, Expected, FlowChange, FlowCount, FlowQuery, NewFlow};
+use super::gate::Caller;
+use super::{Body as Asked, Refusal, Shared, aside};
 use crate::events::now_ns;
 use crate::flows::{self, FlowFilter, Sorted, View};
 
@@ -142,20 +143,82 @@ pub(super) async fn list(
     }))
 }
 
+/// Makes a flow, and shows it.
+pub(super) async fn insert(
+    State(shared): State<Shared>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Asked(new): Asked<NewFlow>,
+) -> Result<Json<wire::Flow>, Refusal> {
+    let tracker = tracker(&shared)?;
+    let (clock_ns, wall_ns) = (SystemClock.monotonic_ns(), now_ns());
+    let made = flows::new_flow(&new, clock_ns, wall_ns)
+        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    let id = tracker.add(&made, wall_ns).map_err(|error| {
+        let status = match error {
+            AddError::Exists => StatusCode::CONFLICT,
+            AddError::Full => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Refusal::new(status, error.to_string())
+    })?;
+    tracing::info!(peer = %caller.name(), "a flow was made by hand");
+    let flow = tracker.flow(id.index).filter(|flow| flow.id == id);
+    let flow = flow.unwrap_or(made);
+    Ok(Json(flows::wire_flow(&flow, clock_ns, helper_name)))
+}
+
+/// Changes the flows that fit, and shows them as they are then.
+pub(super) async fn update(
+    State(shared): State<Shared>,
+    Query(query): Query<FlowQuery>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    Asked(change): Asked<FlowChange>,
+) -> Result<impl IntoResponse, Refusal> {
+    let (tracker, filter) = (tracker(&shared)?, deliberate(&query, "change")?);
+    let change =
+        flows::change(&change).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error))?;
+    tracing::info!(peer = %caller.name(), "flows are changed by hand");
+    Ok(lines(move |write| {
+        let mut left = filter.limit.unwrap_or(usize::MAX);
+        // A reader that has left does not save the flows.
+        let mut reading = true;
+        each(&tracker, &filter, |flow| {
+            if left == 0 {
+                return false;
+            }
+            let clock_ns = SystemClock.monotonic_ns();
+            if flows::alters(flow, &change) && tracker.change(flow.id, &change, clock_ns, now_ns())
+            {
+                left -= 1;
+                let now = tracker.flow(flow.id.index).filter(|now| now.id == flow.id);
+                let line = line(now.as_ref().unwrap_or(flow), clock_ns);
+                reading = reading && write(&line);
+            }
+            true
+        });
+    }))
+}
+
+/// Reads a query of which flows something is to be done to.
+fn deliberate(query: &FlowQuery, what: &str) -> Result<FlowFilter, Refusal> {
+    let filter = read(query)?;
+    let refused = |error: String| Err(Refusal::new(StatusCode::BAD_REQUEST, error));
+    if !filter.is_deliberate() {
+        return refused(format!(
+            "give a condition, or all=true to {what} every flow"
+        ));
+    }
+    if filter.sort.is_some() {
+        return refused("sort: flows are taken in the order of the table".to_owned());
+    }
+    Ok(filter)
+}
+
 /// Ends the flows that fit, and shows them.
 pub(super) async fn delete(
     State(shared): State<Shared>,
     Query(query): Query<FlowQuery>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let (tracker, filter) = (tracker(&shared)?, read(&query)?);
-    if !filter.is_deliberate() {
-        let error = "give a condition, or all=true to end every flow";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, error));
-    }
-    if filter.sort.is_some() {
-        let error = "sort: flows are ended in the order of the table";
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, error));
-    }
+    let (tracker, filter) = (tracker(&shared)?, deliberate(&query, "end")?);
     Ok(lines(move |write| {
         let clock_ns = SystemClock.monotonic_ns();
         let mut left = filter.limit.unwrap_or(usize::MAX);

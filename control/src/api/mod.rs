@@ -3,6 +3,7 @@
 
 pub(crate) mod conntrack;
 mod drops;
+pub mod event;
 mod events;
 pub mod flow;
 pub(crate) mod flows;

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
@@ -19,6 +19,8 @@ pub enum Verb {
     Get,
     /// POST
     Post,
+    /// PATCH
+    Patch,
     /// DELETE
     Delete,
 }
@@ -29,6 +31,7 @@ impl Verb {
         match self {
             Self::Get => "get",
             Self::Post => "post",
+            Self::Patch => "patch",
             Self::Delete => "delete",
         }
     }
@@ -331,6 +334,30 @@ pub const ROUTES: &[Route] = &[
         answer: Form::Lines(of::<flow::Flow>),
         conditional: false,
         handler: || get(flows::list),
+    },
+    Route {
+        verb: Verb::Post,
+        path: "/v1/flows",
+        operation: "makeFlow",
+        summary: "Put a connection into the table by hand",
+        right: Right::Change,
+        parameters: &[],
+        request: Some(of::<flow::NewFlow>),
+        answer: Form::Json(of::<flow::Flow>),
+        conditional: false,
+        handler: || post(flows::insert),
+    },
+    Route {
+        verb: Verb::Patch,
+        path: "/v1/flows",
+        operation: "changeFlows",
+        summary: "Change connections, and show them as they are then",
+        right: Right::Change,
+        parameters: FLOW_QUERY,
+        request: Some(of::<flow::FlowChange>),
+        answer: Form::Lines(of::<flow::Flow>),
+        conditional: false,
+        handler: || patch(flows::update),
     },
     Route {
         verb: Verb::Delete,

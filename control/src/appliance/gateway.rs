@@ -22,6 +22,8 @@ const OTHERS: [(&str, &str); 6] = [
 pub struct Gateway {
     /// ICMP and ICMPv6 errors a second (0: no limit).
     pub icmp_errors_per_second: u32,
+    /// First segments that the filtering of a binding refuses wait for their answer (RFC 5382, REQ-4).
+    pub hold_unsolicited_syns: bool,
     /// The TCP port at which the gateway's addresses answer a health check.
     pub health_port: Option<u16>,
     /// Which marks choose which table of routes.
@@ -32,6 +34,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             icmp_errors_per_second: 1000,
+            hold_unsolicited_syns: true,
             health_port: None,
             marks: Vec::new(),
         }
@@ -162,6 +165,7 @@ pub(super) fn refuse_others(section: &mut Section<'_, '_>) {
 pub(super) fn gateway(mut section: Section<'_, '_>) -> Gateway {
     let default = Gateway::default();
     let errors = section.integer("icmp_errors_per_second", 0..=1_000_000);
+    let hold = section.boolean("hold_unsolicited_syns");
     let health = section.integer("health_port", 1..=65535);
     let marks = section.sections("mark").into_iter().filter_map(mark);
     let marks = marks.collect();
@@ -170,6 +174,7 @@ pub(super) fn gateway(mut section: Section<'_, '_>) -> Gateway {
     Gateway {
         icmp_errors_per_second: errors
             .map_or(default.icmp_errors_per_second, |errors| errors.value as u32),
+        hold_unsolicited_syns: hold.unwrap_or(default.hold_unsolicited_syns),
         health_port: health.map(|port| port.value as u16),
         marks,
     }

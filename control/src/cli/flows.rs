@@ -70,13 +70,13 @@ struct Which {
     /// Destination of the first packet, or a network
     #[arg(long)]
     dst: Option<String>,
-    /// A port on either side
+    /// A port on either side, by number or name
     #[arg(long)]
     port: Option<String>,
-    /// Source port of the first packet
+    /// Source port of the first packet, by number or name
     #[arg(long)]
     sport: Option<String>,
-    /// Destination port of the first packet
+    /// Destination port of the first packet, by number or name
     #[arg(long)]
     dport: Option<String>,
     /// State of the protocol: established, time_wait ...

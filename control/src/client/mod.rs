@@ -172,6 +172,21 @@ impl Client {
         read_lines(self.send(Method::DELETE, path, None).await?, line).await
     }
 
+    /// Changes what is at `path` as `body` says and hands each line of the answer to `line`, as
+    /// [`follow`](Self::follow).
+    ///
+    /// # Errors
+    /// As [`follow`](Self::follow).
+    pub async fn patch_lines<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        line: impl FnMut(&str) -> io::Result<bool>,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(body)?;
+        read_lines(self.send(Method::PATCH, path, Some(body)).await?, line).await
+    }
+
     async fn send(
         &self,
         method: Method,

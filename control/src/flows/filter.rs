@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use sluice_config::model::services;
 use sluice_dataplane::conntrack::status;
 
 use super::order::Key;
@@ -103,12 +104,12 @@ impl FlowFilter {
                 network("reply_src", &query.reply_src)?,
                 network("reply_dst", &query.reply_dst)?,
             ],
-            any_port: number("port", &query.port)?,
+            any_port: port("port", &query.port)?,
             ports: [
-                number("sport", &query.sport)?,
-                number("dport", &query.dport)?,
-                number("reply_sport", &query.reply_sport)?,
-                number("reply_dport", &query.reply_dport)?,
+                port("sport", &query.sport)?,
+                port("dport", &query.dport)?,
+                port("reply_sport", &query.reply_sport)?,
+                port("reply_dport", &query.reply_dport)?,
             ],
             icmp_type: number("icmp_type", &query.icmp_type)?,
             icmp_code: number("icmp_code", &query.icmp_code)?,
@@ -222,6 +223,20 @@ fn number<T: TryFrom<u64>>(key: &str, text: &Option<String>) -> Result<Option<T>
         })
 }
 
+/// A port: a number, or a service by the names that nft takes.
+fn port(key: &str, text: &Option<String>) -> Result<Option<u16>, String> {
+    let Some(name) = text else { return Ok(None) };
+    if let Some(known) = services::port_number(name) {
+        return Ok(Some(known));
+    }
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        return number(key, text);
+    }
+    Err(format!(
+        "{key}: \"{name}\" is neither a number nor a known service"
+    ))
+}
+
 fn boolean(key: &str, text: Option<&str>) -> Result<bool, String> {
     match text {
         None | Some("false") => Ok(false),
@@ -254,7 +269,8 @@ fn statuses(list: Option<&str>) -> Result<[u32; 3], String> {
     Ok([set, clear, any])
 }
 
-fn mark(text: Option<&str>) -> Result<Option<(u32, u32)>, String> {
+/// A mark and the bits of it that count.
+pub(super) fn mark(text: Option<&str>) -> Result<Option<(u32, u32)>, String> {
     let Some(text) = text else { return Ok(None) };
     let (mark, mask) = match text.split_once('/') {
         Some((mark, mask)) => (mark, Some(mask.to_owned())),
@@ -310,7 +326,9 @@ mod tests {
             "dst=192.0.2.9&reply_src=192.0.2.9",
             "src=0.0.0.0/0",
             "port=80",
-            "dport=80&reply_sport=80",
+            "port=http",
+            "protocol=tcp&dport=http",
+            "dport=80&reply_sport=http",
             "state=established",
             "status=seen-reply",
             "status=confirmed,seen-reply",
@@ -329,6 +347,9 @@ mod tests {
             "src=192.0.2.9",
             "src=::/0",
             "port=81",
+            "port=https",
+            "protocol=udp&port=http",
+            "sport=http",
             "sport=80",
             "icmp_type=0",
             "state=SYN_SENT",
@@ -366,6 +387,16 @@ mod tests {
             refusal(query),
             "port: \"65536\" is no number from 0 to 65535"
         );
+        for name in ["htps", "", "HTTP", "-1"] {
+            let query = FlowQuery {
+                dport: text(name),
+                ..FlowQuery::default()
+            };
+            assert_eq!(
+                refusal(query),
+                format!("dport: \"{name}\" is neither a number nor a known service")
+            );
+        }
         let query = FlowQuery {
             sort: text("size"),
             ..FlowQuery::default()

@@ -5,6 +5,7 @@
 //! for.
 
 mod filter;
+mod made;
 mod order;
 mod text;
 mod view;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use sluice_dataplane::conntrack::{Settings, Tracker};
 
 pub use filter::FlowFilter;
+pub use made::{alters, change, new_flow};
 pub use order::{Key, Sorted};
 pub use text::{expectation as wire_expectation, flow as wire_flow, protocol_name};
 pub use view::View;

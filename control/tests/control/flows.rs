@@ -101,6 +101,7 @@ fn flow(number: u8, src: &str, dst: &str, ports: (u16, u16), bytes: u64) -> Flow
         helper: 0,
         offsets: [Offsets::NONE; 2],
         proxied: Proxied::default(),
+        translation: 0,
         worker: 0,
     }
 }
@@ -143,6 +144,10 @@ async fn flows_are_listed_filtered_and_sorted() {
         ("?protocol=udp", 3),
         ("?address=10.0.0.1", 2),
         ("?dst=192.0.2.0/24&port=53", 2),
+        ("?port=domain", 2),
+        ("?protocol=udp&dport=ntp", 1),
+        ("?protocol=icmp&port=domain", 0),
+        ("?sport=domain", 0),
         ("?family=ipv6", 1),
         ("?icmp_id=77", 1),
         ("?status=assured", 0),
@@ -175,6 +180,7 @@ async fn a_query_with_a_mistake_is_refused_by_name() {
         ("?prot=udp", "prot"),
         ("?sort=size", "allowed: bytes"),
         ("?status=asured", "unreplied"),
+        ("?port=domian", "neither a number nor a known service"),
     ] {
         let (status, body) = server.ask("GET", &format!("/v1/flows{query}")).await;
         assert_eq!(status, 400, "{query}");
@@ -326,6 +332,160 @@ async fn conntrack_prints_and_ends_as_the_real_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn conntrack_makes_and_changes_flows_as_the_real_one() {
+    const NAME: &str = "conntrack v1.4.7 (conntrack-tools)";
+    let (server, tracker) = server().await;
+    let words = |line: &'static str| -> &'static [&'static str] {
+        line.split_whitespace().collect::<Vec<_>>().leak()
+    };
+    let said = |text: &str| format!("{NAME}: {text}\n");
+    let run = async |line: &'static str| sluice(&server, words(line)).await;
+    let tcp = "conntrack -I -p tcp -t 50 -s 1.1.1.1 -d 1.1.1.2 --sport 6 --dport 7 \
+               --state ESTABLISHED -u SEEN_REPLY,ASSURED -m 5 -w 3";
+    let done = run(tcp).await;
+    let created = said("1 flow entries have been created.");
+    assert_eq!(done, (0, String::new(), created.clone()));
+    let listed = run("conntrack -L -s 1.1.1.1").await.1;
+    assert!(
+        listed.starts_with("tcp      6 ")
+            && listed.contains(" ESTABLISHED src=1.1.1.1 dst=1.1.1.2 sport=6 dport=7 packets=0")
+            && listed.contains("bytes=0 [ASSURED] mark=5 zone=3 delta-time=0 use=1"),
+        "{listed}"
+    );
+    // There already.
+    let exists = said("Operation failed: Such conntrack exists, try -U to update");
+    assert_eq!(run(tcp).await, (1, String::new(), exists));
+    let again = "conntrack -A -p tcp -t 50 -s 1.1.1.1 -d 1.1.1.2 --sport 6 --dport 7 \
+                 --state ESTABLISHED -w 3";
+    let nothing = said("0 flow entries have been added.");
+    assert_eq!(run(again).await, (0, String::new(), nothing));
+    // By the reply alone, and one whose reply is its own.
+    let reply = "conntrack -A -p udp -t 50 -r 1.1.1.1 -q 1.1.1.2 --reply-port-src 6 \
+                 --reply-port-dst 7";
+    assert_eq!(run(reply).await.2, said("1 flow entries have been added."));
+    let ping = "conntrack -I -p icmp -t 50 -s 1.1.1.3 -d 1.1.1.2 --icmp-type 8 --icmp-code 0";
+    assert_eq!(run(ping).await.2, created);
+    let listed = run("conntrack -L -d 1.1.1.1 -p udp").await.1;
+    assert!(
+        listed.contains("[UNREPLIED] src=1.1.1.1 dst=1.1.1.2 sport=6 dport=7"),
+        "{listed}"
+    );
+    for (line, complaint) in [
+        (
+            "conntrack -I -p icmp -t 5 -s 1.1.1.4 -d 1.1.1.2 --icmp-type 3 --icmp-code 0",
+            "Operation failed: invalid parameters",
+        ),
+        (
+            "conntrack -I -p udp -t 5 -s 1.1.1.4 -d 1.1.1.2 --sport 1 --dport 2 -u EXPECTED",
+            "Operation failed: Device or resource busy",
+        ),
+        (
+            "conntrack -I -p udp -t 5 -s 1.1.1.4 -d 1.1.1.2 --sport 1 --dport 2 -n 9.9.9.9",
+            "-n and -g are not supported here: translations are decided by rules",
+        ),
+    ] {
+        assert_eq!(
+            run(line).await,
+            (1, String::new(), said(complaint)),
+            "{line}"
+        );
+    }
+    // Changed: what is printed is what it is then.
+    let (code, out, note) =
+        run("conntrack -U -s 1.1.1.1 -m 0xf0/0xf0 -p tcp --state TIME_WAIT").await;
+    assert_eq!((code, note), (0, said("1 flow entries have been updated.")));
+    assert!(
+        out.contains(" TIME_WAIT src=1.1.1.1") && out.contains("mark=245 zone=3"),
+        "{out}"
+    );
+    assert!(out.ends_with("use=2\n"), "{out}");
+    let (_, out, _) = run("conntrack -U -s 1.1.1.3 -u ASSURED -t 77").await;
+    assert!(
+        out.starts_with("icmp     1 ") && out.contains("[ASSURED]"),
+        "{out}"
+    );
+    let left: u32 = out.split_whitespace().nth(2).unwrap().parse().unwrap();
+    assert!((60..=77).contains(&left), "{out}");
+    // Nothing to change, and nobody to change.
+    let none = said("0 flow entries have been updated.");
+    for line in [
+        "conntrack -U",
+        "conntrack -U -s 1.1.1.1 -m 245",
+        "conntrack -U -s 9.9.9.9 -m 1",
+    ] {
+        assert_eq!(run(line).await, (1, String::new(), none.clone()), "{line}");
+    }
+    assert_eq!(tracker.count(), 4 + 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn flows_are_made_and_changed_over_the_api() {
+    let (server, tracker) = server().await;
+    let new = r#"{"protocol": "sctp", "timeout": 50, "state": "established", "vtags": [1, 2],
+        "original": {"src": "fd00::1", "dst": "fd00::2", "sport": 1, "dport": 2},
+        "labels": [0, 127], "mark": 7}"#;
+    let (status, body) = server.post("/v1/flows", "", new).await;
+    assert_eq!(status, 200, "{body}");
+    let flow: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&flow["state"], &flow["mark"]),
+        (&"ESTABLISHED".into(), &7.into())
+    );
+    assert_eq!(flow["reply"]["src"], "fd00::2");
+    assert_eq!(flow["labels"], serde_json::json!([0, 127]));
+    assert_eq!(server.post("/v1/flows", "", new).await.0, 409);
+    for (wrong, words) in [
+        (
+            new.replace("established", "open"),
+            "this protocol has no state",
+        ),
+        (new.replace("fd00::2", "10.0.0.1"), "one family"),
+        (new.replace("[0, 127]", "[128]"), "no number from 0 to 127"),
+        (new.replace("\"sctp\"", "\"udp\""), "no state"),
+        (
+            new.replace("\"sport\": 1, ", ""),
+            "sport and dport are needed",
+        ),
+        (
+            new.replace("\"mark\": 7", "\"status\": [\"confirmed\"]"),
+            "cannot be set",
+        ),
+        (
+            new.replace("\"mark\": 7", "\"role\": \"client\""),
+            "only DCCP",
+        ),
+    ] {
+        let (status, body) = server.post("/v1/flows", "", &wrong).await;
+        assert_eq!(status, 400, "{wrong}");
+        assert!(body.contains(words), "{wrong}: {body}");
+    }
+    let patch = async |query: &str, body: &str| {
+        let path = format!("/v1/flows{query}");
+        server.send("PATCH", &path, "", body).await
+    };
+    let (status, body) = patch("?protocol=sctp", r#"{"labels_del": [0], "mark": "1/1"}"#).await;
+    assert_eq!(status, 200, "{body}");
+    assert!(
+        body.contains(r#""labels":[127]"#) && body.contains(r#""mark":7"#),
+        "{body}"
+    );
+    let (status, body) = patch("", r#"{"mark": "1"}"#).await;
+    assert_eq!(
+        (status, body.contains("to change every flow")),
+        (400, true),
+        "{body}"
+    );
+    // UDP and ICMP have no such state: nothing of them changes.
+    let (_, body) = patch("?all=true", r#"{"state": "closed", "mark": "99"}"#).await;
+    assert_eq!(body.matches("\"protocol\":").count(), 1, "{body}");
+    let (_, body) = patch("?all=true", r#"{"mark": "99"}"#).await;
+    assert_eq!(body.matches("\"mark\":99").count(), 4, "{body}");
+    assert_eq!(tracker.count(), 5);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flows_are_a_table_for_a_person() {
     let (server, _) = server().await;
     let (code, out, said) = sluice(&server, &["flows", "--sort", "bytes", "--limit", "1"]).await;
@@ -346,7 +506,14 @@ async fn flows_are_a_table_for_a_person() {
         out.contains("udp       replied") && out.contains("180"),
         "{out}"
     );
-    let (code, out, _) = sluice(&server, &["flows", "delete", "--port", "53"]).await;
+    let (code, _, said) = sluice(&server, &["flows", "count", "--dport", "domian"]).await;
+    assert_eq!(code, 1);
+    assert!(said.contains("dport: \"domian\" is neither"), "{said}");
+    let (code, out, _) = sluice(&server, &["flows", "count", "--dport", "ntp"]).await;
+    assert_eq!(code, 0);
+    assert!(out.ends_with("1 flows\n"), "{out}");
+    let named = &["flows", "delete", "-p", "udp", "--port", "domain"];
+    let (code, out, _) = sluice(&server, named).await;
     assert_eq!((code, out.as_str()), (0, "2 flows ended\n"));
     assert_eq!(sluice(&server, &["flows", "delete"]).await.0, 1);
     server.stop().await;

@@ -88,8 +88,19 @@ impl Server {
 
     /// A request with a JSON body and perhaps further headers.
     pub(crate) async fn post(&self, path: &str, headers: &str, body: &str) -> (u16, String) {
+        self.send("POST", path, headers, body).await
+    }
+
+    /// The same with another method.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> (u16, String) {
         self.http(&format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             body.len()
         ))

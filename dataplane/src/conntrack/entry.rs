@@ -18,6 +18,7 @@ use super::flow::{Flow, FlowId};
 use super::protocol::ProtocolState;
 use super::state::{FlowIndex, status};
 use super::timeouts::TimeoutClass;
+use super::translation;
 use super::tuple::{Key, LAST_WORD, Tuple, address};
 use crate::packet::headers::protocol as number;
 
@@ -267,6 +268,8 @@ impl Entry {
         self.set_deadline_ns(flow.expires_ns);
         self.mark.store(flow.mark, Relaxed);
         self.change_label(flow.label, 0);
+        self.translation
+            .store(translation::unclaimed(flow.translation), Relaxed);
         for direction in 0..2 {
             self.set_counters(direction, flow.packets[direction], flow.bytes[direction]);
         }

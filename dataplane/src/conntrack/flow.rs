@@ -55,6 +55,8 @@ pub struct Flow {
     pub offsets: [Offsets; 2],
     /// What the SYN proxy keeps of it.
     pub proxied: Proxied,
+    /// The translator's bits: what it holds.
+    pub translation: u16,
     /// The worker that keeps its timer.
     pub worker: u16,
 }

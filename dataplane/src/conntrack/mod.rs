@@ -8,6 +8,7 @@
 mod access;
 mod begin;
 mod begun;
+mod change;
 mod confirm;
 mod entry;
 mod epoch;
@@ -50,6 +51,7 @@ mod testing;
 mod tests;
 
 pub use crate::program::key::Direction;
+pub use change::Change;
 pub use event::{FlowEvent, FlowEventKind};
 pub use expect::{Expectation, SourceMask};
 pub use filter::{Filter, TupleFilter};
@@ -67,6 +69,6 @@ pub use statistics::{ProxyStatistics, Statistics};
 pub use table::FLOW_BYTES;
 pub use timeouts::{TimeoutClass, TimeoutPolicy, Timeouts};
 pub use tracker::{AddError, Tracker};
-pub use translation::{Attached, Release, Translated};
+pub use translation::{Attached, Release, Translated, UNCLAIMED};
 pub use tuple::{Tuple, Zone};
 pub use worker::{TrackContext, TrackerWorker};

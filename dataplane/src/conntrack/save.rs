@@ -1,7 +1,7 @@
 //! Saving the flows as bytes and loading them again.
 //!
 //! Layout, all numbers little-endian: header (magic, version, bytes of a record, when it was saved, number of
-//! timeout policies), the policies, one record of 36 words for each confirmed flow, then a trailer (number
+//! timeout policies), the policies, one record of 37 words for each confirmed flow, then a trailer (number
 //! of records, digest of everything before). A flow's deadline is saved as what is left of it; loading
 //! takes off the time that has passed since, and leaves out what is over. Whatever does not fit (another
 //! version, a wrong digest, a class or a policy that is unknown) is refused as a whole, before a flow is added.
@@ -20,6 +20,7 @@ use super::sequence::Offsets;
 use super::state::FlowIndex;
 use super::timeouts::{TimeoutClass, TimeoutPolicy};
 use super::tracker::Tracker;
+use super::translation::UNCLAIMED;
 use super::tuple::{Key, Tuple};
 use crate::packet::headers::protocol as number;
 use crate::synproxy::Handshake;
@@ -27,7 +28,7 @@ use crate::synproxy::Handshake;
 const MAGIC: u64 = u64::from_le_bytes(*b"sluiceCT");
 /// Changes whenever the layout, or the meaning of a protocol's state, does.
 const VERSION: u64 = 3;
-const RECORD: usize = 36;
+const RECORD: usize = 37;
 const HEADER: usize = 5;
 const TRAILER: usize = 2;
 
@@ -110,6 +111,7 @@ fn record(flow: &Flow, now_ns: u64) -> [u64; RECORD] {
     words[25] = (flow.label >> 64) as u64;
     words[26..28].copy_from_slice(&flow.packets);
     words[28..30].copy_from_slice(&flow.bytes);
+    words[36] = u64::from(flow.translation & !UNCLAIMED);
     for (offsets, words) in flow
         .offsets
         .iter()
@@ -284,6 +286,17 @@ fn class(value: u64, flow: usize) -> Result<TimeoutClass, LoadError> {
     })
 }
 
+/// The translator's bits; what they mean is its affair.
+fn translation(value: u64, flow: usize) -> Result<u16, LoadError> {
+    let known = u16::try_from(value).ok();
+    let known = known.filter(|bits| bits & UNCLAIMED == 0);
+    known.ok_or(LoadError::Value {
+        flow,
+        what: "translation",
+        value,
+    })
+}
+
 fn id(word: u64) -> FlowId {
     FlowId {
         index: FlowIndex(word as u32),
@@ -337,6 +350,7 @@ fn flow(words: &[u64; RECORD], at: usize, policies: &[u16]) -> Result<Flow, Load
             },
             clock_shift: words[35] as u32,
         },
+        translation: translation(words[36], at)?,
         worker: 0,
     })
 }

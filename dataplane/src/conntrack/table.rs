@@ -342,6 +342,7 @@ impl Table {
             helper: side.map_or(0, |side| side.helper.load(Relaxed) as u16),
             offsets: side.map_or([Offsets::NONE; 2], |side| side.both_offsets(entry)),
             proxied: side.map_or_else(Default::default, Side::proxied),
+            translation: entry.translation.load(Relaxed),
             worker: entry.owner(),
         }
     }

@@ -139,7 +139,7 @@ impl Tracker {
     }
 
     /// The seat that control itself counts and tells under.
-    fn seat(&self) -> u16 {
+    pub(super) fn seat(&self) -> u16 {
         self.table.workers() as u16
     }
 

@@ -15,6 +15,15 @@ use super::tuple::Tuple;
 use super::worker::TrackerWorker;
 use crate::program::key::Direction;
 
+/// A bit among the translator's own: the flow came with a loaded state, and the translator has not taken
+/// over yet what the other bits say that it holds. Nobody is told of its end until then.
+pub const UNCLAIMED: u16 = 1 << 15;
+
+/// The translator's bits of a flow that is loaded.
+pub(super) fn unclaimed(bits: u16) -> u16 {
+    if bits == 0 { 0 } else { bits | UNCLAIMED }
+}
+
 /// A flow's tuples, the translator's bits, and those of its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translated {
@@ -61,7 +70,8 @@ impl Table {
     /// Tells the translator that a flow has ended.
     #[inline]
     pub(super) fn release_translation(&self, index: u32) {
-        if self.entry(index).translation.load(Relaxed) != 0 {
+        let bits = self.entry(index).translation.load(Relaxed);
+        if bits != 0 && bits & UNCLAIMED == 0 {
             self.release_held(index);
         }
     }

@@ -10,6 +10,7 @@ use super::translator::external;
 use super::{Endpoint, Side, Translator, destination, has_ports, held, is_query, source};
 use crate::conntrack::tuple::IPV4;
 use crate::conntrack::{Direction, FlowIndex, TrackerWorker, Tuple, status};
+use crate::packet::headers::protocol;
 
 /// A range of addresses, or of ports: first and last.
 type Span<T> = Option<(T, T)>;
@@ -190,11 +191,12 @@ impl<'c> Case<'c> {
             return;
         }
         let external = external(&self.now, destination(&self.now));
-        let Some(inside) = allocator.enter(&external, &source(&self.now)) else {
+        let Some(binding) = allocator.enter(&external, &source(&self.now)) else {
             return;
         };
-        self.tracker.add_translation(self.flow, held::ENTERED);
-        let new = with_destination(self.now, inside);
+        let bits = held::entered(binding.filtering);
+        self.tracker.add_translation(self.flow, bits);
+        let new = with_destination(self.now, binding.internal);
         self.become_(Side::Destination, new);
     }
 
@@ -296,13 +298,15 @@ impl<'c> Case<'c> {
         let grant = allocator
             .allocate(&request, self.now_ns, self.chance, unique)
             .map_err(|_| Undecided)?;
-        let bit = if grant.binding {
-            held::BINDING
-        } else {
-            held::SHARED
-        };
-        self.tracker.add_translation(self.flow, bit);
-        self.become_(Side::Source, with_source(now, grant.endpoint));
+        let bits = grant.binding.map_or(held::SHARED, held::binding);
+        self.tracker.add_translation(self.flow, bits);
+        let new = with_source(now, grant.endpoint);
+        if now.protocol == protocol::TCP
+            && let Some(answer) = TrackerWorker::answer(&new)
+        {
+            self.translator.unsolicited().opened(&answer);
+        }
+        self.become_(Side::Source, new);
         Ok(())
     }
 }

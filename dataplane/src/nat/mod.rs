@@ -14,24 +14,69 @@ pub mod ports;
 pub mod request;
 pub mod rewrite;
 pub mod translator;
+pub mod unsolicited;
 
 pub use decide::{Undecided, Wanted};
 pub use pool::{Allocator, Filtering, Mapping, Realm};
 pub use request::Request;
 pub use rewrite::{Endpoint, Side};
 pub use translator::Translator;
+pub use unsolicited::Unsolicited;
 
 use crate::conntrack::Tuple;
 use crate::packet::headers::protocol;
 
-/// What a flow holds: the translator's bits in the tracker.
+/// What a flow holds: the translator's bits in the tracker, which are saved with the flows.
 pub mod held {
+    use super::Filtering;
+
     /// Its external source is a port shared with flows that have another other end.
     pub const SHARED: u16 = 1;
     /// Its external source is a binding.
     pub const BINDING: u16 = 1 << 1;
     /// It came in by a binding.
     pub const ENTERED: u16 = 1 << 2;
+
+    /// Where the filtering of a flow's own binding stands, and that of the one by which it came in.
+    const OWN: u16 = 3;
+    const OTHERS: u16 = 5;
+
+    /// That it holds a binding with this filtering.
+    pub fn binding(filtering: Filtering) -> u16 {
+        BINDING | number(filtering) << OWN
+    }
+
+    /// That it came in by a binding with this filtering.
+    pub fn entered(filtering: Filtering) -> u16 {
+        ENTERED | number(filtering) << OTHERS
+    }
+
+    /// The filtering of the binding that it holds.
+    pub fn own_filtering(bits: u16) -> Filtering {
+        filtering(bits >> OWN)
+    }
+
+    /// The filtering of the binding by which it came in.
+    pub fn others_filtering(bits: u16) -> Filtering {
+        filtering(bits >> OTHERS)
+    }
+
+    fn number(filtering: Filtering) -> u16 {
+        match filtering {
+            Filtering::EndpointIndependent => 0,
+            Filtering::Address => 1,
+            Filtering::AddressPort => 2,
+        }
+    }
+
+    fn filtering(number: u16) -> Filtering {
+        match number & 3 {
+            0 => Filtering::EndpointIndependent,
+            1 => Filtering::Address,
+            // The strictest, also for what no version has saved.
+            _ => Filtering::AddressPort,
+        }
+    }
 }
 
 /// The source of packets of a tuple. The port of an ICMP query is its id.

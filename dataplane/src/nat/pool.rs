@@ -78,8 +78,8 @@ pub enum Mapping {
 pub struct Grant {
     /// The external endpoint.
     pub endpoint: Endpoint,
-    /// Whether it is a [`Binding`] (else a shared port, or no port at all).
-    pub binding: bool,
+    /// Of a [`Binding`] its filtering; else it is a shared port.
+    pub binding: Option<Filtering>,
 }
 
 /// An inside endpoint's hold on an external one.
@@ -222,9 +222,9 @@ impl Allocator {
         }
     }
 
-    /// The inside of an external endpoint to which this remote end may send; the flow that follows
-    /// uses the binding and releases it at its end.
-    pub fn enter(&self, external: &External, remote: &Endpoint) -> Option<Endpoint> {
+    /// The binding of an external endpoint to which this remote end may send; the flow that follows
+    /// uses it and releases it at its end.
+    pub fn enter(&self, external: &External, remote: &Endpoint) -> Option<Binding> {
         let mut held = self.inward.get_mut(external)?;
         let may = match held.filtering {
             Filtering::EndpointIndependent => true,
@@ -236,12 +236,9 @@ impl Allocator {
         }
         held.flows += 1;
         if held.filtering == Filtering::Address {
-            *self
-                .contacts
-                .entry((*external, remote.address))
-                .or_insert(0) += 1;
+            self.note_contact(external, remote);
         }
-        Some(held.internal)
+        Some(*held)
     }
 
     /// Holds an external endpoint for an inside one until [`unbind`](Self::unbind).
@@ -311,6 +308,13 @@ impl Allocator {
         shared
     }
 
+    /// Whether an external address has bindings of a protocol, or ports of the appliance itself.
+    pub fn binds_on(&self, external: &External) -> bool {
+        let key = (external.realm, external.protocol, external.endpoint.address);
+        let space = self.spaces.get(&key).map(|space| Arc::clone(&space));
+        space.is_some_and(|space| locked(&space).holds_any())
+    }
+
     /// The binding of an external endpoint.
     pub fn binding(&self, external: &External) -> Option<Binding> {
         self.inward.get(external).map(|held| *held)
@@ -366,28 +370,72 @@ impl Allocator {
             }
             Entry::Vacant(entry) => {
                 let endpoint = self.hold_one(request, chance)?;
-                let binding = Binding {
-                    internal: request.internal,
-                    filtering,
-                    flows: 1,
-                    since_ns: now_ns,
-                    fixed: false,
-                };
-                self.bound.fetch_add(1, Relaxed);
-                self.inward.insert(request.external(endpoint), binding);
-                self.pair(request.realm, request.internal.address, endpoint.address);
+                let external = request.external(endpoint);
+                self.begin_binding(&external, request.internal, filtering, now_ns);
                 entry.insert(endpoint);
                 (endpoint, filtering)
             }
         };
         if filtering == Filtering::Address {
-            let contact = (request.external(endpoint), request.remote.address);
-            *self.contacts.entry(contact).or_insert(0) += 1;
+            self.note_contact(&request.external(endpoint), &request.remote);
         }
         Some(Grant {
             endpoint,
-            binding: true,
+            binding: Some(filtering),
         })
+    }
+
+    /// Takes the binding over that a flow of this remote end had before the dataplane was started;
+    /// `false` when somebody else has its port, or the inside another one.
+    pub fn bind_again(
+        &self,
+        external: &External,
+        internal: Endpoint,
+        filtering: Filtering,
+        (remote, since_ns): (&Endpoint, u64),
+    ) -> bool {
+        let inside = (external.realm, external.protocol, internal);
+        match self.outward.entry(inside) {
+            Entry::Occupied(entry) => {
+                let known = *entry.get() == external.endpoint;
+                let Some(mut held) = self.inward.get_mut(external).filter(|_| known) else {
+                    return false;
+                };
+                held.flows += 1;
+                held.since_ns = held.since_ns.min(since_ns);
+            }
+            Entry::Vacant(entry) => {
+                if !self.reserve(external) {
+                    return false;
+                }
+                self.begin_binding(external, internal, filtering, since_ns);
+                entry.insert(external.endpoint);
+            }
+        }
+        if filtering == Filtering::Address {
+            self.note_contact(external, remote);
+        }
+        true
+    }
+
+    /// The first flow of a binding whose port is held.
+    fn begin_binding(
+        &self,
+        external: &External,
+        internal: Endpoint,
+        filtering: Filtering,
+        since_ns: u64,
+    ) {
+        let binding = Binding {
+            internal,
+            filtering,
+            flows: 1,
+            since_ns,
+            fixed: false,
+        };
+        self.bound.fetch_add(1, Relaxed);
+        self.inward.insert(*external, binding);
+        self.pair(external.realm, internal.address, external.endpoint.address);
     }
 
     /// Holds a port on the address that is paired with the inside address, or on any of the range.
@@ -423,7 +471,7 @@ impl Allocator {
         let endpoint = request.addresses().find_map(on)?;
         Some(Grant {
             endpoint,
-            binding: false,
+            binding: None,
         })
     }
 
@@ -485,6 +533,11 @@ impl Allocator {
                 entry.remove();
             }
         }
+    }
+
+    fn note_contact(&self, external: &External, remote: &Endpoint) {
+        let contact = (*external, remote.address);
+        *self.contacts.entry(contact).or_insert(0) += 1;
     }
 
     fn forget_contact(&self, external: &External, remote: &Endpoint) {

@@ -105,6 +105,11 @@ impl PortSpace {
         bit(&self.held[..], port)
     }
 
+    /// Whether any port is held by one alone.
+    pub fn holds_any(&self) -> bool {
+        self.held.iter().any(|word| *word != 0)
+    }
+
     /// How many share the port.
     pub fn sharers(&self, port: u16) -> u32 {
         let (block, at) = (usize::from(port) / BLOCK, usize::from(port) % BLOCK);

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pool::{Allocator, External, Realm};
+use super::unsolicited::Unsolicited;
 use super::{Endpoint, destination, held, source};
 use crate::conntrack::tuple::{IPV4, address_bytes};
-use crate::conntrack::{Filter, Release, Tracker, Translated, Tuple, status};
+use crate::conntrack::{Filter, Flow, Release, Tracker, Translated, Tuple, UNCLAIMED};
 use crate::packet::headers::protocol;
 
 /// What the workers of a dataplane share to translate.
 #[derive(Debug, Default)]
 pub struct Translator {
     allocator: Allocator,
+    unsolicited: Unsolicited,
     /// Where the appliance's own host listens.
     reserved: Mutex<BTreeSet<(bool, [u8; 16], u16)>>,
 }
@@ -29,6 +31,11 @@ impl Translator {
     /// Who has which external address and port.
     pub fn allocator(&self) -> &Allocator {
         &self.allocator
+    }
+
+    /// First segments of TCP that the filtering of bindings has refused.
+    pub fn unsolicited(&self) -> &Unsolicited {
+        &self.unsolicited
     }
 
     /// Keeps the TCP ports at which the appliance's own host listens out of every translation: all of
@@ -54,24 +61,69 @@ impl Translator {
         *reserved = now;
     }
 
-    /// Takes the ports of flows over that were loaded with the tracker's state. What was a binding is a
-    /// port like any other from then on. Yields how many flows hold one.
-    pub fn adopt(&self, tracker: &Tracker) -> u64 {
-        let (mut from, mut flows, mut adopted) = (Some(0), Vec::new(), 0);
-        while let Some(next) = from {
-            from = tracker.list(&Filter::default(), next, 1024, &mut flows);
-            for flow in flows.drain(..) {
-                let holds =
-                    flow.status & status::SRC_NAT != 0 && super::has_ports(flow.reply.protocol);
-                if !holds {
-                    continue;
+    /// Takes over what flows that were loaded with the tracker's state hold: bindings first, so that no
+    /// shared port is in the way of one, then the ports. Yields how many flows hold something.
+    pub fn adopt(&self, tracker: &Tracker, now_ns: u64, wall_ns: u64) -> u64 {
+        const BINDINGS: u16 = held::BINDING | held::ENTERED;
+        let mut adopted = 0;
+        for bound in [true, false] {
+            let (mut from, mut flows) = (Some(0), Vec::new());
+            while let Some(next) = from {
+                from = tracker.list(&Filter::default(), next, 1024, &mut flows);
+                for flow in flows.drain(..) {
+                    let unclaimed = flow.translation & UNCLAIMED != 0;
+                    if !unclaimed || (flow.translation & BINDINGS != 0) != bound {
+                        continue;
+                    }
+                    let age_ns = wall_ns.saturating_sub(flow.started_wall_ns);
+                    let bits = self.claim(&flow, now_ns.saturating_sub(age_ns));
+                    if !tracker.set_translation(flow.id, bits) {
+                        self.release(&translated(&flow, bits));
+                    } else if bits != 0 {
+                        adopted += 1;
+                    }
                 }
-                let external = external(&flow.reply, destination(&flow.reply));
-                let shared = self.allocator.share_again(&external);
-                adopted += u64::from(shared && tracker.set_translation(flow.id, held::SHARED));
             }
         }
         adopted
+    }
+
+    /// Takes over what a flow holds; yields the bits of what it got. A binding that cannot be had again is
+    /// a port like any other, if that can.
+    fn claim(&self, flow: &Flow, since_ns: u64) -> u16 {
+        let (bits, mut got) = (flow.translation, 0);
+        let (original, reply) = (&flow.original, &flow.reply);
+        let own = external(reply, destination(reply));
+        if bits & held::BINDING != 0 {
+            let filtering = held::own_filtering(bits);
+            let user = (&source(reply), since_ns);
+            if (self.allocator).bind_again(&own, source(original), filtering, user) {
+                got |= held::binding(filtering);
+            }
+        }
+        let port = bits & (held::SHARED | held::BINDING) != 0 && got == 0;
+        if port && self.allocator.share_again(&own) {
+            got |= held::SHARED;
+        }
+        if bits & held::ENTERED != 0 {
+            let entered = external(reply, destination(original));
+            let filtering = held::others_filtering(bits);
+            let user = (&source(original), since_ns);
+            if (self.allocator).bind_again(&entered, source(reply), filtering, user) {
+                got |= held::entered(filtering);
+            }
+        }
+        got
+    }
+}
+
+/// What is told of a flow's end.
+fn translated(flow: &Flow, bits: u16) -> Translated {
+    Translated {
+        original: flow.original,
+        reply: flow.reply,
+        status: flow.status,
+        bits,
     }
 }
 
@@ -88,7 +140,7 @@ fn own((ip6, address, port): (bool, [u8; 16], u16)) -> External {
 }
 
 /// An endpoint in the realm of a tuple.
-pub(super) fn external(tuple: &Tuple, endpoint: Endpoint) -> External {
+pub(crate) fn external(tuple: &Tuple, endpoint: Endpoint) -> External {
     External {
         realm: Realm {
             domain: tuple.domain,

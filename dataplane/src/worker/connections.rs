@@ -8,6 +8,7 @@ use super::proxied;
 use super::walk::Walk;
 use crate::conntrack::{TrackContext, status};
 use crate::drop_reason::DropReason;
+use crate::nat::apply::is_error;
 use crate::packet::fragments::{self, Arrival};
 use crate::packet::headers::{Headers, flag, protocol};
 use crate::program::RuleRef;
@@ -124,6 +125,10 @@ impl Walk<'_, '_> {
         let packets = &mut run.vm.packets;
         let (ct, frame) = (packets.ct[lane], &mut run.frames[lane]);
         let headers = &mut packets.headers[lane];
+        // An error about the connection's packets has neither announcements nor numbers.
+        if is_error(frame.bytes(), headers) {
+            return;
+        }
         let before = headers.end;
         if tracker.status(ct.flow) & status::HELPER != 0 {
             let mut helped = Helped {
@@ -149,6 +154,9 @@ impl Walk<'_, '_> {
                 );
         if headers.end != before {
             let (end, network) = (headers.end, u32::from(headers.network));
+            if end > before && !self.desk.grown.is_full() {
+                self.desk.grown.push((lane, end - before));
+            }
             packets.limits[lane] = end;
             packets.lengths[lane] = end - network;
         }

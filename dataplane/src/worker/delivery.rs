@@ -28,6 +28,8 @@ impl Walk<'_, '_> {
             return;
         }
         self.refresh(local);
+        self.hold_unsolicited(local);
+        let local = local & !self.run.vm.packets.ended;
         self.confirm(local);
         for lane in lanes(local & !self.run.vm.packets.ended) {
             let packets = &self.run.vm.packets;
@@ -191,6 +193,9 @@ impl Walk<'_, '_> {
                 self.end(lane, DropReason::PortDown);
                 continue;
             };
+            let Some(too_big) = self.fits_or_may_be_cut(gateway, lane) else {
+                continue;
+            };
             let station = match known {
                 Some((port, address, mac)) if (port, address) == (id, next) => Some(mac),
                 _ if port.point_to_point => Some([0; 6]),
@@ -203,32 +208,53 @@ impl Walk<'_, '_> {
             match station {
                 Some(mac) => {
                     known = Some((id, next, mac));
-                    self.send_to(lane, port, mac);
+                    self.send_to(lane, port, mac, too_big);
                 }
-                None => self.wait_for(gateway, lane, port, next),
+                None => self.wait_for(gateway, lane, port, next, too_big),
             }
         }
         // The link header is another one now.
         self.run.vm.forget(reads::PAYLOAD, alive);
     }
 
+    /// Whether a lane's packet has to be cut for its way out; `None` when it must not be, and ends here.
     #[inline]
-    fn send_to(&mut self, lane: usize, port: &Port, mac: [u8; 6]) {
+    fn fits_or_may_be_cut(&mut self, gateway: &Gateway, lane: usize) -> Option<bool> {
         let packets = &self.run.vm.packets;
         let (headers, mtu) = (&packets.headers[lane], packets.mtus[lane]);
-        let too_big = self.size(lane) > mtu;
+        if self.size(lane) <= mtu {
+            return Some(false);
+        }
+        if outbox::may_be_cut(self.run.frames[lane].bytes(), headers) {
+            return Some(true);
+        }
+        self.tell_too_big(gateway, lane, mtu);
+        None
+    }
+
+    /// Ends a packet that has become too big behind the route: a helper has lengthened it. Its sender is told
+    /// of an MTU that leaves room for that; the way's own, which Linux tells, it keeps to already.
+    #[cold]
+    fn tell_too_big(&mut self, gateway: &Gateway, lane: usize, mtu: u32) {
+        // Nobody outside has sent what was made here.
+        if self.desk.own >> lane & 1 == 0 {
+            let mtu = mtu.saturating_sub(self.desk.grown(lane));
+            self.complain(gateway, lane, Complaint::TooBig { mtu });
+        }
+        self.end(lane, DropReason::PacketTooBig);
+    }
+
+    #[inline]
+    fn send_to(&mut self, lane: usize, port: &Port, mac: [u8; 6], too_big: bool) {
         let frame = &mut self.run.frames[lane];
         outbox::address(frame.bytes_mut(), mac, port.mac);
         if !too_big {
             return;
         }
-        if !outbox::may_be_cut(frame.bytes(), headers) {
-            // One of our own: what came by a port was told before.
-            return self.end(lane, DropReason::PacketTooBig);
-        }
+        let packets = &self.run.vm.packets;
         let departure = Departure {
             port: port.id,
-            mtu,
+            mtu: packets.mtus[lane],
             mark: packets.marks[lane],
         };
         let (bytes, vnet) = (frame.bytes(), frame.vnet);
@@ -240,7 +266,14 @@ impl Walk<'_, '_> {
 
     /// A packet whose next hop is not known.
     #[cold]
-    fn wait_for(&mut self, gateway: &Gateway, lane: usize, port: &Port, next: Address) {
+    fn wait_for(
+        &mut self,
+        gateway: &Gateway,
+        lane: usize,
+        port: &Port,
+        next: Address,
+        too_big: bool,
+    ) {
         let now_ns = self.run.context.now_ns;
         if port.source_for(next).is_none() {
             // Nobody of that family can be asked there.
@@ -251,7 +284,7 @@ impl Walk<'_, '_> {
         let (slot, ask) = editor.seek(port.id, next, now_ns);
         if let Some(mac) = editor.mac(slot) {
             drop(editor);
-            return self.send_to(lane, port, mac);
+            return self.send_to(lane, port, mac, too_big);
         }
         let packets = &self.run.vm.packets;
         let plan = Plan {

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
+
 use crate::conntrack::expect::Follow;
 use crate::conntrack::helper::{self, Expected, Helper, ftp, tftp};
 use crate::conntrack::{
@@ -58,16 +60,19 @@ impl Helped<'_, '_> {
         let said = shared.conversations().ftp(master, lives, |lines| {
             ftp::inspect(lines, payload, sequence, reply, &own, &other)
         });
+        // In their order, so that the last one is what is waited for.
+        let mut outside = ArrayVec::<Option<u16>, { ftp::MOST }>::new();
+        for announced in &said.announced {
+            let inside = announced.expected.tuple.dport;
+            outside.push(self.expect(master, announced.expected, inside));
+        }
         let mut longer = 0;
         // From behind, so that what is still to be rewritten stays where it is.
-        for announced in said.announced.iter().rev() {
-            let inside = announced.expected.tuple.dport;
-            let Some(outside) = self.expect(master, announced.expected, inside) else {
+        for (announced, outside) in said.announced.iter().zip(outside).rev() {
+            // What is not waited for stays as it is written.
+            let Some(outside) = outside.filter(|_| self.is_translated()) else {
                 continue;
             };
-            if !self.is_translated() {
-                continue;
-            }
             let text = ftp::written(announced.form, &other.dst, outside, own.l3);
             let (_, len) = announced.place;
             if !replace_payload(self.frame, self.headers, announced.place, text.as_bytes()) {

@@ -25,6 +25,7 @@ mod routing;
 mod run;
 mod seat;
 mod translate;
+mod unsolicited;
 mod walk;
 
 pub use clock::{Clock, SystemClock, VirtualClock};

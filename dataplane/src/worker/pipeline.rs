@@ -31,7 +31,7 @@ pub struct Pipeline {
     pub(super) vm: Vm,
     events: Arc<EventQueue>,
     tracker: Option<TrackerWorker>,
-    translator: Option<Arc<Translator>>,
+    pub(super) translator: Option<Arc<Translator>>,
     fragments: Fragments,
     pub(super) desk: Desk,
 }
@@ -113,6 +113,7 @@ impl Stages for Pipeline {
             self.desk
                 .outbox
                 .tick(gateway, &mut out.pool, context.now_ns);
+            self.answer_unsolicited(gateway, &mut out.pool, context.now_ns);
             self.desk.visited = true;
             self.follow(Some(gateway), (generation, context), out);
         }

@@ -59,6 +59,8 @@ pub(super) struct Desk {
     pub(super) attached: ArrayVec<(usize, Attached), BATCH>,
     /// Lanes of our own that are the SYN proxy's.
     pub(super) proxied: ArrayVec<(usize, ProxySegment), BATCH>,
+    /// Lanes whose packet a helper has lengthened, and by how many bytes.
+    pub(super) grown: ArrayVec<(usize, u32), BATCH>,
     /// What is to be sent.
     pub(super) outbox: Outbox,
     /// The host has got something to do.
@@ -78,6 +80,7 @@ impl Default for Desk {
             turned: 0,
             attached: ArrayVec::new(),
             proxied: ArrayVec::new(),
+            grown: ArrayVec::new(),
             outbox: Outbox::default(),
             visited: false,
             ways: Box::new([Remembered::default(); REMEMBERED]),
@@ -93,6 +96,7 @@ impl Desk {
         self.turned = 0;
         self.attached.clear();
         self.proxied.clear();
+        self.grown.clear();
         let Some(gateway) = gateway else {
             return;
         };
@@ -113,6 +117,12 @@ impl Desk {
     /// Whether a lane is a segment of the SYN proxy.
     fn is_proxied(&self, lane: usize) -> bool {
         self.proxied.iter().any(|(number, _)| *number == lane)
+    }
+
+    /// Bytes by which a helper has lengthened a lane's packet.
+    pub(super) fn grown(&self, lane: usize) -> u32 {
+        let found = self.grown.iter().find(|(number, _)| *number == lane);
+        found.map_or(0, |(_, by)| *by)
     }
 
     fn place(to: Address, mark: u32) -> usize {

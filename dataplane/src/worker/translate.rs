@@ -29,7 +29,12 @@ fn end_for(tracker: &TrackerWorker, flow: FlowIndex, direction: Direction, side:
 impl Walk<'_, '_> {
     /// The chains of type nat of a hook begin.
     pub(super) fn begin_deciding(&mut self, hook: Hook, alive: u64) {
-        let there = self.at(hook, alive);
+        let mut there = self.at(hook, alive);
+        if hook == Hook::Postrouting {
+            self.refresh(there);
+            self.hold_unsolicited(there);
+            there &= !self.run.vm.packets.ended;
+        }
         self.deciding = Some((side(hook), there));
     }
 

@@ -1,11 +1,12 @@
 //! `sluice conntrack`, and the program when it is called by the name conntrack.
 //!
 //! Texts, streams and exit codes are those of conntrack 1.4.7: flows on standard output, what was
-//! done on standard error, 0 done, 1 failed, 2 wrong usage. Flows are made by packets only, so the
-//! commands that make or change them by hand are refused.
+//! done on standard error, 0 done, 1 failed, 2 wrong usage.
 
+mod edit;
 mod options;
 mod print;
+mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -118,6 +119,9 @@ fn act(socket: &Path, words: Vec<OsString>) -> Result<Done, Trouble> {
             "Operation failed: such expectation doesn't exist".to_owned(),
         )),
         (Command::Delete, _) => delete(&client, &call),
+        (Command::Insert, _) => edit::insert(&client, &call, false),
+        (Command::Add, _) => edit::insert(&client, &call, true),
+        (Command::Update, _) => edit::update(&client, &call),
         (Command::Flush, Table::Expect) => {
             let _: serde_json::Value = super::wait(client.delete("/v1/expectations"))?.body;
             Ok(Done::said("expectation table has been emptied."))

@@ -27,6 +27,8 @@ pub(super) const XML_FOOT: &str = "</conntrack>\n";
 pub(super) enum Why {
     /// It was listed, got or deleted.
     Listed,
+    /// It was changed by hand.
+    Changed,
     /// It began.
     New,
     /// It changed.
@@ -38,7 +40,17 @@ pub(super) enum Why {
 impl Why {
     /// Events of flows that live carry neither counters nor times, as those of the kernel.
     fn has_figures(self) -> bool {
-        matches!(self, Self::Listed | Self::Destroy)
+        matches!(self, Self::Listed | Self::Changed | Self::Destroy)
+    }
+
+    /// Whether it is the answer to a command, and no event.
+    fn is_answer(self) -> bool {
+        matches!(self, Self::Listed | Self::Changed)
+    }
+
+    /// How many hold the flow: whoever changes it does too.
+    fn users(self) -> u8 {
+        if self == Self::Changed { 2 } else { 1 }
     }
 }
 
@@ -50,7 +62,7 @@ pub(super) fn flow(flow: &Flow, why: Why, output: Output, time_ns: u64) -> Strin
     if output.xml {
         return xml(flow, why, output, time_ns);
     }
-    let stamp = if output.timestamp && why != Why::Listed {
+    let stamp = if output.timestamp && !why.is_answer() {
         format!(
             "[{}.{:06}]\t",
             time_ns / SECOND_NS,
@@ -60,7 +72,7 @@ pub(super) fn flow(flow: &Flow, why: Why, output: Output, time_ns: u64) -> Strin
         String::new()
     };
     let event = match why {
-        Why::Listed => "",
+        Why::Listed | Why::Changed => "",
         Why::New => "    [NEW] ",
         Why::Update => " [UPDATE] ",
         Why::Destroy => "[DESTROY] ",
@@ -115,7 +127,7 @@ fn line(flow: &Flow, why: Why, output: Output, time_ns: u64) -> String {
     if has(flow, "assured") {
         text += "[ASSURED] ";
     }
-    if why == Why::Listed || flow.mark != 0 {
+    if why.is_answer() || flow.mark != 0 {
         let _ = write!(text, "mark={} ", flow.mark);
     }
     if zones.0 == zones.1 && zones.0 != 0 {
@@ -133,8 +145,8 @@ fn line(flow: &Flow, why: Why, output: Output, time_ns: u64) -> String {
     if let Some(helper) = &flow.helper {
         let _ = write!(text, "helper={helper} ");
     }
-    if why == Why::Listed {
-        text += "use=1 ";
+    if why.is_answer() {
+        let _ = write!(text, "use={} ", why.users());
     }
     if output.id {
         let _ = write!(text, "id={} ", flow.id);
@@ -189,13 +201,17 @@ fn calendar(time_ns: u64) -> String {
 
 fn save(flow: &Flow, why: Why) -> String {
     let command = match why {
-        Why::Listed | Why::New => "-A",
+        Why::Listed | Why::Changed | Why::New => "-A",
         Why::Update => "-U",
         Why::Destroy => "-D",
     };
     let mut text = format!("{command} -t {} ", flow.timeout);
     let mut status = Vec::new();
-    for (name, word) in [("seen-reply", "SEEN_REPLY"), ("assured", "ASSURED")] {
+    for (name, word) in [
+        ("seen-reply", "SEEN_REPLY"),
+        ("assured", "ASSURED"),
+        ("fixed-timeout", "FIXED_TIMEOUT"),
+    ] {
         if has(flow, name) {
             status.push(word);
         }
@@ -268,7 +284,7 @@ fn save(flow: &Flow, why: Why) -> String {
 
 fn xml(flow: &Flow, why: Why, output: Output, time_ns: u64) -> String {
     let mut text = match why {
-        Why::Listed => "<flow>",
+        Why::Listed | Why::Changed => "<flow>",
         Why::New => "<flow type=\"new\">",
         Why::Update => "<flow type=\"update\">",
         Why::Destroy => "<flow type=\"destroy\">",
@@ -314,7 +330,7 @@ fn xml(flow: &Flow, why: Why, output: Output, time_ns: u64) -> String {
         text += "</meta>";
     }
     xml_both(&mut text, flow, why, output, time_ns);
-    if output.timestamp && why != Why::Listed {
+    if output.timestamp && !why.is_answer() {
         when(&mut text, time_ns);
     }
     text + "</flow>"
@@ -329,21 +345,21 @@ fn xml_both(text: &mut String, flow: &Flow, why: Why, output: Output, time_ns: u
     if why != Why::Destroy || flow.timeout != 0 {
         let _ = write!(text, "<timeout>{}</timeout>", flow.timeout);
     }
-    if why == Why::Listed || flow.mark != 0 {
+    if why.is_answer() || flow.mark != 0 {
         let _ = write!(text, "<mark>{}</mark>", flow.mark);
     }
     if flow.original.zone == flow.reply.zone && flow.original.zone != 0 {
         let _ = write!(text, "<zone>{}</zone>", flow.original.zone);
     }
-    if why == Why::Listed {
-        *text += "<use>1</use>";
+    if why.is_answer() {
+        let _ = write!(text, "<use>{}</use>", why.users());
     }
     let _ = write!(text, "<id>{}</id>", flow.id);
-    if !has(flow, "seen-reply") {
-        *text += "<unreplied/>";
-    }
     if has(flow, "assured") {
         *text += "<assured/>";
+    }
+    if !has(flow, "seen-reply") {
+        *text += "<unreplied/>";
     }
     if output.ktimestamp && why.has_figures() {
         let _ = write!(text, "<timestamp><start>{}</start>", flow.start_ns);

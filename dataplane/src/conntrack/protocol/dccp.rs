@@ -316,6 +316,27 @@ pub(super) fn is_closing(state: &ProtocolState) -> bool {
     )
 }
 
+/// The same connection with the other side as the client.
+pub(super) fn turned(old: &ProtocolState) -> ProtocolState {
+    let old = Connection::unpack(old);
+    Connection {
+        turned: true,
+        ..old
+    }
+    .pack()
+}
+
+/// The same connection in the state of this name.
+pub(super) fn in_state(old: &ProtocolState, name: &str) -> Option<(ProtocolState, TimeoutClass)> {
+    let state = State::ALL.into_iter().find(|state| state.name() == name)?;
+    let packed = Connection {
+        state,
+        ..Connection::unpack(old)
+    }
+    .pack();
+    Some((packed, state.class()))
+}
+
 /// The state's name, as conntrack(8) prints it.
 pub(super) fn state_name(state: &ProtocolState) -> &'static str {
     Connection::unpack(state).state.name()

@@ -289,6 +289,46 @@ pub fn state_name(protocol: u8, state: &ProtocolState) -> Option<&'static str> {
     }
 }
 
+/// A flow's state as control sets it, by the name that [`state_name`] gives: what else is known of the
+/// connection stays. `None` when the protocol has no such state.
+pub fn in_state(
+    protocol: u8,
+    old: &ProtocolState,
+    name: &str,
+) -> Option<(ProtocolState, TimeoutClass)> {
+    match protocol {
+        number::TCP => tcp::in_state(old, name),
+        number::SCTP => sctp::in_state(old, name),
+        number::DCCP => dccp::in_state(old, name),
+        _ => None,
+    }
+}
+
+/// An SCTP association whose packets of each direction carry these verification tags (0: unknown).
+pub fn with_tags(old: &ProtocolState, tags: [u32; 2]) -> ProtocolState {
+    sctp::with_tags(old, tags)
+}
+
+/// A DCCP connection whose first packet came from the server.
+pub fn turned(old: &ProtocolState) -> ProtocolState {
+    dccp::turned(old)
+}
+
+/// What the timeout of a flow depends on whose protocol has no states; `bits` are its status bits.
+pub fn class(protocol: u8, bits: u32) -> TimeoutClass {
+    let stream = bits & (status::SEEN_REPLY | status::ASSURED);
+    let stream = stream == status::SEEN_REPLY | status::ASSURED;
+    match protocol {
+        number::UDP if !stream => TimeoutClass::UdpUnreplied,
+        number::UDPLITE if !stream => TimeoutClass::UdpliteUnreplied,
+        gre::NUMBER if !stream => TimeoutClass::GreUnreplied,
+        _ => {
+            let assured = status::SEEN_REPLY | status::ASSURED;
+            steady(protocol, assured, || false).unwrap_or(TimeoutClass::Generic)
+        }
+    }
+}
+
 /// Whether a full table may give up a flow although it is assured: its hosts are closing it.
 pub fn is_closing(protocol: u8, state: &ProtocolState) -> bool {
     match protocol {

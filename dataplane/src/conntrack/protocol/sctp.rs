@@ -516,6 +516,23 @@ pub(super) fn is_closing(state: &ProtocolState) -> bool {
     )
 }
 
+/// The same association with these tags.
+pub(super) fn with_tags(old: &ProtocolState, tags: [u32; 2]) -> ProtocolState {
+    let old = Association::unpack(old);
+    Association { tags, ..old }.pack()
+}
+
+/// The same association in the state of this name.
+pub(super) fn in_state(old: &ProtocolState, name: &str) -> Option<(ProtocolState, TimeoutClass)> {
+    let state = State::ALL.into_iter().find(|state| state.name() == name)?;
+    let packed = Association {
+        state,
+        ..Association::unpack(old)
+    }
+    .pack();
+    Some((packed, state.class()))
+}
+
 /// The state's name, as conntrack(8) prints it.
 pub(super) fn state_name(state: &ProtocolState) -> &'static str {
     Association::unpack(state).state.name()

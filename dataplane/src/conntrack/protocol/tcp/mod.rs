@@ -133,6 +133,15 @@ pub(super) fn begin(
     }
 }
 
+/// A connection in the state of this name.
+pub(super) fn in_state(old: &ProtocolState, name: &str) -> Option<(ProtocolState, TimeoutClass)> {
+    let state = State::named(name)?;
+    let mut connection = Connection::unpack(old);
+    connection.state = state;
+    connection.simultaneous = state == State::SynSent2;
+    Some((connection.pack(), class(state)))
+}
+
 /// A further segment. `seen` are the connection's status bits as they were before it.
 pub(super) fn next(
     state: &mut ProtocolState,

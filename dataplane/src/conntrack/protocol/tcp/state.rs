@@ -83,6 +83,12 @@ impl State {
         }
     }
 
+    /// The state of a name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let mut all = (0..=Self::SynSent2 as u64).map(Self::from_bits);
+        all.find(|state| state.name() == name)
+    }
+
     /// Whether the hosts are closing the connection, or have.
     pub(super) fn is_closing(self) -> bool {
         matches!(
