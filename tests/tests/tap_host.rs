@@ -5,10 +5,9 @@
 //! ```
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use sluice_control::netns::Namespace;
 use sluice_tests::appliance::Daemon;
 use sluice_tests::needs;
 use sluice_tests::routed::hosts;
@@ -74,12 +73,16 @@ fn fetch(device: &str, server: Ipv4Addr, port: u16) -> Result<Vec<u8>, String> {
 }
 
 /// Serves the bytes to one client that has greeted.
-fn serve(right: &Namespace) -> std::net::SocketAddr {
-    let listener = right
-        .run(|| TcpListener::bind("10.2.0.2:8000"))
-        .unwrap()
-        .unwrap();
-    let (mut stream, peer) = listener.accept().unwrap();
+fn serve(listener: &TcpListener) -> SocketAddr {
+    let begun = Instant::now();
+    let (mut stream, peer) = loop {
+        match listener.accept() {
+            Ok(client) => break client,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "nobody comes: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut greeting = [0; 6];
     stream.read_exact(&mut greeting).unwrap();
@@ -108,8 +111,14 @@ fn a_user_space_host_is_a_neighbour_over_a_tap() {
     for device in ["lab0", "vm0", "br0"] {
         middle.set_up(device).unwrap();
     }
+    // Before the first SYN comes: it would be refused, and the host in user space does not ask twice.
+    let listener = right
+        .run(|| TcpListener::bind("10.2.0.2:8000"))
+        .unwrap()
+        .unwrap();
+    listener.set_nonblocking(true).unwrap();
     let (peer, got) = std::thread::scope(|scope| {
-        let server = scope.spawn(|| serve(&right));
+        let server = scope.spawn(|| serve(&listener));
         let got = middle.run(|| fetch("vm0", Ipv4Addr::new(10, 2, 0, 2), 8000));
         let got = got.unwrap().unwrap_or_else(|error| {
             panic!(
