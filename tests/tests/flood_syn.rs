@@ -277,14 +277,16 @@ fn run(wire: &Wire) -> Outcome {
 
 fn assert_bounded(wire: &Wire, outcome: &Outcome) {
     let Outcome {
+        most,
         seen,
         lost,
         rounds,
+        growth,
         took,
-        ..
     } = outcome;
     println!(
-        "{seen} SYNs seen, {lost} lost, in {took:?}; {rounds} rounds of the transfer meanwhile"
+        "{seen} SYNs seen, {lost} lost, in {took:?}; {rounds} rounds of the transfer meanwhile; \
+         at most {most} flows; {growth} bytes of memory more"
     );
     // What a worker's batch has begun the other one hears of behind the batch.
     assert!(outcome.most <= MAX + 2 * 64, "{outcome:?}");
@@ -306,7 +308,12 @@ fn a_syn_flood_fills_the_table_and_breaks_no_transfer() {
     let full = dropped(&wire, "flow_table_full");
     println!("early dropped {early}, found the table full {full}");
     // Whatever did not fit into the table took the place of another one, or was refused.
-    assert!(early + full + MAX + 16 >= outcome.seen, "{outcome:?}");
+    // (Now and then two SYNs have the same source and port.)
+    let told_twice = outcome.seen / 10_000 + 16;
+    assert!(
+        early + full + MAX + told_twice >= outcome.seen,
+        "{outcome:?}"
+    );
     assert!(outcome.most > MAX / 2, "the table was full: {outcome:?}");
 }
 
