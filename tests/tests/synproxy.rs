@@ -1,5 +1,7 @@
 //! The SYN proxy segment by segment, in memory and under virtual time.
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::{Filter, ProxyStatistics, status};
 use sluice_dataplane::synproxy::{Options, Segment, flag, option};
@@ -8,7 +10,7 @@ use sluice_tests::proxied::talk::{
     only, rules, stamp,
 };
 use sluice_tests::proxied::{Heard, Ours, SECOND, frame, packet};
-use sluice_tests::tracker::Side::Left;
+use sluice_tests::tracker::Side::{Left, Right};
 
 fn ours(v6: bool) -> Talk<Ours> {
     Talk::new(Ours::new(&rules(FULL), 4096), v6, 4000)
@@ -372,4 +374,62 @@ fn a_proxied_connection_keeps_its_zone() {
         .list(&Filter::default(), 0, 9, &mut flows);
     let zones: Vec<_> = flows.iter().map(|flow| flow.original.zone).collect();
     assert_eq!(zones, [7]);
+}
+
+#[test]
+fn whatever_a_host_sends_is_survived() {
+    let anything = rules(FULL).replace("ct state invalid,untracked ", "");
+    let mut chance = SmallRng::seed_from_u64(5);
+    for (ruleset, rounds) in [(rules(FULL), 300), (anything, 100)] {
+        let mut proxy = Ours::new(&ruleset, 256);
+        for round in 0..rounds {
+            let v6 = round % 2 == 0;
+            let mut talk = Talk::new(proxy, v6, 1000 + round);
+            talk.syn(offers(ALL));
+            let options = stamp(true, CLIENT_CLOCK, talk.clock);
+            let client = |seq, flags, options| Segment {
+                sport: 1000 + round,
+                dport: 80,
+                seq,
+                ack: talk.cookie.wrapping_add(1),
+                flags,
+                window: WINDOW,
+                options,
+            };
+            let server = Segment {
+                sport: 80,
+                dport: 1000 + round,
+                seq: SERVER,
+                ack: CLIENT.wrapping_add(1),
+                flags: SYN | ACK,
+                options: offers(ALL),
+                ..Segment::default()
+            };
+            let said = [
+                (Left, client(CLIENT, SYN, offers(ALL))),
+                (Left, client(CLIENT.wrapping_add(1), ACK, options)),
+                (Right, server),
+                (Left, client(CLIENT, ACK, options)),
+            ];
+            for (from, segment) in said {
+                let whole = frame(from, &packet(v6, from, &segment, b"octets"));
+                let mut frames = vec![whole.clone()];
+                for _ in 0..12 {
+                    let mut broken = whole.clone();
+                    for _ in 0..chance.random_range(1..4) {
+                        let at = chance.random_range(0..broken.len());
+                        broken[at] ^= 1 << chance.random_range(0..8);
+                    }
+                    if chance.random_bool(0.3) {
+                        broken.truncate(chance.random_range(0..=broken.len()));
+                    }
+                    frames.push(broken);
+                }
+                talk.proxy.batch(from, &frames);
+            }
+            proxy = talk.proxy;
+        }
+        assert!(proxy.counted().cookie_valid >= u64::from(rounds));
+        assert!(proxy.tracker().count() <= 256);
+    }
 }
