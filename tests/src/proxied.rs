@@ -1,6 +1,8 @@
 //! The SYN proxy under a microscope: a client at the left and a server at the right, whose segments are
 //! made by hand, and between them either sluice's wire in memory, under virtual time, or the kernel's router.
 
+pub mod talk;
+
 use std::sync::Arc;
 use std::time::Duration;
 

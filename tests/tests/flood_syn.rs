@@ -256,7 +256,7 @@ fn run(wire: &Wire) -> Outcome {
         let (came, lost) = came(wire);
         came + lost >= came_before + lost_before + syns
     });
-    let (came, lost) = came(wire);
+    let (_, lost) = came(wire);
     // New connections are possible as before.
     for _ in 0..5 {
         round(&mut connect(wire), &mut chance);
@@ -266,7 +266,8 @@ fn run(wire: &Wire) -> Outcome {
         most: most
             .into_inner()
             .max(tracker(wire)["flows"].as_u64().unwrap()),
-        seen: syns.min(came - came_before),
+        // At least: frames of the transfer were lost, too.
+        seen: syns.saturating_sub(lost),
         lost,
         rounds: rounds.into_inner(),
         growth: memory(wire).saturating_sub(before),
@@ -276,14 +277,16 @@ fn run(wire: &Wire) -> Outcome {
 
 fn assert_bounded(wire: &Wire, outcome: &Outcome) {
     let Outcome {
+        most,
         seen,
         lost,
         rounds,
+        growth,
         took,
-        ..
     } = outcome;
     println!(
-        "{seen} SYNs seen, {lost} lost, in {took:?}; {rounds} rounds of the transfer meanwhile"
+        "{seen} SYNs seen, {lost} lost, in {took:?}; {rounds} rounds of the transfer meanwhile; \
+         at most {most} flows; {growth} bytes of memory more"
     );
     // What a worker's batch has begun the other one hears of behind the batch.
     assert!(outcome.most <= MAX + 2 * 64, "{outcome:?}");
@@ -305,7 +308,12 @@ fn a_syn_flood_fills_the_table_and_breaks_no_transfer() {
     let full = dropped(&wire, "flow_table_full");
     println!("early dropped {early}, found the table full {full}");
     // Whatever did not fit into the table took the place of another one, or was refused.
-    assert!(early + full + MAX + 16 >= outcome.seen, "{outcome:?}");
+    // (Now and then two SYNs have the same source and port.)
+    let told_twice = outcome.seen / 10_000 + 16;
+    assert!(
+        early + full + MAX + told_twice >= outcome.seen,
+        "{outcome:?}"
+    );
     assert!(outcome.most > MAX / 2, "the table was full: {outcome:?}");
 }
 

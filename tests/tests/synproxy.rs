@@ -1,245 +1,19 @@
-//! The SYN proxy segment by segment, in memory and under virtual time; and next to the kernel's, in what
-//! it says to clients and servers.
+//! The SYN proxy segment by segment, in memory and under virtual time.
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::{Filter, ProxyStatistics, status};
 use sluice_dataplane::synproxy::{Options, Segment, flag, option};
-use sluice_tests::proxied::{Heard, Kernels, Ours, Proxy, SECOND, frame, packet};
+use sluice_tests::proxied::talk::{
+    ACK, ALL, CLIENT, CLIENT_CLOCK, FULL, RST, SERVER, SERVER_CLOCK, SYN, Talk, WINDOW, offers,
+    only, rules, stamp,
+};
+use sluice_tests::proxied::{Heard, Ours, SECOND, frame, packet};
 use sluice_tests::tracker::Side::{Left, Right};
-
-const CLIENT: u32 = u32::MAX - 20;
-const SERVER: u32 = 9000;
-const CLIENT_CLOCK: u32 = 70_000;
-const SERVER_CLOCK: u32 = 4_000_000_000;
-const WINDOW: u16 = 502;
-const SYN: u8 = flag::SYN;
-const ACK: u8 = flag::ACK;
-const RST: u8 = flag::RST;
-const ALL: u8 = option::MSS | option::WSCALE | option::SACK_PERM | option::TIMESTAMP;
-
-/// The setup of nft(8).
-fn rules(synproxy: &str) -> String {
-    format!(
-        "table inet t {{
-            {OBJECTS}
-            chain raw {{
-                type filter hook prerouting priority raw; policy accept;
-                tcp dport 80 tcp flags syn notrack
-            }}
-            chain forward {{
-                type filter hook forward priority filter; policy accept;
-                tcp dport 80 ct state invalid,untracked {synproxy}
-                ct state invalid drop
-            }}
-        }}"
-    )
-}
-
-const OBJECTS: &str = "synproxy one { mss 1400; wscale 6; timestamp sack-perm; }\n";
-const FULL: &str = "synproxy mss 1400 wscale 6 timestamp sack-perm";
-
-fn offers(bits: u8) -> Options {
-    Options {
-        bits,
-        mss: if bits & option::MSS != 0 { 1460 } else { 0 },
-        wscale: if bits & option::WSCALE != 0 { 7 } else { 0 },
-        tsval: if bits & option::TIMESTAMP != 0 {
-            CLIENT_CLOCK
-        } else {
-            0
-        },
-        tsecr: 0,
-    }
-}
-
-fn stamp(stamped: bool, tsval: u32, tsecr: u32) -> Options {
-    if !stamped {
-        return Options::default();
-    }
-    Options {
-        bits: option::TIMESTAMP,
-        tsval,
-        tsecr,
-        ..Options::default()
-    }
-}
-
-/// A connection: what its client and its server know.
-struct Talk<P> {
-    proxy: P,
-    v6: bool,
-    sport: u16,
-    /// The number of the client's SYN.
-    isn: u32,
-    stamped: bool,
-    /// What the client got for the server's first number, and its clock.
-    cookie: u32,
-    clock: u32,
-}
-
-impl<P: Proxy> Talk<P> {
-    fn new(proxy: P, v6: bool, sport: u16) -> Self {
-        Self {
-            proxy,
-            v6,
-            sport,
-            isn: CLIENT,
-            stamped: false,
-            cookie: 0,
-            clock: 0,
-        }
-    }
-
-    fn client(&mut self, segment: Segment, payload: &[u8]) -> [Vec<Heard>; 2] {
-        let segment = Segment {
-            sport: self.sport,
-            dport: 80,
-            window: WINDOW,
-            ..segment
-        };
-        self.proxy.say(self.v6, Left, &segment, payload)
-    }
-
-    fn server(&mut self, segment: Segment, payload: &[u8]) -> [Vec<Heard>; 2] {
-        let segment = Segment {
-            sport: 80,
-            dport: self.sport,
-            ..segment
-        };
-        self.proxy.say(self.v6, Right, &segment, payload)
-    }
-
-    /// The client's SYN with these options.
-    fn syn(&mut self, options: Options) -> [Vec<Heard>; 2] {
-        let out = self.client(
-            Segment {
-                seq: self.isn,
-                flags: SYN,
-                options,
-                ..Segment::default()
-            },
-            &[],
-        );
-        if let [answer] = &out[0][..] {
-            self.cookie = answer.segment.seq;
-            self.clock = answer.segment.options.tsval;
-            self.stamped = answer.segment.options.has(option::TIMESTAMP);
-        }
-        out
-    }
-
-    /// The client's ACK of the number behind `cookie`.
-    fn ack_of(&mut self, cookie: u32) -> [Vec<Heard>; 2] {
-        let options = stamp(self.stamped, CLIENT_CLOCK + 1, self.clock);
-        self.client(
-            Segment {
-                seq: self.isn.wrapping_add(1),
-                ack: cookie.wrapping_add(1),
-                flags: ACK,
-                options,
-                ..Segment::default()
-            },
-            &[],
-        )
-    }
-
-    fn ack(&mut self) -> [Vec<Heard>; 2] {
-        self.ack_of(self.cookie)
-    }
-
-    /// The client's probe of its closed window.
-    fn probe(&mut self) -> [Vec<Heard>; 2] {
-        let options = stamp(self.stamped, CLIENT_CLOCK + 2, self.clock);
-        self.client(
-            Segment {
-                seq: self.isn,
-                ack: self.cookie.wrapping_add(1),
-                flags: ACK,
-                options,
-                ..Segment::default()
-            },
-            &[],
-        )
-    }
-
-    /// The server's answer.
-    fn syn_ack(&mut self) -> [Vec<Heard>; 2] {
-        let options = Options {
-            bits: option::MSS | if self.stamped { ALL } else { 0 },
-            mss: 1400,
-            wscale: if self.stamped { 6 } else { 0 },
-            ..stamp(self.stamped, SERVER_CLOCK, CLIENT_CLOCK + 1)
-        };
-        self.server(
-            Segment {
-                seq: SERVER,
-                ack: self.isn.wrapping_add(1),
-                flags: SYN | ACK,
-                window: 64_000,
-                options,
-                ..Segment::default()
-            },
-            &[],
-        )
-    }
-
-    fn client_data(&mut self) -> [Vec<Heard>; 2] {
-        let options = stamp(self.stamped, CLIENT_CLOCK + 30, self.clock.wrapping_add(40));
-        self.client(
-            Segment {
-                seq: self.isn.wrapping_add(1),
-                ack: self.cookie.wrapping_add(1),
-                flags: ACK,
-                options,
-                ..Segment::default()
-            },
-            b"question",
-        )
-    }
-
-    fn server_data(&mut self) -> [Vec<Heard>; 2] {
-        let options = stamp(self.stamped, SERVER_CLOCK + 50, CLIENT_CLOCK + 30);
-        self.server(
-            Segment {
-                seq: SERVER + 1,
-                ack: self.isn.wrapping_add(9),
-                flags: ACK,
-                window: 500,
-                options,
-                ..Segment::default()
-            },
-            b"answer",
-        )
-    }
-
-    /// The server's RST in answer to the SYN.
-    fn refusal(&mut self) -> [Vec<Heard>; 2] {
-        self.server(
-            Segment {
-                ack: self.isn.wrapping_add(1),
-                flags: RST | ACK,
-                ..Segment::default()
-            },
-            &[],
-        )
-    }
-
-    /// As far as both sides may send.
-    fn establish(&mut self, options: Options) {
-        assert_eq!(self.syn(options)[0].len(), 1);
-        assert_eq!(self.ack()[1].len(), 1);
-        let out = self.syn_ack();
-        assert_eq!((out[0].len(), out[1].len()), (1, 1));
-    }
-}
 
 fn ours(v6: bool) -> Talk<Ours> {
     Talk::new(Ours::new(&rules(FULL), 4096), v6, 4000)
-}
-
-fn only(frames: &[Heard]) -> Segment {
-    assert_eq!(frames.len(), 1, "{frames:?}");
-    frames[0].segment
 }
 
 #[test]
@@ -602,247 +376,60 @@ fn a_proxied_connection_keeps_its_zone() {
     assert_eq!(zones, [7]);
 }
 
-/// What is heard of a conversation, in numbers that are the same whatever the cookie is.
-struct Transcript(Vec<String>);
-
-impl Transcript {
-    fn note<P>(&mut self, what: &str, talk: &Talk<P>, out: &[Vec<Heard>; 2]) {
-        for (side, frames) in ["client", "server"].iter().zip(out) {
-            for heard in frames {
-                self.0.push(format!(
-                    "{what} -> {side}: {}",
-                    Self::line(talk, side, heard)
-                ));
-            }
-        }
-        if out.iter().all(Vec::is_empty) {
-            self.0.push(format!("{what} -> nobody"));
-        }
-    }
-
-    fn line<P>(talk: &Talk<P>, side: &str, heard: &Heard) -> String {
-        let Segment {
-            seq,
-            ack,
-            flags,
-            window,
-            options,
-            ..
-        } = heard.segment;
-        let to_client = side == "client";
-        let seq = if to_client {
-            seq.wrapping_sub(talk.cookie)
-        } else {
-            seq
-        };
-        let ack = if flags & ACK != 0 { ack } else { 0 };
-        let mut text = format!("flags {flags:02x} seq {seq} ack {ack} window {window}");
-        if options.has(option::MSS) {
-            text += &format!(" mss {}", options.mss);
-        }
-        if options.has(option::WSCALE) {
-            text += &format!(" wscale {}", options.wscale);
-        }
-        if options.has(option::SACK_PERM) {
-            text += " sack-perm";
-        }
-        if options.has(option::TIMESTAMP) {
-            // The proxy's clock is told in 64 ms; what it says beside the time is in the low bits.
-            let own = |value: u32| match value.wrapping_sub(talk.clock) {
-                ahead @ 0..100 => format!("clock({:02x})+{ahead}", talk.clock & 0x3f),
-                _ => value.to_string(),
+#[test]
+fn whatever_a_host_sends_is_survived() {
+    let anything = rules(FULL).replace("ct state invalid,untracked ", "");
+    let mut chance = SmallRng::seed_from_u64(5);
+    for (ruleset, rounds) in [(rules(FULL), 300), (anything, 100)] {
+        let mut proxy = Ours::new(&ruleset, 256);
+        for round in 0..rounds {
+            let v6 = round % 2 == 0;
+            let mut talk = Talk::new(proxy, v6, 1000 + round);
+            talk.syn(offers(ALL));
+            let options = stamp(true, CLIENT_CLOCK, talk.clock);
+            let client = |seq, flags, options| Segment {
+                sport: 1000 + round,
+                dport: 80,
+                seq,
+                ack: talk.cookie.wrapping_add(1),
+                flags,
+                window: WINDOW,
+                options,
             };
-            text += &format!(" time {} of {}", own(options.tsval), own(options.tsecr));
-        }
-        if !heard.payload.is_empty() {
-            text += &format!(" {:?}", String::from_utf8_lossy(&heard.payload));
-        }
-        text
-    }
-}
-
-/// Whether the server takes the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Takes,
-    Refuses,
-}
-
-fn play<P: Proxy>(talk: &mut Talk<P>, bits: u8, answer: Answer) -> Vec<String> {
-    let mut script = Transcript(Vec::new());
-    let out = talk.syn(offers(bits));
-    script.note("syn", talk, &out);
-    let out = talk.ack_of(talk.cookie.wrapping_add(1 << 21));
-    script.note("bad ack", talk, &out);
-    let out = talk.ack();
-    script.note("ack", talk, &out);
-    let out = talk.ack();
-    script.note("ack again", talk, &out);
-    if answer == Answer::Refuses {
-        let out = talk.refusal();
-        script.note("refusal", talk, &out);
-        return script.0;
-    }
-    let out = talk.syn_ack();
-    script.note("syn-ack", talk, &out);
-    let out = talk.client_data();
-    script.note("question", talk, &out);
-    let out = talk.server_data();
-    script.note("answer", talk, &out);
-    script.0
-}
-
-#[test]
-fn the_kernel_and_sluice_say_the_same_to_clients_and_servers() {
-    if !sluice_tests::needs(&["nft", "ip"]) {
-        return;
-    }
-    const EACH: &[u8] = &[
-        ALL,
-        0,
-        option::MSS,
-        ALL & !option::TIMESTAMP,
-        ALL & !option::WSCALE,
-        ALL & !option::SACK_PERM,
-    ];
-    const BOTH: &[bool] = &[false, true];
-    let statements = [
-        (FULL, BOTH, EACH),
-        ("synproxy name \"one\"", BOTH, &[ALL]),
-        ("synproxy", &[false], &[ALL]),
-        ("synproxy mss 1460 wscale 9", &[false], &[ALL]),
-        ("synproxy mss 1460 wscale 9 timestamp", &[false], &[ALL]),
-        ("synproxy mss 536 wscale 0 sack-perm", &[true], &[ALL]),
-        ("synproxy timestamp sack-perm", &[true], &[ALL]),
-    ];
-    let mut sport = 10_000;
-    for (statement, families, offered) in statements {
-        let rules = rules(statement);
-        let mut kernels = Kernels::new(&rules).unwrap_or_else(|error| panic!("{error}"));
-        let mut ours = Ours::new(&rules, 4096);
-        for &v6 in families {
-            for &bits in offered {
-                for answer in [Answer::Takes, Answer::Refuses] {
-                    sport += 1;
-                    let mut talk = Talk::new(kernels, v6, sport);
-                    let mut theirs = play(&mut talk, bits, answer);
-                    kernels = talk.proxy;
-                    let mut talk = Talk::new(ours, v6, sport);
-                    let mut own = play(&mut talk, bits, answer);
-                    ours = talk.proxy;
-                    differ(&mut own, &mut theirs);
-                    assert_eq!(
-                        own, theirs,
-                        "{statement}, IPv6 {v6}, options {bits:x}, {answer:?}"
-                    );
+            let server = Segment {
+                sport: 80,
+                dport: 1000 + round,
+                seq: SERVER,
+                ack: CLIENT.wrapping_add(1),
+                flags: SYN | ACK,
+                options: offers(ALL),
+                ..Segment::default()
+            };
+            let said = [
+                (Left, client(CLIENT, SYN, offers(ALL))),
+                (Left, client(CLIENT.wrapping_add(1), ACK, options)),
+                (Right, server),
+                (Left, client(CLIENT, ACK, options)),
+            ];
+            for (from, segment) in said {
+                let whole = frame(from, &packet(v6, from, &segment, b"octets"));
+                let mut frames = vec![whole.clone()];
+                for _ in 0..12 {
+                    let mut broken = whole.clone();
+                    for _ in 0..chance.random_range(1..4) {
+                        let at = chance.random_range(0..broken.len());
+                        broken[at] ^= 1 << chance.random_range(0..8);
+                    }
+                    if chance.random_bool(0.3) {
+                        broken.truncate(chance.random_range(0..=broken.len()));
+                    }
+                    frames.push(broken);
                 }
+                talk.proxy.batch(from, &frames);
             }
+            proxy = talk.proxy;
         }
+        assert!(proxy.counted().cookie_valid >= u64::from(rounds));
+        assert!(proxy.tracker().count() <= 256);
     }
-}
-
-/// What the compatibility page says: the kernel shifts the time in its ACK to the server, which is the server's
-/// already.
-fn differ(own: &mut [String], theirs: &mut [String]) {
-    let of_server = format!("time {} of {SERVER_CLOCK}", CLIENT_CLOCK + 1);
-    for (own, theirs) in own.iter_mut().zip(theirs) {
-        let Some((what, _)) = own
-            .split_once(&of_server)
-            .filter(|_| own.starts_with("syn-ack -> server"))
-        else {
-            continue;
-        };
-        assert!(theirs.starts_with(what) && theirs != own, "{own}\n{theirs}");
-        *theirs = own.clone();
-    }
-}
-
-/// What the compatibility page says of the rest, by a segment that goes through both. Fails when either of
-/// them has come to do something else.
-#[test]
-fn what_the_kernel_does_otherwise() {
-    if !sluice_tests::needs(&["nft", "ip"]) {
-        return;
-    }
-    let kernels = Kernels::new(&rules(FULL)).unwrap_or_else(|error| panic!("{error}"));
-    let mut theirs = Talk::new(kernels, false, 20_000);
-    let mut own = ours(false);
-    let numbers = |out: &[Vec<Heard>; 2]| {
-        out.each_ref().map(|side| {
-            side.iter()
-                .map(|heard| heard.segment.flags)
-                .collect::<Vec<_>>()
-        })
-    };
-    fn probe<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
-        talk.syn(offers(ALL));
-        talk.ack();
-        talk.probe()
-    }
-    let nobody = [vec![], vec![]];
-    let probes = (numbers(&probe(&mut theirs)), numbers(&probe(&mut own)));
-    assert_eq!(probes, (nobody.clone(), [vec![], vec![SYN]]), "a probe");
-
-    fn reset<P: Proxy>(talk: &mut Talk<P>) -> u32 {
-        talk.syn_ack();
-        talk.client_data();
-        talk.server_data();
-        let reset = Segment {
-            seq: SERVER + 7,
-            ack: talk.isn.wrapping_add(9),
-            flags: RST | ACK,
-            ..Segment::default()
-        };
-        let out = talk.server(reset, &[]);
-        only(&out[0]).seq.wrapping_sub(talk.cookie)
-    }
-    assert_eq!((reset(&mut theirs), reset(&mut own)), (1, 7), "a reset");
-
-    fn syn_ack<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
-        talk.sport += 1;
-        let segment = Segment {
-            seq: CLIENT,
-            flags: SYN | ACK,
-            ..Segment::default()
-        };
-        talk.client(segment, &[])
-    }
-    let answers = (numbers(&syn_ack(&mut theirs)), numbers(&syn_ack(&mut own)));
-    assert_eq!(
-        answers,
-        ([vec![SYN | ACK], vec![]], nobody.clone()),
-        "a SYN with ACK"
-    );
-
-    fn redeemed_reset<P: Proxy>(talk: &mut Talk<P>) -> [Vec<Heard>; 2] {
-        talk.syn(offers(0));
-        let segment = Segment {
-            seq: talk.isn.wrapping_add(1),
-            ack: talk.cookie.wrapping_add(1),
-            flags: RST | ACK,
-            ..Segment::default()
-        };
-        talk.client(segment, &[])
-    }
-    let answers = (
-        numbers(&redeemed_reset(&mut theirs)),
-        numbers(&redeemed_reset(&mut own)),
-    );
-    assert_eq!(
-        answers,
-        ([vec![], vec![SYN]], nobody.clone()),
-        "a reset with a cookie"
-    );
-
-    // Six is checked as four, if anybody has to check.
-    (theirs.v6, own.v6, theirs.proxy.partial) = (true, true, false);
-    let answers = (
-        numbers(&theirs.syn(offers(ALL))),
-        numbers(&own.syn(offers(ALL))),
-    );
-    assert_eq!(
-        answers,
-        (nobody, [vec![SYN | ACK], vec![]]),
-        "a whole checksum"
-    );
 }

@@ -272,6 +272,9 @@ fn a_gateway_proxies_for_what_is_behind_it_hidden_or_not() {
     assert_eq!(counted(&routed.daemon, "cookie_valid"), 3);
     let flows = routed.daemon.ok(&["flows", "--dport", "8080", "--json"]);
     assert!(flows.contains("\"dnat\""), "{flows}");
+    // The client's ports are its own, not the gateway's.
+    let pools = routed.daemon.ok(&["nat", "--json"]);
+    assert!(!pools.contains("\"10.1.0.2\""), "{pools}");
 }
 
 #[test]

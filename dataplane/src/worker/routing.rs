@@ -115,7 +115,7 @@ impl Desk {
     }
 
     /// Whether a lane is a segment of the SYN proxy.
-    fn is_proxied(&self, lane: usize) -> bool {
+    pub(super) fn is_proxied(&self, lane: usize) -> bool {
         self.proxied.iter().any(|(number, _)| *number == lane)
     }
 

@@ -107,7 +107,8 @@ impl Walk<'_, '_> {
 
     /// Decides for a lane's new flow as no statement has; `false` when it may not come into being.
     fn decide_rest(&mut self, translator: &Translator, hook: Hook, lane: usize) -> bool {
-        let own = self.desk.own >> lane & 1 == 1;
+        // What the SYN proxy begins is a client's, and holds no port of ours.
+        let own = self.desk.own >> lane & 1 == 1 && !self.desk.is_proxied(lane);
         let run = &mut self.run;
         let chance = run.vm.chance();
         let flow = run.vm.packets.ct[lane].flow;
