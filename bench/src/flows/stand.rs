@@ -146,6 +146,7 @@ impl Population {
         tracker.save(now, now, &mut bytes)?;
         let save = lap();
         let other = Tracker::new((*tracker.settings()).clone(), 1, 1)?;
+        other.take_memory();
         lap();
         let loaded = other.load(&bytes, now, now)?;
         let load = lap();

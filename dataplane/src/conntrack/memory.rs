@@ -127,16 +127,19 @@ impl Memory {
             return;
         }
         for at in (0..self.bytes).step_by(HUGE) {
-            // SAFETY: `at` is less than `bytes` and a multiple of `HUGE`; what lies there is an atomic, or
-            // part of one, and is left as it is. The kernel wants one page to be there.
+            // SAFETY: `at` is less than `bytes` and a multiple of `HUGE`; an atomic lies there.
             let word = unsafe { self.base.add(at).cast::<AtomicU64>().as_ref() };
-            word.fetch_or(0, Ordering::Relaxed);
+            // The kernel wants one page to be there, and writable. This writes what is there; adding 0 would
+            // be made a load.
+            let _as_it_was = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
             // SAFETY: the range lies in the mapping, whose length is a multiple of `HUGE`; its
             // contents stay.
             let done = unsafe {
                 libc::madvise(self.base.add(at).as_ptr().cast(), HUGE, libc::MADV_COLLAPSE)
             };
-            if done != 0 {
+            // A page that is in use just now (EAGAIN) stays as it is.
+            if done != 0 && std::io::Error::last_os_error().kind() != std::io::ErrorKind::WouldBlock
+            {
                 return;
             }
         }
