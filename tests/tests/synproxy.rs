@@ -232,6 +232,41 @@ fn a_client_that_begins_again_gets_another_connection() {
 }
 
 #[test]
+fn a_connection_that_its_server_has_reset_begins_anew_in_the_same_flow() {
+    for refused in [false, true] {
+        let mut talk = ours(false);
+        talk.establish(offers(ALL));
+        talk.client_data();
+        let reset = Segment {
+            seq: SERVER + 1,
+            ack: CLIENT.wrapping_add(9),
+            flags: RST | ACK,
+            ..Segment::default()
+        };
+        talk.server(reset, &[]);
+        talk.isn = 1 << 30;
+        talk.syn(offers(ALL));
+        assert_eq!(only(&talk.ack()[1]).seq, talk.isn);
+        assert_eq!(talk.proxy.counted().conn_reopened, 1);
+        assert_eq!(talk.proxy.tracker().count(), 1);
+        if refused {
+            // What was shifted before says nothing of this one.
+            assert_eq!(only(&talk.refusal()[0]).seq, talk.cookie.wrapping_add(1));
+            continue;
+        }
+        let [left, right] = talk.syn_ack();
+        assert_eq!(only(&left).seq, talk.cookie.wrapping_add(1));
+        assert_eq!(only(&right).ack, SERVER + 1);
+        assert_eq!(only(&talk.client_data()[1]).ack, SERVER + 1);
+        assert_eq!(
+            only(&talk.server_data()[0]).seq,
+            talk.cookie.wrapping_add(1)
+        );
+        assert_eq!(talk.proxy.drops, []);
+    }
+}
+
+#[test]
 fn many_clients_in_one_batch_are_told_apart() {
     let mut proxy = Ours::new(&rules(FULL), 4096);
     let ports: Vec<u16> = (5000..5060).collect();

@@ -11,8 +11,8 @@ use sluice_dataplane::DropReason;
 use sluice_dataplane::conntrack::protocol::ProtocolState;
 use sluice_dataplane::conntrack::tuple::address_bytes;
 use sluice_dataplane::conntrack::{
-    Flow, FlowId, FlowIndex, Offsets, Proxied, Settings, TimeoutClass, Tracker, Tuple, protocol,
-    status,
+    Flow, FlowId, FlowIndex, Offsets, Proxied, ProxyEvent, Settings, TimeoutClass, Tracker, Tuple,
+    protocol, status,
 };
 use sluice_dataplane::worker::{Clock, SystemClock};
 
@@ -235,6 +235,36 @@ async fn settings_change_at_run_time() {
     assert_eq!(conntrack["flows"], 4);
     assert_eq!(conntrack["settings"]["timeouts"]["tcp"]["established"], 77);
     assert_eq!(conntrack["invalid"]["tcp_window"], 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_syn_proxy_counts_is_told() {
+    let (server, tracker) = server().await;
+    let worker = tracker.worker(0);
+    for event in [
+        ProxyEvent::Syn,
+        ProxyEvent::Syn,
+        ProxyEvent::Syn,
+        ProxyEvent::CookieInvalid,
+        ProxyEvent::CookieValid,
+        ProxyEvent::CookieValid,
+        ProxyEvent::CookieRetransmitted,
+    ] {
+        worker.count_proxy(event);
+    }
+    let (_, body) = server.ask("GET", "/v1/conntrack").await;
+    let conntrack: Value = serde_json::from_str(&body).unwrap();
+    let counted = &conntrack["synproxy"];
+    for (name, count) in [
+        ("syn_received", 3),
+        ("cookie_invalid", 1),
+        ("cookie_valid", 2),
+        ("cookie_retrans", 1),
+        ("conn_reopened", 0),
+    ] {
+        assert_eq!(counted[name], count, "{name}: {counted}");
+    }
     server.stop().await;
 }
 
