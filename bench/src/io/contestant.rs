@@ -254,6 +254,9 @@ impl<'bed> Contestant<'bed> {
             Kind::OvsNat => Self::Switch(bed, Switch::start(bed, Policy::Translate)?),
         };
         wait_until_it_forwards(bed).with_context(|| kind.name())?;
+        if let Self::Process(process, Some(_)) = &contestant {
+            wait_for_memory(process.id())?;
+        }
         Ok(contestant)
     }
 
@@ -332,6 +335,23 @@ fn wait_until_it_forwards(bed: &Bed) -> anyhow::Result<()> {
         }
     }
     anyhow::bail!("nothing comes through")
+}
+
+/// Until a daemon has taken the memory of its flow table, which it does beside the traffic.
+fn wait_for_memory(id: rustix::process::Pid) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let tasks = format!("/proc/{}/task", id.as_raw_nonzero());
+    let takes = || {
+        let mut names = std::fs::read_dir(&tasks)?
+            .flatten()
+            .map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+        Ok::<_, std::io::Error>(names.any(|name| name.trim() == "flow-memory"))
+    };
+    while takes()? {
+        anyhow::ensure!(begun.elapsed() < PATIENCE, "its memory is not there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn start_bare<'bed>(bed: &Bed, slots: u32) -> anyhow::Result<Contestant<'bed>> {
@@ -491,8 +511,8 @@ pub(super) fn start_process<'bed>(
             directory.path().join("control.sock")
         ),
     )?;
-    let child = spawn(bed, directory.path())?;
-    Ok(Contestant::Process(child, Some(directory)))
+    let process = spawn(bed, directory.path())?;
+    Ok(Contestant::Process(process, Some(directory)))
 }
 
 /// The daemon with the appliance file of this folder.

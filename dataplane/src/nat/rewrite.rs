@@ -75,10 +75,50 @@ pub fn translate(
     to: &Endpoint,
     partial: bool,
 ) -> bool {
+    let plain = !partial
+        && headers.ethertype == ethertype::IP
+        && headers.flags & (flag::TRANSPORT | flag::BAD_IP) == flag::TRANSPORT
+        && matches!(headers.l4proto, protocol::TCP | protocol::UDP);
+    if plain {
+        return write_plain(bytes, headers, side, to).is_some();
+    }
     let Some(layers) = Layers::of(headers, partial) else {
         return false;
     };
     layers.write(bytes, side, to).is_some()
+}
+
+/// What [`Layers::write`] does, for most packets there are: TCP and UDP over IPv4 with a complete checksum.
+#[inline]
+fn write_plain(bytes: &mut [u8], headers: &Headers, side: Side, to: &Endpoint) -> Option<()> {
+    let network = usize::from(headers.network);
+    let transport = usize::from(headers.transport) - network;
+    let packet = bytes.get_mut(network..headers.end as usize)?;
+    let source = side == Side::Source;
+    let port_at = transport + if source { 0 } else { 2 };
+    let old_port = field::<2>(packet, port_at)?;
+    let (header, _) = packet.split_first_chunk_mut::<20>()?;
+    let address = if source { 12 } else { 16 };
+    let [a, b, c, d, ..] = to.address;
+    let (old, new) = ([0, 1, 2, 3].map(|at| header[address + at]), [a, b, c, d]);
+    header[address..address + 4].copy_from_slice(&new);
+    let word = |bytes: [u8; 4]| u64::from(u32::from_be_bytes(bytes));
+    let (before, after) = (word(old), word(new));
+    let check = u16::from_be_bytes([header[10], header[11]]);
+    let check = replace(check, fold(before), fold(after));
+    header[10..12].copy_from_slice(&check.to_be_bytes());
+    packet[port_at..port_at + 2].copy_from_slice(&to.port.to_be_bytes());
+    let udp = headers.l4proto == protocol::UDP;
+    let check_at = transport + if udp { 6 } else { 16 };
+    let Some(check) = field::<2>(packet, check_at).map(u16::from_be_bytes) else {
+        return Some(());
+    };
+    if !(udp && check == 0) {
+        let before = before + u64::from(u16::from_be_bytes(old_port));
+        let check = replace(check, fold(before), fold(after + u64::from(to.port)));
+        packet[check_at..check_at + 2].copy_from_slice(&check.to_be_bytes());
+    }
+    Some(())
 }
 
 /// Writes an ICMP or ICMPv6 error: the side `side` of the quoted packet becomes `quoted`, the address of

@@ -218,6 +218,26 @@ proptest! {
         prop_assert_eq!(icmp_sum(&frame, packet.ip6) % 0xffff, 0, "{:02x?}", frame);
     }
 
+    /// However short it is, and whatever its sum was.
+    #[test]
+    fn the_short_way_writes_what_the_long_one_does(
+        (packet, to) in packet(), side in side(), cut in 0u32..40, sum in any::<Option<[u8; 2]>>(),
+    ) {
+        let mut frame = packet.build();
+        let mut headers = Headers::dissect(&frame);
+        prop_assume!(!packet.ip6 && packet.kind != Kind::Echo);
+        if let Some(sum) = sum {
+            let at = usize::from(headers.transport) + if packet.kind == Kind::Udp { 6 } else { 16 };
+            frame[at..at + 2].copy_from_slice(&sum);
+        }
+        headers.end = headers.end.saturating_sub(cut).max(u32::from(headers.transport));
+        let mut other = frame.clone();
+        let layers = Layers::of(&headers, false).unwrap();
+        let long = layers.write(&mut other, side, &to);
+        prop_assert_eq!(write_plain(&mut frame, &headers, side, &to), long);
+        prop_assert_eq!(frame, other);
+    }
+
     #[test]
     fn nothing_panics_on_any_bytes(
         mut bytes in proptest::collection::vec(any::<u8>(), 0..120), ip6 in any::<bool>(),

@@ -84,6 +84,21 @@ pub fn worker_cpus(dataplane: &appliance::Dataplane) -> io::Result<Vec<Option<us
     Ok(cpus)
 }
 
+/// Takes the flow table's memory on a thread of the lowest priority: traffic passes before it is done, and
+/// does not lose its processor to it.
+fn take_memory(tracker: &Arc<Tracker>) -> io::Result<()> {
+    let tracker = Arc::clone(tracker);
+    let work = move || {
+        // Of this thread, as Linux has it. At another priority it is merely less polite.
+        let _polite = rustix::process::setpriority_process(None, 19);
+        tracker.take_memory();
+    };
+    std::thread::Builder::new()
+        .name("flow-memory".to_owned())
+        .spawn(work)?;
+    Ok(())
+}
+
 impl Wire {
     /// Starts the workers and listens to the opener; no port is open yet and nothing passes.
     ///
@@ -103,11 +118,7 @@ impl Wire {
             ..appliance.conntrack.clone()
         };
         let tracker = Tracker::new(settings, cpus.len(), rand::random())?;
-        // Nothing waits for it: traffic may pass before it is done.
-        let table = Arc::clone(&tracker);
-        std::thread::Builder::new()
-            .name("flow-memory".to_owned())
-            .spawn(move || table.take_memory())?;
+        take_memory(&tracker)?;
         let saved = flow_file::path(&appliance.ruleset.state);
         let translator = Translator::new(&tracker);
         let hold = appliance.gateway.hold_unsolicited_syns;
