@@ -174,7 +174,7 @@ pub(super) async fn save(State(shared): State<Shared>) -> Result<Json<Saved>, Re
     let failed = |error: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error);
     tracker(&shared)?;
     let plane = shared.plane.clone();
-    aside(move || plane.save_flows())
+    aside(move || plane.save_flows(true))
         .await
         .map_err(failed)?
         .map(Json)

@@ -1,7 +1,9 @@
 //! Tracked connections over a restart: a file in the state folder, written at a graceful stop and on
 //! request, read at the start.
 //!
-//! The file is replaced as a whole (write, sync, rename), so a crash leaves the old or the new one. A
+//! The file is replaced as a whole (write, rename), so a crash leaves the old or the new one. What is saved on
+//! request is synced; a graceful stop does not wait for the disk, because nothing is forwarded meanwhile: a
+//! machine that loses its power at that moment finds a damaged file. A
 //! file that does not fit (another version, damaged) is refused with a message and costs the
 //! connections only; it is kept beside the next one for whoever wants to look at it.
 
@@ -19,24 +21,29 @@ pub(super) fn path(state: &Path) -> PathBuf {
     state.join("flows")
 }
 
-/// Writes the table.
+/// Bytes that are handed to the kernel at once.
+const PIECE: usize = 1 << 20;
+
+/// Writes the table; `synced` waits until it is on the disk.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub(super) fn save(tracker: &Tracker, path: &Path) -> io::Result<Saved> {
+pub(super) fn save(tracker: &Tracker, path: &Path, synced: bool) -> io::Result<Saved> {
     let named =
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let fresh = path.with_extension("new");
-    let mut out = io::BufWriter::new(File::create(&fresh).map_err(named)?);
+    let mut out = io::BufWriter::with_capacity(PIECE, File::create(&fresh).map_err(named)?);
     let (now_ns, wall_ns) = (SystemClock.monotonic_ns(), SystemClock.wall_ns());
     let flows = tracker.save(now_ns, wall_ns, &mut out).map_err(named)?;
     let file = out
         .into_inner()
         .map_err(|error| named(error.into_error()))?;
-    file.sync_all().map_err(named)?;
+    if synced {
+        file.sync_all().map_err(named)?;
+    }
     std::fs::rename(&fresh, path).map_err(named)?;
     // The rename itself is safe only when the folder is.
-    if let Some(folder) = path.parent() {
+    if let (true, Some(folder)) = (synced, path.parent()) {
         File::open(folder)?.sync_all()?;
     }
     Ok(Saved {

@@ -97,11 +97,11 @@ pub trait Plane: Send + Sync {
     /// Stops forwarding for good: the daemon ends.
     fn halt(&self) {}
 
-    /// Saves the tracked connections into the state folder.
+    /// Saves the tracked connections into the state folder, and waits until they are on the disk if told to.
     ///
     /// # Errors
     /// When there are none to save, or the file cannot be written.
-    fn save_flows(&self) -> Result<Saved, PlaneError> {
+    fn save_flows(&self, _synced: bool) -> Result<Saved, PlaneError> {
         Err(PlaneError::Workbench)
     }
 }

@@ -364,7 +364,7 @@ fn save_flows(plane: &dyn Plane) {
     if plane.tracker().is_some_and(|tracker| tracker.count() == 0) {
         return;
     }
-    match plane.save_flows() {
+    match plane.save_flows(false) {
         Ok(saved) => tracing::info!(file = saved.file, flows = saved.flows, "flows saved"),
         Err(PlaneError::Workbench) => {}
         Err(error) => tracing::error!(%error, "the flows are not saved"),

@@ -1,17 +1,30 @@
 //! The Internet checksum: computing it, and changing it by what has changed (RFC 1624).
 
-/// The one's complement sum of bytes, not folded; an odd last byte is the high half of a word.
+/// The one's complement sum of bytes, at most 0xffff; an odd last byte is the high half of a word. 0 only when
+/// all bytes are.
+///
+/// The order of the bytes in a word does not matter to such a sum (RFC 1071, section 2B): it is taken as the
+/// words lie in memory, and turned round at the end.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
+    let (words, rest) = bytes.as_chunks::<8>();
+    let halves = |word: u64| (word & 0xffff_ffff) + (word >> 32);
     let mut sum: u64 = words
         .iter()
-        .map(|word| u64::from(u32::from_be_bytes(*word)))
+        .map(|word| halves(u64::from_le_bytes(*word)))
         .sum();
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    sum += u64::from(u32::from_be_bytes(last));
-    sum
+    let (words, rest) = rest.as_chunks::<4>();
+    sum += words
+        .iter()
+        .map(|word| u64::from(u32::from_le_bytes(*word)))
+        .sum::<u64>();
+    sum += match *rest {
+        [one] => u64::from(one),
+        [one, two] => u64::from(u16::from_le_bytes([one, two])),
+        [one, two, three] => u64::from(u32::from_le_bytes([one, two, three, 0])),
+        _ => 0,
+    };
+    u64::from(fold(sum).swap_bytes())
 }
 
 /// Folds a sum to 16 bits. (Without a loop: how often a carry is left over, no processor can guess.)
@@ -111,6 +124,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_sum_is_that_of_big_endian_words(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let word = |pair: &[u8]| u64::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u64::from(*low));
+            let words: u64 = bytes.chunks(2).map(word).sum();
+            prop_assert_eq!(sum(&bytes), u64::from(fold(words)));
+        }
+
         #[test]
         fn a_changed_checksum_equals_a_new_one(
             mut bytes in proptest::collection::vec(any::<u8>(), 2..64),

@@ -186,8 +186,8 @@ impl Plane for Wire {
         }
     }
 
-    fn save_flows(&self) -> Result<Saved, PlaneError> {
-        flow_file::save(&self.tracker, &self.saved)
+    fn save_flows(&self, synced: bool) -> Result<Saved, PlaneError> {
+        flow_file::save(&self.tracker, &self.saved, synced)
             .map_err(|error| PlaneError::Device(error.to_string()))
     }
 }
